@@ -1,0 +1,119 @@
+#include "aws_error.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static const char check_table[] =
+    "`curt table check` tells whether the table is the right one";
+static const char check_endpoint[] =
+    "AWS_ENDPOINT_URL_DYNAMODB may name another service";
+static const char mend_keys[] =
+    "AWS_ACCESS_KEY_ID is not known to AWS, or AWS_SESSION_TOKEN does not "
+    "belong to it";
+static const char mend_missing[] =
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+static const char mend_secret[] =
+    "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID, AWS_REGION "
+    "is not the table's, or this host's clock is wrong";
+static const char mend_token[] =
+    "AWS_SESSION_TOKEN has expired: set new AWS_ACCESS_KEY_ID, "
+    "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN";
+static const char mend_policy[] =
+    "let the policy of this access key allow the action on this table";
+static const char mend_no_table[] =
+    "make the table with `curt table create`, or correct TABLE or AWS_REGION";
+static const char mend_throttled[] =
+    "raise the table's or the account's limits if this lasts";
+
+/* Without "Exception" at the end, which some types have in one engine only. */
+static const struct row {
+    const char *type;
+    struct aws_error error;
+} rows[] = {
+    {"ConditionalCheckFailed", {RESULT_CONFLICT, false, NULL}},
+    {"ResourceInUse", {RESULT_CONFLICT, false, NULL}},
+    {"ResourceNotFound", {RESULT_NOT_FOUND, false, mend_no_table}},
+    {"TableNotFound", {RESULT_NOT_FOUND, false, mend_no_table}},
+
+    {"AccessDenied", {RESULT_DENIED, false, mend_policy}},
+    {"NotAuthorized", {RESULT_DENIED, false, mend_policy}},
+    {"UnrecognizedClient", {RESULT_DENIED, false, mend_keys}},
+    {"InvalidClientTokenId", {RESULT_DENIED, false, mend_keys}},
+    {"OptInRequired", {RESULT_DENIED, false, mend_keys}},
+    {"MissingAuthenticationToken", {RESULT_DENIED, false, mend_missing}},
+    {"IncompleteSignature", {RESULT_DENIED, false, mend_missing}},
+    {"InvalidSignature", {RESULT_DENIED, false, mend_secret}},
+    {"SignatureDoesNotMatch", {RESULT_DENIED, false, mend_secret}},
+    {"RequestExpired", {RESULT_DENIED, false, mend_secret}},
+    {"ExpiredToken", {RESULT_DENIED, false, mend_token}},
+
+    {"Throttling", {RESULT_THROTTLED, false, mend_throttled}},
+    {"ProvisionedThroughputExceeded",
+     {RESULT_THROTTLED, false, mend_throttled}},
+    {"RequestLimitExceeded", {RESULT_THROTTLED, false, mend_throttled}},
+    {"LimitExceeded", {RESULT_THROTTLED, false, mend_throttled}},
+    {"TooManyRequests", {RESULT_THROTTLED, false, mend_throttled}},
+    {"SlowDown", {RESULT_THROTTLED, false, mend_throttled}},
+    {"TransactionConflict", {RESULT_THROTTLED, false, NULL}},
+
+    {"Validation", {RESULT_INVALID, false, check_table}},
+    {"Serialization", {RESULT_INVALID, false, NULL}},
+    {"ItemCollectionSizeLimitExceeded", {RESULT_INVALID, false, NULL}},
+    {"UnknownOperation", {RESULT_UNAVAILABLE, false, check_endpoint}},
+
+    {"InternalServerError", {RESULT_UNAVAILABLE, true, NULL}},
+    {"InternalServer", {RESULT_UNAVAILABLE, true, NULL}},
+    {"InternalFailure", {RESULT_UNAVAILABLE, true, NULL}},
+    {"ServiceUnavailable", {RESULT_UNAVAILABLE, true, NULL}},
+    {"RequestTimeout", {RESULT_UNAVAILABLE, true, NULL}},
+};
+
+static struct aws_error by_status(long status)
+{
+    if (status >= 500)
+        return (struct aws_error){RESULT_UNAVAILABLE, true, NULL};
+    if (status == 429)
+        return (struct aws_error){RESULT_THROTTLED, false, mend_throttled};
+    if (status == 401 || status == 403)
+        return (struct aws_error){RESULT_DENIED, false, mend_policy};
+    return (struct aws_error){RESULT_UNAVAILABLE, false, check_endpoint};
+}
+
+/* Length of type without "Exception" at its end. */
+static size_t stem_length(const char *type)
+{
+    static const char suffix[] = "Exception";
+    const size_t suffix_len = sizeof(suffix) - 1;
+    size_t len = strlen(type);
+    if (len > suffix_len && strcmp(type + len - suffix_len, suffix) == 0)
+        return len - suffix_len;
+    return len;
+}
+
+struct aws_error aws_error_find(const char *type, long status)
+{
+    size_t len = stem_length(type);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strlen(rows[i].type) == len && memcmp(rows[i].type, type, len) == 0)
+            return rows[i].error;
+    }
+    return by_status(status);
+}
+
+void aws_error_type(const char *raw, char type[AWS_ERROR_TYPE_SIZE])
+{
+    const char *hash = strrchr(raw, '#');
+    size_t len = 0;
+    for (const char *p = hash != NULL ? hash + 1 : raw; *p != '\0'; p++) {
+        bool letter = (*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z');
+        bool digit = *p >= '0' && *p <= '9';
+        if ((letter || digit) && len < AWS_ERROR_TYPE_SIZE - 1)
+            type[len++] = *p;
+    }
+    type[len] = '\0';
+}
+
+bool aws_error_message_is_safe(enum result r, const char *type)
+{
+    return r != RESULT_DENIED || strncmp(type, "AccessDenied", 12) == 0;
+}

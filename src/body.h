@@ -1,0 +1,24 @@
+/* The body of POST /create: JSON or a form. */
+#ifndef CURT_BODY_H
+#define CURT_BODY_H
+
+#include "buf.h"
+#include "http.h"
+
+/* What reading a body came to. */
+enum body_result {
+    BODY_OK,
+    BODY_BAD,        /* 400 */
+    BODY_UNSUPPORTED /* 415 */
+};
+
+/* Appends the value of long_url, any bytes, to *long_url, which must allow as
+ * many as the body has. Otherwise *detail, static text, is what to tell the
+ * client. A body that begins with '{' is JSON where the media type is missing,
+ * JSON, text/plain or a form (curl's default for -d); a form is
+ * application/x-www-form-urlencoded. Unknown members and fields are ignored,
+ * the last of repeated members counts, a repeated field is BODY_BAD. */
+enum body_result body_read(const struct http_request *req, struct buf *long_url,
+                           const char **detail);
+
+#endif

@@ -1,0 +1,25 @@
+#include "clock.h"
+
+#include <stdio.h>
+#include <time.h>
+
+int64_t clock_now(void)
+{
+    return (int64_t)time(NULL);
+}
+
+int64_t clock_monotonic_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+void clock_text(int64_t t, char text[CLOCK_TEXT_SIZE])
+{
+    time_t seconds = (time_t)t;
+    struct tm tm;
+    if (gmtime_r(&seconds, &tm) == NULL ||
+        strftime(text, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+        snprintf(text, CLOCK_TEXT_SIZE, "%lld", (long long)t);
+}

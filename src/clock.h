@@ -1,0 +1,20 @@
+/* Time, in the two forms that curt uses, and as text. */
+#ifndef CURT_CLOCK_H
+#define CURT_CLOCK_H
+
+#include <stdint.h>
+
+/* "2018-11-29T00:05:02" and its NUL. */
+#define CLOCK_TEXT_SIZE 32
+
+/* Seconds since the epoch, UTC. */
+int64_t clock_now(void);
+
+/* Milliseconds of a clock that never steps; only differences mean anything. */
+int64_t clock_monotonic_ms(void);
+
+/* Writes t as "2018-11-29T00:05:02", in UTC and without a zone, which is how
+ * the item's created_at is stored (DESIGN: "A link, as stored"). */
+void clock_text(int64_t t, char text[CLOCK_TEXT_SIZE]);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * The configuration: a file of `KEY = value` lines and the environment, which
+ * wins. One table in conf.c describes every key; the man page and the sample
+ * file are checked against it.
+ */
+#ifndef CURT_CONF_H
+#define CURT_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "log.h"
+#include "result.h"
+#include "url.h"
+
+enum conf_store { CONF_STORE_SQLITE, CONF_STORE_DYNAMODB };
+
+/* Filled by conf_load(); strings are owned by it and NULL where the key is
+ * absent and has no default. */
+struct conf {
+    char *app_url;
+    struct url_app app; /* app_url, taken apart */
+    uint64_t min_char;
+    uint64_t max_char;
+    int store; /* enum conf_store */
+    char *state_dir;
+    char *runtime_dir;
+    char *table;
+    uint64_t link_ttl;      /* seconds; 0: links never expire */
+    uint64_t max_body;      /* bytes */
+    uint64_t store_timeout; /* seconds */
+    uint64_t drain_timeout; /* seconds */
+    int create_auth;
+    int limits;
+    int log_level; /* enum log_level */
+    char *aws_region;
+    char *aws_default_region;
+    char *aws_access_key_id;
+    char *aws_secret_access_key;
+    char *aws_session_token;
+    char *aws_endpoint_url_dynamodb;
+    char *aws_endpoint_url;
+    char *aws_ca_bundle;
+};
+
+/* Limits of the keys, for those who size something by them. */
+#define CONF_CHAR_MAX   64         /* MAX_CHAR */
+#define CONF_BODY_MAX   (1u << 20) /* MAX_BODY, bytes */
+#define CONF_FAULTS_MAX 65536 /* bytes of faults that conf_load() can say */
+
+/* Reads the file and the environment. file: the value of -c, or NULL for
+ * CURT_CONF, else the default file, which alone may be absent. On RESULT_OK
+ * *conf is filled and the caller releases it with conf_free(). On
+ * RESULT_INVALID *conf is empty and faults has one line per fault:
+ * "FILE:LINE: KEY: what is wrong, and what would be right". */
+enum result conf_load(const char *file, struct conf *conf,
+                      struct buf *faults) MUST_CHECK;
+
+/* Releases what conf_load() filled, secrets wiped; an empty conf is allowed. */
+void conf_free(struct conf *conf);
+
+/* Takes over from old the keys that a reload must not change, and logs each
+ * one that would have changed. */
+void conf_keep_fixed(struct conf *conf, const struct conf *old);
+
+/* What the table says of one key. Static storage. */
+struct conf_key {
+    const char *name;
+    const char *type;     /* string, secret, directory, number or choice */
+    const char *fallback; /* the default; NULL for none */
+    bool reloadable;      /* HUP takes a change over; else a restart does */
+};
+
+/* The keys are numbered 0 to conf_key_count() - 1. */
+size_t conf_key_count(void);
+struct conf_key conf_key(size_t i);
+
+/* Appends what key i may be: "1 to 64", "sqlite or dynamodb", "text". */
+void conf_key_range(size_t i, struct buf *out);
+
+/* Appends the effective value of key i, a secret as asterisks; false, and
+ * nothing appended, where it has none. */
+bool conf_value(const struct conf *conf, size_t i, struct buf *out);
+
+#endif

@@ -1,0 +1,393 @@
+/* curt: the operator's tool. See curt(1). */
+#include <getopt.h>
+#include <json.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include "clock.h"
+#include "create.h"
+#include "dirs.h"
+#include "ids.h"
+#include "log.h"
+#include "mem.h"
+#include "trace.h"
+
+#define OUTPUT_MAX (1u << 20)
+
+/* Exit status where sysexits(3) has no word for it: the answer is no. */
+#define EXIT_NO 1
+
+/* What a verb works with. */
+struct ctl {
+    struct conf conf;
+    struct store *store;
+    bool json;
+};
+
+/* One verb: argument is the name of its one argument, or NULL. */
+struct verb {
+    const char *name;
+    const char *argument;
+    const char *help;
+    int (*run)(struct ctl *ctl, const char *argument);
+    bool bare; /* works without a configuration */
+};
+
+static int to_status(enum result r)
+{
+    switch (r) {
+    case RESULT_OK:
+        return 0;
+    case RESULT_NOT_FOUND:
+        return EXIT_NO;
+    case RESULT_INVALID:
+    case RESULT_CORRUPT:
+        return EX_DATAERR;
+    case RESULT_DENIED:
+        return EX_NOPERM;
+    case RESULT_INTERNAL:
+        return EX_SOFTWARE;
+    case RESULT_CONFLICT:
+    case RESULT_THROTTLED:
+    case RESULT_UNAVAILABLE:
+    case RESULT_UNKNOWN:
+        return EX_TEMPFAIL;
+    }
+    return EX_SOFTWARE;
+}
+
+static int store_failed(const struct ctl *ctl, enum result r)
+{
+    const char *error = store_error(ctl->store);
+    fprintf(stderr, "curt: %s%s%s\n", result_text(r),
+            error[0] != '\0' ? ": " : "", error);
+    return to_status(r);
+}
+
+/* Prints an object and releases it. */
+static void print_json(json_object *object)
+{
+    puts(json_object_to_json_string_ext(
+        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(object);
+}
+
+static void print_link_json(const struct link *link)
+{
+    struct buf text;
+    buf_init(&text, OUTPUT_MAX);
+    link_to_json(link, true, &text);
+    puts(text.data);
+    buf_free(&text);
+}
+
+static int run_create(struct ctl *ctl, const char *url)
+{
+    struct trace_source traces = {.left = 0};
+    char trace_id[TRACE_MAX + 1];
+    trace_choose(&traces, NULL, trace_id);
+    const struct link_client client = {.user_agent = "curt/" CURT_VERSION,
+                                       .xray_trace_id = trace_id};
+    const char *reason = NULL;
+    struct link link;
+    link_init(&link);
+    enum result r = create_link(&ctl->conf, ctl->store, url, strlen(url),
+                                &client, &link, &reason);
+    int status = to_status(r);
+    if (r == RESULT_INVALID)
+        fprintf(stderr, "curt: the long_url %s\n", reason);
+    else if (r != RESULT_OK)
+        status = store_failed(ctl, r);
+    else if (ctl->json)
+        print_link_json(&link);
+    else
+        puts(link.short_url);
+    link_free(&link);
+    return status;
+}
+
+/* An id, or a short URL of this curt: then what is behind APP_URL. */
+static const char *take_id(const struct ctl *ctl, const char *argument)
+{
+    size_t len = strlen(ctl->conf.app_url);
+    if (strncmp(argument, ctl->conf.app_url, len) == 0)
+        argument += len;
+    if (ids_valid(argument, strlen(argument)))
+        return argument;
+    fprintf(stderr,
+            "curt: \"%s\" cannot be a short id: 1 to %d letters and digits\n",
+            argument, IDS_MAX);
+    return NULL;
+}
+
+static void print_field(const char *name, const char *value)
+{
+    printf("%-11s %s\n", name, value != NULL ? value : "-");
+}
+
+static void print_link(const struct link *link)
+{
+    print_field("short_id", link->short_id);
+    print_field("short_url", link->short_url);
+    print_field("long_url", link->long_url);
+    print_field("created_at", link->created_at);
+    if (link->ttl == LINK_NEVER)
+        print_field("ttl", "never expires");
+    else
+        printf("%-11s %lld%s\n", "ttl", (long long)link->ttl,
+               link_expired(link, clock_now()) ? " (expired)" : "");
+    printf("%-11s %llu\n", "hits", (unsigned long long)link->hits);
+    print_field("analytics", link->analytics);
+}
+
+static int run_get(struct ctl *ctl, const char *argument)
+{
+    const char *id = take_id(ctl, argument);
+    if (id == NULL)
+        return EX_DATAERR;
+    struct link link;
+    link_init(&link);
+    enum result r = store_get(ctl->store, id, STORE_WHOLE, &link);
+    int status = 0;
+    if (r != RESULT_OK)
+        status = store_failed(ctl, r);
+    else if (ctl->json)
+        print_link_json(&link);
+    else
+        print_link(&link);
+    link_free(&link);
+    return status;
+}
+
+static int run_delete(struct ctl *ctl, const char *argument)
+{
+    const char *id = take_id(ctl, argument);
+    if (id == NULL)
+        return EX_DATAERR;
+    enum result r = store_delete(ctl->store, id);
+    if (r != RESULT_OK)
+        return store_failed(ctl, r);
+    if (ctl->json) {
+        json_object *answer = json_object_new_object();
+        json_object_object_add(answer, "deleted", json_object_new_string(id));
+        print_json(answer);
+    } else {
+        printf("%s is deleted\n", id);
+    }
+    return 0;
+}
+
+/* The findings, a line each, and whether there are none. */
+static void print_findings(const struct ctl *ctl, bool ok, char *findings)
+{
+    if (!ctl->json) {
+        fputs(ok ? "the table is in order\n" : findings, stdout);
+        return;
+    }
+    json_object *answer = json_object_new_object();
+    json_object *list = json_object_new_array();
+    json_object_object_add(answer, "ok", json_object_new_boolean(ok));
+    char *rest = NULL;
+    for (char *line = strtok_r(findings, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest))
+        json_object_array_add(list, json_object_new_string(line));
+    json_object_object_add(answer, "findings", list);
+    print_json(answer);
+}
+
+static int check_table(struct ctl *ctl)
+{
+    struct buf findings;
+    buf_init(&findings, OUTPUT_MAX);
+    enum result r = store_table_check(ctl->store, &findings);
+    int status = r == RESULT_OK ? 0 : EXIT_NO;
+    if (r != RESULT_OK && findings.len == 0)
+        status = store_failed(ctl, r);
+    else
+        print_findings(ctl, r == RESULT_OK, findings.data);
+    buf_free(&findings);
+    return status;
+}
+
+static int run_table(struct ctl *ctl, const char *action)
+{
+    if (strcmp(action, "check") == 0)
+        return check_table(ctl);
+    if (strcmp(action, "create") != 0) {
+        fprintf(stderr, "curt: table %s: must be create or check\n", action);
+        return EX_USAGE;
+    }
+    dirs_make(&ctl->conf);
+    enum result r = store_table_create(ctl->store);
+    return r == RESULT_OK ? check_table(ctl) : store_failed(ctl, r);
+}
+
+static int run_config(struct ctl *ctl, const char *argument)
+{
+    (void)argument;
+    json_object *answer = json_object_new_object();
+    struct buf value;
+    buf_init(&value, OUTPUT_MAX);
+    for (size_t i = 0; i < conf_key_count(); i++) {
+        struct conf_key key = conf_key(i);
+        bool number = strcmp(key.type, "number") == 0;
+        buf_reset(&value);
+        bool set = conf_value(&ctl->conf, i, &value);
+        if (ctl->json)
+            json_object_object_add(
+                answer, key.name,
+                !set ? NULL
+                : number
+                    ? json_object_new_uint64(strtoull(value.data, NULL, 10))
+                    : json_object_new_string(value.data));
+        else if (set)
+            printf("%s = %s\n", key.name, value.data);
+        else
+            printf("# %s is not set\n", key.name);
+    }
+    buf_free(&value);
+    if (ctl->json)
+        print_json(answer);
+    else
+        json_object_put(answer);
+    return 0;
+}
+
+/* The table of keys, for those who write documentation or check it. */
+static int run_keys(struct ctl *ctl, const char *argument)
+{
+    (void)ctl;
+    (void)argument;
+    struct buf range;
+    buf_init(&range, OUTPUT_MAX);
+    for (size_t i = 0; i < conf_key_count(); i++) {
+        struct conf_key key = conf_key(i);
+        buf_reset(&range);
+        conf_key_range(i, &range);
+        printf("%s\t%s\t%s\t%s\t%s\n", key.name, key.type, range.data,
+               key.fallback != NULL ? key.fallback : "-",
+               key.reloadable ? "reload" : "restart");
+    }
+    buf_free(&range);
+    return 0;
+}
+
+static const struct verb verbs[] = {
+    {"create", "URL", "make a link and print its short URL", run_create, false},
+    {"get", "ID", "print a link", run_get, false},
+    {"delete", "ID", "remove a link", run_delete, false},
+    {"table", "create|check", "make or check the table, or the SQLite file",
+     run_table, false},
+    {"config", NULL, "print the effective configuration", run_config, false},
+    {"keys", NULL, "print what each configuration key may be", run_keys, true},
+};
+
+#define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: curt [-c FILE] [--json] VERB [ARGUMENT]\n\n", out);
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        fprintf(out, "  %-7s %-13s %s\n", verbs[i].name,
+                verbs[i].argument != NULL ? verbs[i].argument : "",
+                verbs[i].help);
+    fputs(
+        "\n  -c, --config FILE  the configuration, instead of " CURT_SYSCONFDIR
+        "/curt/curt.conf\n"
+        "  -j, --json         answer in JSON\n"
+        "  -h, --help, -V, --version\n",
+        out);
+}
+
+static int usage_error(void)
+{
+    print_usage(stderr);
+    return EX_USAGE;
+}
+
+/* Reads the options, wherever they stand. Exits for -h, -V and errors. */
+static const char *read_options(int argc, char **argv, struct ctl *ctl)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *file = NULL;
+    int c;
+    while ((c = getopt_long(argc, argv, "c:jhV", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            file = optarg;
+            break;
+        case 'j':
+            ctl->json = true;
+            break;
+        case 'h':
+            print_usage(stdout);
+            exit(0);
+        case 'V':
+            puts("curt " CURT_VERSION);
+            exit(0);
+        default:
+            exit(usage_error());
+        }
+    }
+    return file;
+}
+
+static const struct verb *find_verb(int argc, char **argv)
+{
+    for (size_t i = 0; i < VERB_COUNT && optind < argc; i++) {
+        int wanted = verbs[i].argument != NULL ? 2 : 1;
+        if (strcmp(verbs[i].name, argv[optind]) == 0 && argc - optind == wanted)
+            return &verbs[i];
+    }
+    return NULL;
+}
+
+static int run_verb(struct ctl *ctl, const struct verb *verb, const char *file,
+                    const char *argument)
+{
+    struct buf faults;
+    buf_init(&faults, CONF_FAULTS_MAX);
+    if (verb->bare)
+        return verb->run(ctl, argument);
+    if (conf_load(file, &ctl->conf, &faults) != RESULT_OK) {
+        fputs(faults.data, stderr);
+        buf_free(&faults);
+        return EX_CONFIG;
+    }
+    log_set_level(LOG_LEVEL_WARNING);
+    ctl->store = store_new(&ctl->conf);
+    int status = verb->run(ctl, argument);
+    store_free(ctl->store);
+    conf_free(&ctl->conf);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl ctl = {.json = false};
+    const char *file = read_options(argc, argv, &ctl);
+    const struct verb *verb = find_verb(argc, argv);
+    if (verb == NULL)
+        return usage_error();
+    log_open("curt");
+    signal(SIGPIPE, SIG_IGN); /* a connection that breaks is an error text */
+    umask(umask(0) | 007);
+    int status = run_verb(&ctl, verb, file,
+                          verb->argument != NULL ? argv[optind + 1] : NULL);
+    /* A full disk or a closed pipe must not look like success. */
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        perror("curt: standard output");
+        return EX_IOERR;
+    }
+    return status;
+}

@@ -1,0 +1,281 @@
+#include "dynamodb_item.h"
+
+#include <inttypes.h>
+#include <json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+#include "num.h"
+
+/* Levels of maps and lists that DynamoDB allows; deeper values are dropped. */
+#define LEVELS_MAX 32
+
+/* Longest number that is kept: 38 digits, sign, point and exponent. */
+#define NUMBER_MAX 48
+
+/* ---- Encoding -------------------------------------------------------- */
+
+static json_object *wrap(const char *type, json_object *value)
+{
+    json_object *wrapped = json_object_new_object();
+    json_object_object_add(wrapped, type, value);
+    return wrapped;
+}
+
+struct json_object *dynamodb_item_string(const char *text)
+{
+    return wrap("S", json_object_new_string(text));
+}
+
+struct json_object *dynamodb_item_number(uint64_t n)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRIu64, n);
+    return wrap("N", json_object_new_string(text));
+}
+
+static json_object *encode_value(json_object *plain);
+
+static json_object *encode_list(json_object *plain)
+{
+    json_object *list = json_object_new_array();
+    for (size_t i = 0; i < json_object_array_length(plain); i++)
+        json_object_array_add(
+            list, encode_value(json_object_array_get_idx(plain, i)));
+    return list;
+}
+
+static json_object *encode_map(json_object *plain)
+{
+    json_object *map = json_object_new_object();
+    struct json_object_iterator it = json_object_iter_begin(plain);
+    struct json_object_iterator end = json_object_iter_end(plain);
+    for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it))
+        json_object_object_add(map, json_object_iter_peek_name(&it),
+                               encode_value(json_object_iter_peek_value(&it)));
+    return map;
+}
+
+/* An AttributeValue of plain JSON, whose depth its parser has bounded. */
+static json_object *encode_value(json_object *plain)
+{
+    switch (json_object_get_type(plain)) {
+    case json_type_string:
+        if (json_object_get_string_len(plain) > 0)
+            return wrap("S", json_object_get(plain));
+        break;
+    case json_type_boolean:
+        return wrap("BOOL", json_object_get(plain));
+    case json_type_int:
+    case json_type_double:
+        return wrap("N",
+                    json_object_new_string(json_object_to_json_string(plain)));
+    case json_type_object:
+        return wrap("M", encode_map(plain));
+    case json_type_array:
+        return wrap("L", encode_list(plain));
+    case json_type_null:
+        break;
+    }
+    return wrap("NULL", json_object_new_boolean(true));
+}
+
+/* Reads text, all of it, as one JSON value; NULL if it is none, or null. */
+static json_object *parse(const char *text)
+{
+    json_tokener *tokener = json_tokener_new_ex(LEVELS_MAX);
+    if (tokener == NULL)
+        return NULL;
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    /* With the final NUL a number at the end is known to be complete. */
+    json_object *json =
+        json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
+    json_tokener_free(tokener);
+    return json;
+}
+
+enum result dynamodb_item_encode(const struct link *l,
+                                 struct json_object **item)
+{
+    json_object *analytics = l->analytics != NULL ? parse(l->analytics) : NULL;
+    if (!json_object_is_type(analytics, json_type_object)) {
+        json_object_put(analytics);
+        return RESULT_INVALID;
+    }
+    json_object *map = json_object_new_object();
+    json_object_object_add(map, "short_id", dynamodb_item_string(l->short_id));
+    json_object_object_add(map, "long_url", dynamodb_item_string(l->long_url));
+    json_object_object_add(map, "short_url",
+                           dynamodb_item_string(l->short_url));
+    json_object_object_add(map, "created_at",
+                           dynamodb_item_string(l->created_at));
+    if (l->ttl != LINK_NEVER)
+        json_object_object_add(
+            map, "ttl",
+            dynamodb_item_number(l->ttl > 0 ? (uint64_t)l->ttl : 0));
+    json_object_object_add(map, "hits", dynamodb_item_number(l->hits));
+    json_object_object_add(map, "analytics", encode_value(analytics));
+    json_object_put(analytics);
+    *item = map;
+    return RESULT_OK;
+}
+
+/* ---- Decoding -------------------------------------------------------- */
+
+/* The value under type of the AttributeValue called name; NULL if there is no
+ * such attribute or it has another type. */
+static json_object *find(json_object *item, const char *name, const char *type)
+{
+    json_object *attribute = NULL, *value = NULL;
+    if (json_object_object_get_ex(item, name, &attribute) &&
+        json_object_object_get_ex(attribute, type, &value))
+        return value;
+    return NULL;
+}
+
+/* A string without NUL; NULL if value is anything else. */
+static const char *text_of(json_object *value)
+{
+    if (!json_object_is_type(value, json_type_string))
+        return NULL;
+    const char *text = json_object_get_string(value);
+    size_t len = (size_t)json_object_get_string_len(value);
+    return strlen(text) == len ? text : NULL;
+}
+
+static int64_t number_at(json_object *item, const char *name, int64_t otherwise)
+{
+    const char *text = text_of(find(item, name, "N"));
+    int64_t n = otherwise;
+    return text != NULL && num_parse_decimal(text, &n) ? n : otherwise;
+}
+
+/* A number that is written as it came: DynamoDB's have more digits than a
+ * double. null if it is no number. */
+static json_object *decode_number(json_object *value)
+{
+    const char *text = text_of(value);
+    if (text == NULL || strlen(text) > NUMBER_MAX)
+        return NULL;
+    json_object *read = parse(text);
+    json_object *number = NULL;
+    if (json_object_is_type(read, json_type_int) ||
+        json_object_is_type(read, json_type_double))
+        number = json_object_new_double_s(json_object_get_double(read), text);
+    json_object_put(read);
+    return number;
+}
+
+static json_object *decode_string(json_object *value)
+{
+    return json_object_is_type(value, json_type_string) ? json_object_get(value)
+                                                        : NULL;
+}
+
+static json_object *decode_value(json_object *attribute, int levels);
+
+static json_object *decode_map(json_object *value, int levels)
+{
+    json_object *map = json_object_new_object();
+    struct json_object_iterator it = json_object_iter_begin(value);
+    struct json_object_iterator end = json_object_iter_end(value);
+    for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it))
+        json_object_object_add(
+            map, json_object_iter_peek_name(&it),
+            decode_value(json_object_iter_peek_value(&it), levels));
+    return map;
+}
+
+static json_object *decode_list(json_object *value, int levels)
+{
+    json_object *list = json_object_new_array();
+    for (size_t i = 0; i < json_object_array_length(value); i++)
+        json_object_array_add(
+            list, decode_value(json_object_array_get_idx(value, i), levels));
+    return list;
+}
+
+static json_object *decode_set(json_object *value,
+                               json_object *(*decode)(json_object *))
+{
+    json_object *list = json_object_new_array();
+    for (size_t i = 0; i < json_object_array_length(value); i++)
+        json_object_array_add(list,
+                              decode(json_object_array_get_idx(value, i)));
+    return list;
+}
+
+/* Plain JSON of an AttributeValue; what is none, or nests too deeply, is null.
+ */
+static json_object *decode_value(json_object *attribute, int levels)
+{
+    if (!json_object_is_type(attribute, json_type_object) || levels == 0 ||
+        json_object_object_length(attribute) != 1)
+        return NULL;
+    struct json_object_iterator it = json_object_iter_begin(attribute);
+    const char *type = json_object_iter_peek_name(&it);
+    json_object *value = json_object_iter_peek_value(&it);
+    enum json_type form = json_object_get_type(value);
+
+    if (strcmp(type, "S") == 0 || strcmp(type, "B") == 0)
+        return decode_string(value);
+    if (strcmp(type, "N") == 0)
+        return decode_number(value);
+    if (strcmp(type, "BOOL") == 0 && form == json_type_boolean)
+        return json_object_get(value);
+    if (strcmp(type, "M") == 0 && form == json_type_object)
+        return decode_map(value, levels - 1);
+    if (form != json_type_array)
+        return NULL;
+    if (strcmp(type, "L") == 0)
+        return decode_list(value, levels - 1);
+    if (strcmp(type, "NS") == 0)
+        return decode_set(value, decode_number);
+    if (strcmp(type, "SS") == 0 || strcmp(type, "BS") == 0)
+        return decode_set(value, decode_string);
+    return NULL;
+}
+
+/* The analytics map as JSON text, or NULL. */
+static char *decode_analytics(json_object *item)
+{
+    json_object *value = find(item, "analytics", "M");
+    if (!json_object_is_type(value, json_type_object))
+        return NULL;
+    json_object *plain = decode_map(value, LEVELS_MAX);
+    char *text = mem_dup(json_object_to_json_string_ext(
+        plain, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(plain);
+    return text;
+}
+
+enum result dynamodb_item_decode(struct json_object *item, struct link *out)
+{
+    const char *long_url = text_of(find(item, "long_url", "S"));
+    if (long_url == NULL)
+        return RESULT_CORRUPT;
+    out->long_url = mem_dup(long_url);
+    out->short_id = mem_dup(text_of(find(item, "short_id", "S")));
+    out->short_url = mem_dup(text_of(find(item, "short_url", "S")));
+    out->created_at = mem_dup(text_of(find(item, "created_at", "S")));
+    out->ttl = number_at(item, "ttl", LINK_NEVER);
+    int64_t hits = number_at(item, "hits", 0);
+    out->hits = hits > 0 ? (uint64_t)hits : 0;
+    out->analytics = decode_analytics(item);
+    return RESULT_OK;
+}
+
+bool dynamodb_item_is_same(struct json_object *a, struct json_object *b)
+{
+    static const char *const names[] = {"long_url", "created_at", "analytics"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        json_object *in_a = NULL, *in_b = NULL;
+        if (!json_object_object_get_ex(a, names[i], &in_a) ||
+            !json_object_object_get_ex(b, names[i], &in_b) ||
+            !json_object_equal(in_a, in_b))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,93 @@
+#include <stdio.h>
+
+#include "body.h"
+#include "create.h"
+#include "handlers.h"
+#include "log.h"
+
+static bool wants_json(const char *accept)
+{
+    int json = http_accept_quality(accept, "application/json");
+    return json > 0 && json >= http_accept_quality(accept, "text/plain");
+}
+
+static void answer_link(const struct http_request *req, const struct link *link,
+                        struct http_response *res)
+{
+    http_begin(res, req, 200);
+    http_field(res, "Cache-Control", "no-store");
+    http_field(res, "Vary", "Accept");
+    if (wants_json(req->accept)) {
+        link_to_json(link, false, &res->body);
+        http_end(res, "application/json");
+    } else {
+        buf_add_str(&res->body, link->short_url);
+        http_end(res, "text/plain; charset=utf-8");
+    }
+}
+
+static void answer_refused(const struct http_request *req, const char *reason,
+                           struct http_response *res)
+{
+    char detail[256];
+    snprintf(detail, sizeof(detail), "The member long_url %s.", reason);
+    http_problem(res, req, 400, detail);
+}
+
+static void create(struct app *app, const struct http_request *req,
+                   const struct buf *long_url, struct http_response *res)
+{
+    const struct link_client client = {
+        .user_agent = req->user_agent,
+        .source_ip = req->remote_addr,
+        .xray_trace_id = req->trace_id,
+    };
+    const char *reason = "";
+    struct link link;
+    link_init(&link);
+    enum result r = create_link(app->conf, app->store, long_url->data,
+                                long_url->len, &client, &link, &reason);
+    if (r == RESULT_OK) {
+        answer_link(req, &link, res);
+        log_info("link %s created", link.short_id);
+    } else if (r == RESULT_INVALID) {
+        answer_refused(req, reason, res);
+    } else if (r == RESULT_CONFLICT) {
+        http_unavailable(res, req,
+                         "No free short id was found. Please try again.");
+    } else {
+        h_store_failed(app, req, r, "create", res);
+    }
+    link_free(&link);
+}
+
+void h_create(struct app *app, const struct http_request *req,
+              struct http_response *res)
+{
+    if (req->body_too_large) {
+        char detail[128];
+        snprintf(detail, sizeof(detail), "The body is larger than %llu bytes.",
+                 (unsigned long long)app->conf->max_body);
+        http_problem(res, req, 413, detail);
+        return;
+    }
+    if (req->body_broken) {
+        http_problem(res, req, 400, "The body ended early.");
+        return;
+    }
+    struct buf long_url;
+    const char *detail = "";
+    buf_init(&long_url, 3 * app->conf->max_body);
+    switch (body_read(req, &long_url, &detail)) {
+    case BODY_OK:
+        create(app, req, &long_url, res);
+        break;
+    case BODY_BAD:
+        http_problem(res, req, 400, detail);
+        break;
+    case BODY_UNSUPPORTED:
+        http_problem(res, req, 415, detail);
+        break;
+    }
+    buf_free(&long_url);
+}

@@ -1,0 +1,86 @@
+/*
+ * HTTP as handlers see it: a request that has arrived whole, a response that
+ * is built in memory. Nothing here knows about FastCGI.
+ */
+#ifndef CURT_HTTP_H
+#define CURT_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+#include "trace.h"
+
+/* Hard limits of one response, in bytes: a Location of URL_MAX and the other
+ * fields; a page that has the URL twice, each byte of it escaped. */
+#define HTTP_HEAD_MAX 16384
+#define HTTP_BODY_MAX 131072
+
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
+
+/* All strings belong to whoever received the request and live until it is
+ * finished; fields that did not come are NULL. */
+struct http_request {
+    enum http_method method;
+    const char *method_name; /* as it came */
+    const char *uri;         /* REQUEST_URI, as it came */
+    const char *path;        /* up to '?', percent-decoded once */
+    size_t path_len;         /* it may have NUL bytes in it */
+    const char *accept;
+    const char *content_type;
+    const char *user_agent;
+    const char *remote_addr;
+    const char *body; /* never NULL */
+    size_t body_len;
+    bool body_too_large; /* over MAX_BODY: body is empty */
+    bool body_broken;    /* it ended early: body is empty */
+    char trace_id[TRACE_MAX + 1];
+};
+
+/* Built by the functions below: http_begin(), fields, body, http_end(). */
+struct http_response {
+    int status;
+    struct buf head; /* field lines, each with its CRLF; no Status line */
+    struct buf body;
+};
+
+void http_response_init(struct http_response *res);
+void http_response_free(struct http_response *res);
+
+/* Starts the response over, with the fields that each has: the trace id. */
+void http_begin(struct http_response *res, const struct http_request *req,
+                int status);
+
+/* Appends a field line. Name and value are trusted to be free of CR, LF and
+ * NUL: they are curt's own or were checked before (url_is_servable). */
+void http_field(struct http_response *res, const char *name, const char *value);
+
+/* Ends the head: Content-Type and the length of the body that was appended. */
+void http_end(struct http_response *res, const char *content_type);
+
+/* A whole answer for what went wrong: application/problem+json (RFC 9457), or
+ * a small HTML page for a client whose Accept prefers text/html. detail is
+ * shown to the client: plain words, any bytes. Fields such as Allow may be
+ * added behind it. */
+void http_problem(struct http_response *res, const struct http_request *req,
+                  int status, const char *detail);
+
+/* The same for 503, with a Retry-After. */
+void http_unavailable(struct http_response *res, const struct http_request *req,
+                      const char *detail);
+
+/* The reason phrase of a status (RFC 9110, section 15); "" if unknown. */
+const char *http_reason(int status);
+
+/* What Accept (RFC 9110, section 12.5.1) says of one media type, such as
+ * "text/html", by its own name: 0 to 1000; -1 where the type is not named.
+ * Wildcards do not name a type. accept may be NULL. */
+int http_accept_quality(const char *accept, const char *type);
+
+/* Whether a Content-Type is this media type, its parameters aside. */
+bool http_type_is(const char *content_type, const char *type);
+
+/* Appends s with the five characters that HTML gives a meaning escaped. */
+void http_add_html(struct buf *out, const char *s);
+
+#endif

@@ -1,0 +1,137 @@
+#include "link.h"
+
+#include <json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+#include "query.h"
+#include "url.h"
+#include "utf8.h"
+
+/* The query string of a URL of at most URL_MAX bytes, each byte of which can
+ * become U+FFFD, three bytes long. */
+#define TEXT_MAX (3 * URL_MAX)
+
+void link_init(struct link *l)
+{
+    *l = (struct link){.ttl = LINK_NEVER};
+}
+
+void link_free(struct link *l)
+{
+    free(l->short_id);
+    free(l->long_url);
+    free(l->short_url);
+    free(l->created_at);
+    free(l->analytics);
+    link_init(l);
+}
+
+void link_set(char **member, const char *value)
+{
+    char *copy = mem_dup(value);
+    free(*member);
+    *member = copy;
+}
+
+bool link_expired(const struct link *l, int64_t now)
+{
+    return l->ttl != LINK_NEVER && l->ttl <= now;
+}
+
+static json_object *clean_string(const char *s, size_t len)
+{
+    struct buf text;
+    buf_init(&text, 3 * len);
+    utf8_add_clean(&text, s, len);
+    json_object *string = json_object_new_string_len(text.data, (int)text.len);
+    buf_free(&text);
+    return string;
+}
+
+static void add_header(json_object *map, const char *name, const char *value)
+{
+    json_object_object_add(
+        map, name, value != NULL ? clean_string(value, strlen(value)) : NULL);
+}
+
+static bool is_reserved_name(const char *name)
+{
+    return strcmp(name, "user_agent") == 0 || strcmp(name, "source_ip") == 0 ||
+           strcmp(name, "xray_trace_id") == 0;
+}
+
+static void add_parameter(json_object *map, const struct query_pair *pair)
+{
+    if (pair->value_len == 0)
+        return;
+    struct buf raw, name;
+    buf_init(&raw, URL_MAX);
+    buf_init(&name, TEXT_MAX);
+    query_form_decode(&raw, pair->name, pair->name_len);
+    utf8_add_clean(&name, raw.data, raw.len);
+    bool usable = name.len > 0 && strlen(name.data) == name.len;
+    if (usable && !is_reserved_name(name.data)) {
+        buf_reset(&raw);
+        query_form_decode(&raw, pair->value, pair->value_len);
+        json_object_object_add(map, name.data, clean_string(raw.data, raw.len));
+    }
+    buf_free(&raw);
+    buf_free(&name);
+}
+
+char *link_analytics(const char *long_url, const struct link_client *client)
+{
+    json_object *map = json_object_new_object();
+    add_header(map, "user_agent", client->user_agent);
+    add_header(map, "source_ip", client->source_ip);
+    add_header(map, "xray_trace_id", client->xray_trace_id);
+
+    size_t before_fragment = strcspn(long_url, "#");
+    const char *query = memchr(long_url, '?', before_fragment);
+    if (query != NULL) {
+        query++;
+        size_t len = before_fragment - (size_t)(query - long_url);
+        struct query_pair pair;
+        while (query_next(&query, &len, &pair))
+            add_parameter(map, &pair);
+    }
+    char *text = mem_dup(json_object_to_json_string_ext(
+        map, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(map);
+    return text;
+}
+
+static void add_string(json_object *object, const char *name, const char *value)
+{
+    json_object_object_add(
+        object, name, value != NULL ? json_object_new_string(value) : NULL);
+}
+
+void link_to_json(const struct link *l, bool whole, struct buf *out)
+{
+    json_object *object = json_object_new_object();
+    add_string(object, "short_id", l->short_id);
+    add_string(object, "short_url", l->short_url);
+    add_string(object, "long_url", l->long_url);
+    add_string(object, "created_at", l->created_at);
+    if (l->ttl != LINK_NEVER)
+        json_object_object_add(object, "ttl", json_object_new_int64(l->ttl));
+    json_object_object_add(object, "hits", json_object_new_uint64(l->hits));
+    if (whole) {
+        /* NULL, too, when a foreign hand wrote something else there. */
+        json_object *map =
+            l->analytics != NULL ? json_tokener_parse(l->analytics) : NULL;
+        /* Printed as it is: json-c would cut long numbers to 64 bits. */
+        if (map != NULL)
+            json_object_set_serializer(map, json_object_userdata_to_json_string,
+                                       mem_dup(l->analytics),
+                                       json_object_free_userdata);
+        json_object_object_add(object, "analytics", map);
+    }
+    buf_add_str(out, json_object_to_json_string_ext(
+                         object, JSON_C_TO_STRING_PLAIN |
+                                     JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(object);
+}

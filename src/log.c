@@ -1,0 +1,182 @@
+#include "log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+/* The log is one of the two things that are global (STYLE.md, "Ours"). */
+static struct {
+    const char *proc;
+    const char *trace_id;
+    enum log_level level;
+    bool to_syslog;
+} state = {.proc = "curt", .level = LOG_LEVEL_INFO};
+
+static const struct {
+    const char *name;
+    int priority;
+} levels[] = {
+    [LOG_LEVEL_ERROR] = {"error", LOG_ERR},
+    [LOG_LEVEL_WARNING] = {"warning", LOG_WARNING},
+    [LOG_LEVEL_INFO] = {"info", LOG_INFO},
+    [LOG_LEVEL_DEBUG] = {"debug", LOG_DEBUG},
+};
+
+/* Whether standard error leads nowhere. /dev/null is device 1:3 on Linux. */
+static bool stderr_is_lost(void)
+{
+    struct stat st;
+    if (fstat(STDERR_FILENO, &st) < 0)
+        return errno == EBADF;
+    return S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
+void log_open(const char *proc)
+{
+    state.proc = proc;
+    state.to_syslog = stderr_is_lost();
+    if (state.to_syslog)
+        openlog("curt", LOG_PID, LOG_DAEMON);
+}
+
+bool log_is_syslog(void)
+{
+    return state.to_syslog;
+}
+
+void log_set_level(enum log_level level)
+{
+    state.level = level;
+}
+
+void log_set_trace(const char *trace_id)
+{
+    state.trace_id = trace_id;
+}
+
+/* Appends value in quotes to the line of size bytes, of which used are taken;
+ * what could end the line or the quotes is escaped. Returns the bytes taken. */
+static size_t add_quoted(char *line, size_t size, size_t used,
+                         const char *value)
+{
+    static const char hex[] = "0123456789abcdef";
+    line[used++] = '"';
+    for (; *value != '\0' && used + 6 < size; value++) {
+        unsigned char c = (unsigned char)*value;
+        if (c == '"' || c == '\\') {
+            line[used++] = '\\';
+            line[used++] = (char)c;
+        } else if (c < 0x20 || c >= 0x7f) {
+            line[used++] = '\\';
+            line[used++] = 'x';
+            line[used++] = hex[c >> 4];
+            line[used++] = hex[c & 15];
+        } else {
+            line[used++] = (char)c;
+        }
+    }
+    line[used++] = '"';
+    return used;
+}
+
+/* As snprintf(3) behind the used bytes, but returns the bytes then taken. */
+__attribute__((format(printf, 4, 5))) static size_t
+add_text(char *line, size_t size, size_t used, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(line + used, size - used, format, ap);
+    va_end(ap);
+    if (n < 0)
+        return used;
+    return used + (size_t)n < size ? used + (size_t)n : size - 1;
+}
+
+static void write_line(const char *line, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(STDERR_FILENO, line, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return; /* nowhere left to say so */
+        line += n;
+        len -= (size_t)n;
+    }
+}
+
+__attribute__((format(printf, 2, 0))) static void
+log_at(enum log_level level, const char *format, va_list ap)
+{
+    if (level > state.level)
+        return;
+    int saved = errno;
+    char message[LOG_LINE_MAX / 2];
+    vsnprintf(message, sizeof(message), format, ap);
+
+    char line[LOG_LINE_MAX];
+    size_t used = 0;
+    if (!state.to_syslog) {
+        char now[CLOCK_TEXT_SIZE];
+        clock_text(clock_now(), now);
+        used = add_text(line, sizeof(line), used, "time=%sZ ", now);
+    }
+    used = add_text(line, sizeof(line), used, "level=%s proc=%s pid=%ld ",
+                    levels[level].name, state.proc, (long)getpid());
+    if (state.trace_id != NULL) {
+        used = add_text(line, sizeof(line), used, "trace_id=");
+        used = add_quoted(line, sizeof(line) / 2, used, state.trace_id);
+        line[used++] = ' ';
+    }
+    used = add_text(line, sizeof(line), used, "msg=");
+    used = add_quoted(line, sizeof(line) - 1, used, message);
+    if (state.to_syslog) {
+        line[used] = '\0';
+        syslog(levels[level].priority, "%s", line);
+    } else {
+        line[used++] = '\n';
+        write_line(line, used);
+    }
+    errno = saved;
+}
+
+void log_error(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    log_at(LOG_LEVEL_ERROR, format, ap);
+    va_end(ap);
+}
+
+void log_warning(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    log_at(LOG_LEVEL_WARNING, format, ap);
+    va_end(ap);
+}
+
+void log_info(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    log_at(LOG_LEVEL_INFO, format, ap);
+    va_end(ap);
+}
+
+void log_debug(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    log_at(LOG_LEVEL_DEBUG, format, ap);
+    va_end(ap);
+}

@@ -1,0 +1,199 @@
+/* curt.fcgi: the FastCGI application. See curt.fcgi(8). */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "dirs.h"
+#include "fcgi.h"
+#include "janitor.h"
+#include "log.h"
+#include "master.h"
+#include "num.h"
+#include "store.h"
+#include "worker.h"
+
+#define NAME "curt.fcgi"
+
+/* Workers per processor when -w is absent: a worker waits for the disk or for
+ * DynamoDB part of the time. */
+#define WORKERS_PER_CPU 4
+
+struct options {
+    const char *conf_file;
+    unsigned workers;
+    bool test;
+    bool janitor;
+};
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: spawn-fcgi -s SOCKET -- " NAME " [-c FILE] [-w WORKERS]\n"
+          "       " NAME " [-c FILE] -t\n"
+          "       " NAME " -h | -V\n"
+          "\n"
+          "  -c FILE     the configuration, instead of " CURT_SYSCONFDIR
+          "/curt/curt.conf\n"
+          "  -w WORKERS  worker processes; 0: serve in this process, as "
+          "mod_fcgid,\n"
+          "              lighttpd bin-path, multiwatch and spawn-fcgi -F want "
+          "it\n"
+          "  -t          check the configuration and the store, then exit\n"
+          "  -h, -V      print this help, the version\n",
+          out);
+}
+
+static unsigned default_workers(void)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    if (cpus < 1)
+        cpus = 1;
+    return cpus < 16 ? WORKERS_PER_CPU * (unsigned)cpus : 64;
+}
+
+static void read_options(int argc, char **argv, struct options *o)
+{
+    uint64_t n;
+    int c;
+    *o = (struct options){.workers = default_workers()};
+    while ((c = getopt(argc, argv, "c:w:tjhV")) != -1) {
+        switch (c) {
+        case 'c':
+            o->conf_file = optarg;
+            break;
+        case 'w':
+            if (!num_parse(optarg, MASTER_WORKERS_MAX, &n)) {
+                fprintf(stderr, NAME ": -w %s: must be a number from 0 to %d\n",
+                        optarg, MASTER_WORKERS_MAX);
+                exit(EX_USAGE);
+            }
+            o->workers = (unsigned)n;
+            break;
+        case 't':
+            o->test = true;
+            break;
+        case 'j':
+            o->janitor = true;
+            break;
+        case 'h':
+            print_usage(stdout);
+            exit(0);
+        case 'V':
+            puts(NAME " " CURT_VERSION);
+            exit(0);
+        default:
+            print_usage(stderr);
+            exit(EX_USAGE);
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, NAME ": %s: no arguments are expected\n", argv[optind]);
+        exit(EX_USAGE);
+    }
+}
+
+/* The lines of text, each behind the program's name, and in the log where
+ * standard error leads nowhere. */
+static void say_lines(char *text)
+{
+    for (char *line = text; line != NULL && *line != '\0';) {
+        char *end = strchr(line, '\n');
+        if (end != NULL)
+            *end++ = '\0';
+        fprintf(stderr, NAME ": %s\n", line);
+        if (log_is_syslog())
+            log_error("%s", line);
+        line = end;
+    }
+}
+
+static void load_or_exit(const char *file, struct conf *conf)
+{
+    struct buf faults;
+    buf_init(&faults, CONF_FAULTS_MAX);
+    if (conf_load(file, conf, &faults) != RESULT_OK) {
+        say_lines(faults.data);
+        exit(EX_CONFIG);
+    }
+    buf_free(&faults);
+    log_set_level((enum log_level)conf->log_level);
+}
+
+/* -t: the directories and the store, without changing anything. */
+static int test(const struct conf *conf)
+{
+    struct buf faults;
+    buf_init(&faults, CONF_FAULTS_MAX);
+    dirs_check(conf, &faults);
+    struct store *store = store_new(conf);
+    const size_t before = faults.len;
+    enum result r = store_table_check(store, &faults);
+    /* SQLite's file is made when it is first needed. */
+    if (r == RESULT_NOT_FOUND && conf->store == CONF_STORE_SQLITE)
+        buf_truncate(&faults, before);
+    else if (r != RESULT_OK && faults.len == before)
+        buf_addf(&faults, "STORE: %s\n", store_error(store));
+    store_free(store);
+    bool ok = faults.len == 0;
+    say_lines(faults.data);
+    buf_free(&faults);
+    if (ok)
+        fputs(NAME ": the configuration is in order\n", stderr);
+    return ok ? 0 : EX_CONFIG;
+}
+
+/* Descriptors 1 and 2 must be open, or a database would get their numbers and
+ * a stray message end up in it. */
+static void open_standard_descriptors(void)
+{
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            exit(EX_OSERR);
+}
+
+static int run_janitor(const struct conf *conf)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, FCGI_SOCKET); /* the socket is the workers' */
+    return janitor_run(conf, true);
+}
+
+static const struct master_roles roles = {
+    .worker = worker_run,
+    .janitor = run_janitor,
+};
+
+int main(int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    read_options(argc, argv, &o);
+    open_standard_descriptors();
+    log_open(NAME);
+    if (!o.test && !o.janitor && !fcgi_socket_ok()) {
+        char text[] = "there is no listening socket on descriptor 0; start it "
+                      "with: spawn-fcgi -s SOCKET -- " NAME;
+        say_lines(text);
+        return EX_USAGE;
+    }
+    umask(umask(0) | 007);
+    load_or_exit(o.conf_file, &conf);
+    int status;
+    if (o.test) {
+        status = test(&conf);
+        conf_free(&conf);
+        return status;
+    }
+    dirs_make(&conf);
+    if (o.janitor) {
+        status = janitor_run(&conf, false);
+        conf_free(&conf);
+        return status;
+    }
+    if (o.workers == 0)
+        return worker_run_alone(&conf, o.conf_file);
+    return master_run(&conf, o.conf_file, o.workers, &roles);
+}

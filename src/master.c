@@ -1,0 +1,304 @@
+#include "master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "mem.h"
+
+/* Back-off of a child that keeps dying, in milliseconds: one that lived for
+ * less than SHORT_LIFE waits for FIRST_DELAY, doubling up to LAST_DELAY; one
+ * that lived for HEALTHY is replaced at once again. */
+#define SHORT_LIFE  1000
+#define HEALTHY     10000
+#define FIRST_DELAY 100
+#define LAST_DELAY  10000
+
+/* Pause between two children that a reload replaces, in milliseconds. */
+#define RELOAD_STEP 20
+
+/* A place that always has a child, or waits for its next one. */
+struct slot {
+    int (*role)(const struct conf *conf);
+    const char *name;
+    pid_t pid;       /* 0: none */
+    int64_t started; /* these three in milliseconds */
+    int64_t due;
+    int64_t delay;
+    bool outdated; /* a reload has still to replace the child */
+};
+
+/* A child that was told to finish and has been replaced, or will not be. */
+struct leaver {
+    pid_t pid;
+    int64_t kill_at;
+};
+
+struct master {
+    struct conf *conf;
+    const char *conf_file;
+    struct slot *slots;
+    size_t slot_count;
+    struct leaver *leavers;
+    size_t leaver_count;
+    int64_t next_step; /* of a reload; 0: none is under way */
+    bool stopping;
+    sigset_t signals; /* the ones it waits for: blocked all the time */
+    sigset_t original;
+};
+
+static int64_t drain_ms(const struct master *m)
+{
+    return (int64_t)m->conf->drain_timeout * 1000;
+}
+
+/* In the child: becomes what the slot wants. */
+static void be_child(const struct master *m, const struct slot *slot,
+                     pid_t master)
+{
+    sigprocmask(SIG_SETMASK, &m->original, NULL);
+    /* Finish and go when the master is gone. USR1, because TERM counts. */
+    prctl(PR_SET_PDEATHSIG, SIGUSR1);
+    if (getppid() != master)
+        exit(0);
+    exit(slot->role(m->conf));
+}
+
+static void start_child(struct master *m, struct slot *slot, int64_t now)
+{
+    pid_t master = getpid();
+    pid_t pid = fork();
+    if (pid == 0)
+        be_child(m, slot, master);
+    slot->outdated = false;
+    slot->started = now;
+    if (pid > 0) {
+        slot->pid = pid;
+        return;
+    }
+    log_error("no %s could be forked: %s", slot->name, strerror(errno));
+    slot->delay = FIRST_DELAY * 10;
+    slot->due = now + slot->delay;
+}
+
+static void start_due(struct master *m, int64_t now)
+{
+    for (size_t i = 0; i < m->slot_count && !m->stopping; i++)
+        if (m->slots[i].pid == 0 && m->slots[i].due <= now)
+            start_child(m, &m->slots[i], now);
+}
+
+/* Tells a child to finish; it is killed if it does not in time. */
+static void let_go(struct master *m, pid_t pid, int64_t now)
+{
+    size_t count = m->leaver_count + 1;
+    m->leavers = mem_resize(m->leavers, count * sizeof(*m->leavers));
+    m->leavers[m->leaver_count] = (struct leaver){pid, now + drain_ms(m)};
+    m->leaver_count = count;
+    kill(pid, SIGUSR1);
+}
+
+/* The time a dead child's slot waits for its successor. */
+static int64_t next_delay(int64_t delay, int64_t lived)
+{
+    if (lived >= HEALTHY)
+        return 0;
+    if (lived >= SHORT_LIFE)
+        return delay;
+    if (delay == 0)
+        return FIRST_DELAY;
+    return 2 * delay < LAST_DELAY ? 2 * delay : LAST_DELAY;
+}
+
+static void say_end(const char *name, pid_t pid, int status)
+{
+    if (WIFSIGNALED(status))
+        log_error("%s %ld was ended by signal %d (%s)", name, (long)pid,
+                  WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        log_warning("%s %ld ended with status %d", name, (long)pid,
+                    WEXITSTATUS(status));
+}
+
+static bool reap_leaver(struct master *m, pid_t pid)
+{
+    for (size_t i = 0; i < m->leaver_count; i++) {
+        if (m->leavers[i].pid == pid) {
+            m->leavers[i] = m->leavers[--m->leaver_count];
+            return true;
+        }
+    }
+    return false;
+}
+
+static void reap_children(struct master *m, int64_t now)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (reap_leaver(m, pid))
+            continue;
+        for (size_t i = 0; i < m->slot_count; i++) {
+            struct slot *slot = &m->slots[i];
+            if (slot->pid != pid)
+                continue;
+            slot->pid = 0;
+            slot->delay = next_delay(slot->delay, now - slot->started);
+            slot->due = now + slot->delay;
+            say_end(slot->name, pid, status);
+        }
+    }
+}
+
+static void begin_reload(struct master *m, int64_t now)
+{
+    struct conf fresh;
+    struct buf faults;
+    buf_init(&faults, CONF_FAULTS_MAX);
+    if (conf_load(m->conf_file, &fresh, &faults) == RESULT_OK) {
+        conf_keep_fixed(&fresh, m->conf);
+        conf_free(m->conf);
+        *m->conf = fresh;
+        log_set_level((enum log_level)fresh.log_level);
+        log_info("the configuration was loaded again");
+        for (size_t i = 0; i < m->slot_count; i++)
+            m->slots[i].outdated = m->slots[i].pid > 0;
+        m->next_step = now;
+    } else {
+        log_error("the new configuration is not used: %s", faults.data);
+    }
+    buf_free(&faults);
+}
+
+/* Replaces the next child that still has the old configuration. */
+static void step_reload(struct master *m, int64_t now)
+{
+    if (m->next_step == 0 || now < m->next_step || m->stopping)
+        return;
+    m->next_step = 0;
+    for (size_t i = 0; i < m->slot_count; i++) {
+        struct slot *slot = &m->slots[i];
+        if (!slot->outdated)
+            continue;
+        pid_t old = slot->pid;
+        slot->pid = 0;
+        start_child(m, slot, now);
+        if (old > 0)
+            let_go(m, old, now);
+        m->next_step = now + RELOAD_STEP;
+        return;
+    }
+}
+
+static void begin_stop(struct master *m, int64_t now)
+{
+    if (m->stopping) {
+        for (size_t i = 0; i < m->leaver_count; i++)
+            m->leavers[i].kill_at = now;
+        return;
+    }
+    m->stopping = true;
+    for (size_t i = 0; i < m->slot_count; i++)
+        if (m->slots[i].pid > 0)
+            let_go(m, m->slots[i].pid, now);
+}
+
+static void kill_overdue(struct master *m, int64_t now)
+{
+    for (size_t i = 0; i < m->leaver_count; i++) {
+        struct leaver *leaver = &m->leavers[i];
+        if (leaver->kill_at > now)
+            continue;
+        log_warning("process %ld did not finish in time and is killed",
+                    (long)leaver->pid);
+        kill(leaver->pid, SIGKILL);
+        leaver->kill_at = INT64_MAX;
+    }
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When something has to be done without a signal, in milliseconds. */
+static int64_t next_deadline(const struct master *m)
+{
+    int64_t deadline = INT64_MAX;
+    for (size_t i = 0; i < m->slot_count && !m->stopping; i++)
+        if (m->slots[i].pid == 0)
+            deadline = earlier(deadline, m->slots[i].due);
+    for (size_t i = 0; i < m->leaver_count; i++)
+        deadline = earlier(deadline, m->leavers[i].kill_at);
+    if (m->next_step > 0 && !m->stopping)
+        deadline = earlier(deadline, m->next_step);
+    return deadline;
+}
+
+/* Waits for a signal or the next deadline; 0 for the latter. */
+static int wait_for_signal(const struct master *m)
+{
+    int64_t deadline = next_deadline(m);
+    if (deadline == INT64_MAX)
+        return sigwaitinfo(&m->signals, NULL);
+    int64_t ms = deadline - clock_monotonic_ms();
+    if (ms < 0)
+        ms = 0;
+    const struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+    int sig = sigtimedwait(&m->signals, NULL, &time);
+    return sig > 0 ? sig : 0;
+}
+
+static void serve(struct master *m)
+{
+    start_due(m, clock_monotonic_ms());
+    while (!m->stopping || m->leaver_count > 0) {
+        int sig = wait_for_signal(m);
+        int64_t now = clock_monotonic_ms();
+        if (sig == SIGHUP && !m->stopping)
+            begin_reload(m, now);
+        else if (sig == SIGTERM || sig == SIGINT || sig == SIGQUIT)
+            begin_stop(m, now);
+        reap_children(m, now);
+        step_reload(m, now);
+        start_due(m, now);
+        kill_overdue(m, now);
+    }
+}
+
+static void block_signals(struct master *m)
+{
+    static const int waited[] = {SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    sigemptyset(&m->signals);
+    for (size_t i = 0; i < sizeof(waited) / sizeof(waited[0]); i++)
+        sigaddset(&m->signals, waited[i]);
+    sigprocmask(SIG_BLOCK, &m->signals, &m->original);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);
+}
+
+int master_run(struct conf *conf, const char *conf_file, unsigned workers,
+               const struct master_roles *roles)
+{
+    struct master m = {.conf = conf, .conf_file = conf_file};
+    log_open("master");
+    block_signals(&m);
+    m.slot_count = workers + 1;
+    m.slots = mem_zalloc(m.slot_count * sizeof(*m.slots));
+    for (unsigned i = 0; i < workers; i++)
+        m.slots[i] = (struct slot){.role = roles->worker, .name = "worker"};
+    m.slots[workers] = (struct slot){.role = roles->janitor, .name = "janitor"};
+    log_info("started with %u workers", workers);
+    serve(&m);
+    log_info("stopped");
+    free(m.slots);
+    free(m.leavers);
+    conf_free(conf);
+    return 0;
+}

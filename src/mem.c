@@ -1,0 +1,76 @@
+#include "mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+static void out_of_memory(size_t size)
+{
+    log_error("out of memory: %zu bytes could not be had", size);
+    abort();
+}
+
+void *mem_alloc(size_t size)
+{
+    void *p = malloc(size > 0 ? size : 1);
+    if (p == NULL)
+        out_of_memory(size);
+    return p;
+}
+
+void *mem_zalloc(size_t size)
+{
+    return memset(mem_alloc(size), 0, size);
+}
+
+void *mem_resize(void *p, size_t size)
+{
+    void *q = realloc(p, size > 0 ? size : 1);
+    if (q == NULL)
+        out_of_memory(size);
+    return q;
+}
+
+char *mem_dup(const char *s)
+{
+    return s != NULL ? mem_dup_bytes(s, strlen(s)) : NULL;
+}
+
+char *mem_dup_bytes(const char *bytes, size_t len)
+{
+    char *copy = mem_alloc(len + 1);
+    if (len > 0)
+        memcpy(copy, bytes, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+char *mem_printf(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    int len = vsnprintf(NULL, 0, format, ap);
+    va_end(ap);
+    if (len < 0)
+        len = 0;
+    char *s = mem_zalloc((size_t)len + 1);
+    va_start(ap, format);
+    vsnprintf(s, (size_t)len + 1, format, ap);
+    va_end(ap);
+    return s;
+}
+
+void mem_wipe(void *p, size_t size)
+{
+    explicit_bzero(p, size);
+}
+
+void mem_free_secret(char *s)
+{
+    if (s != NULL)
+        mem_wipe(s, strlen(s));
+    free(s);
+}

@@ -1,0 +1,35 @@
+/*
+ * Percent-encoding (RFC 3986, section 2.1) and name=value pairs as forms and
+ * query strings have them (application/x-www-form-urlencoded, WHATWG URL
+ * standard, section 5.1).
+ */
+#ifndef CURT_QUERY_H
+#define CURT_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+
+/* Appends s with %XX decoded once; what is no valid %XX stays as it is. */
+void query_percent_decode(struct buf *out, const char *s, size_t len);
+
+/* Appends s decoded as a form's name or value: '+' is a space, too. */
+void query_form_decode(struct buf *out, const char *s, size_t len);
+
+/* Appends c as %XX, in upper case. */
+void query_percent_encode(struct buf *out, unsigned char c);
+
+/* One pair, still encoded; value is NULL where there was no '='. */
+struct query_pair {
+    const char *name;
+    size_t name_len;
+    const char *value;
+    size_t value_len;
+};
+
+/* Takes the next non-empty pair off the front of the *len bytes at *s; false
+ * at the end. Pairs are divided by '&'. */
+bool query_next(const char **s, size_t *len, struct query_pair *pair);
+
+#endif

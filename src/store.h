@@ -1,0 +1,111 @@
+/*
+ * The store: where links live. One interface, a static table of operations per
+ * back end (store_sqlite.c, store_dynamodb.c), chosen by STORE.
+ *
+ * A store belongs to one process: made after the fork, never shared. It
+ * connects when it is first used and again after a fault, so a store that is
+ * away costs the requests that need it and nothing else. Each operation takes
+ * at most STORE_TIMEOUT seconds with all its attempts.
+ *
+ * Results common to all operations: RESULT_DENIED, RESULT_THROTTLED,
+ * RESULT_UNAVAILABLE and RESULT_INTERNAL, with the reason and what to mend in
+ * store_error().
+ */
+#ifndef CURT_STORE_H
+#define CURT_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "conf.h"
+#include "link.h"
+#include "result.h"
+
+struct store;
+
+/* How much of an item a reader wants. */
+enum store_view {
+    STORE_TARGET, /* short_id, long_url and ttl: what a redirect needs */
+    STORE_WHOLE   /* every attribute */
+};
+
+/* How long SQLite keeps an expired link, in seconds: 410 until then. */
+#define STORE_KEEP_EXPIRED 86400
+
+/* The store that conf names. No I/O, never fails; conf must outlive it. */
+struct store *store_new(const struct conf *conf);
+
+/* Closes and releases; NULL is allowed. */
+void store_free(struct store *s);
+
+/* Stores a new link, durably, if its short_id is free. RESULT_CONFLICT: it is
+ * taken, nothing changed. RESULT_INVALID: the item is not storable.
+ * RESULT_UNKNOWN: it may be stored or not. */
+enum result store_create(struct store *s, const struct link *l) MUST_CHECK;
+
+/* Reads a link into *out, an initialised link that is filled on RESULT_OK and
+ * left empty otherwise. Expired links are returned as they are.
+ * RESULT_NOT_FOUND: no such link. RESULT_CORRUPT: an item without a long_url,
+ * or with one that is no string. A missing or odd ttl is LINK_NEVER. */
+enum result store_get(struct store *s, const char *short_id,
+                      enum store_view view, struct link *out) MUST_CHECK;
+
+/* Removes a link, durably. RESULT_NOT_FOUND: there was none. */
+enum result store_delete(struct store *s, const char *short_id) MUST_CHECK;
+
+/* Adds n to the link's hits. RESULT_NOT_FOUND: no such link, and none is made.
+ */
+enum result store_add_hits(struct store *s, const char *short_id,
+                           uint64_t n) MUST_CHECK;
+
+/* Removes at most limit links that expired STORE_KEEP_EXPIRED before now, and
+ * says how many. A store that removes them itself (DynamoDB) does nothing. */
+enum result store_expire(struct store *s, int64_t now, unsigned limit,
+                         unsigned *removed) MUST_CHECK;
+
+/* Makes the table, or completes it; repeating it changes nothing. */
+enum result store_table_create(struct store *s) MUST_CHECK;
+
+/* Compares the table with what curt needs and appends one line per difference,
+ * with what mends it, to findings. RESULT_OK: no difference. RESULT_NOT_FOUND:
+ * no table yet. RESULT_INVALID: differences. Changes nothing. */
+enum result store_table_check(struct store *s, struct buf *findings) MUST_CHECK;
+
+/* Why the last operation that did not return RESULT_OK failed, for the log and
+ * the operator. Empty if it needs no more words. Valid until the next call. */
+const char *store_error(const struct store *s);
+
+/* ---- For the back ends ---------------------------------------------- */
+
+struct store_ops {
+    const char *name; /* value of STORE */
+    struct store *(*make)(const struct conf *conf);
+    void (*release)(struct store *s);
+    enum result (*create)(struct store *s, const struct link *l);
+    enum result (*get)(struct store *s, const char *short_id,
+                       enum store_view view, struct link *out);
+    enum result (*remove)(struct store *s, const char *short_id);
+    enum result (*add_hits)(struct store *s, const char *short_id, uint64_t n);
+    enum result (*expire)(struct store *s, int64_t now, unsigned limit,
+                          unsigned *removed);
+    enum result (*table_create)(struct store *s);
+    enum result (*table_check)(struct store *s, struct buf *findings);
+};
+
+/* First member of each back end's own structure. */
+struct store {
+    const struct store_ops *ops;
+    const struct conf *conf;
+    struct buf error;
+};
+
+extern const struct store_ops store_sqlite_ops;
+extern const struct store_ops store_dynamodb_ops;
+
+/* Sets store_error() and returns r, so that a back end can write
+ * `return store_fail(s, RESULT_DENIED, "...", ...)`. */
+enum result store_fail(struct store *s, enum result r, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

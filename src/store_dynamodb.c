@@ -1,0 +1,273 @@
+/*
+ * The store on a DynamoDB table. Each operation is one request; only a create
+ * whose answer was lost asks a second time, to learn what became of it.
+ */
+#include <json.h>
+#include <stdlib.h>
+
+#include "aws_client.h"
+#include "clock.h"
+#include "dynamodb_item.h"
+#include "dynamodb_table.h"
+#include "mem.h"
+#include "store.h"
+
+struct store_dynamodb {
+    struct store base;
+    struct aws_client *aws;
+};
+
+static struct store_dynamodb *of(struct store *s)
+{
+    return (struct store_dynamodb *)s;
+}
+
+static struct store *make(const struct conf *conf)
+{
+    struct store_dynamodb *d = mem_zalloc(sizeof(*d));
+    d->aws = aws_client_new(conf);
+    return &d->base;
+}
+
+static void release(struct store *s)
+{
+    aws_client_free(of(s)->aws);
+    free(of(s));
+}
+
+/* The whole of STORE_TIMEOUT, in milliseconds. */
+static int64_t timeout_ms(const struct store *s)
+{
+    return (int64_t)s->conf->store_timeout * 1000;
+}
+
+/* Sends one request, whose body is released, and keeps the error's text. */
+static enum result call(struct store *s, const char *action, json_object *body,
+                        bool may_repeat, int64_t deadline,
+                        struct aws_answer *answer)
+{
+    const struct aws_request request = {.action = action,
+                                        .body = body,
+                                        .deadline = deadline,
+                                        .may_repeat = may_repeat};
+    struct aws_client *aws = of(s)->aws;
+    enum result r = aws_client_call(aws, &request, answer);
+    json_object_put(body);
+    if (r == RESULT_OK)
+        return r;
+    /* What a link's reader must not take for a missing or an unusable link:
+     * it is the table that is missing, or has another key. */
+    if (r == RESULT_NOT_FOUND || r == RESULT_INVALID)
+        r = RESULT_UNAVAILABLE;
+    return store_fail(s, r, "%s", aws_client_error(aws));
+}
+
+/* ---- Requests -------------------------------------------------------- */
+
+static void add_text(json_object *body, const char *name, const char *text)
+{
+    json_object_object_add(body, name, json_object_new_string(text));
+}
+
+static json_object *request_for(const struct store *s)
+{
+    json_object *body = json_object_new_object();
+    add_text(body, "TableName", s->conf->table);
+    return body;
+}
+
+/* A request about the item of short_id. */
+static json_object *request_for_key(const struct store *s, const char *short_id)
+{
+    json_object *body = request_for(s);
+    json_object *key = json_object_new_object();
+    json_object_object_add(key, "short_id", dynamodb_item_string(short_id));
+    json_object_object_add(body, "Key", key);
+    return body;
+}
+
+static json_object *get_request(const struct store *s, const char *short_id,
+                                enum store_view view)
+{
+    json_object *body = request_for_key(s, short_id);
+    json_object_object_add(body, "ConsistentRead",
+                           json_object_new_boolean(true));
+    if (view == STORE_TARGET) {
+        /* ttl is one of DynamoDB's reserved words. */
+        json_object *names = json_object_new_object();
+        add_text(names, "#ttl", "ttl");
+        json_object_object_add(body, "ExpressionAttributeNames", names);
+        add_text(body, "ProjectionExpression", "short_id, long_url, #ttl");
+    }
+    return body;
+}
+
+/* ---- Operations ------------------------------------------------------ */
+
+/* Reads the stored item into *item, which the caller releases. */
+static enum result read_item(struct store *s, const char *short_id,
+                             enum store_view view, int64_t deadline,
+                             json_object **item)
+{
+    struct aws_answer answer;
+    enum result r = call(s, "GetItem", get_request(s, short_id, view), true,
+                         deadline, &answer);
+    if (r != RESULT_OK)
+        return r;
+    if (json_object_object_get_ex(answer.body, "Item", item))
+        json_object_get(*item);
+    else
+        r = RESULT_NOT_FOUND;
+    aws_answer_free(&answer);
+    return r;
+}
+
+/* What became of the PutItem of item, whose answer was lost: is the item that
+ * is stored now the same? */
+static enum result resolve(struct store *s, const struct link *l,
+                           json_object *item, int64_t deadline)
+{
+    char *lost = mem_dup(s->error.data);
+    json_object *stored = NULL;
+    enum result r = read_item(s, l->short_id, STORE_WHOLE, deadline, &stored);
+    if (r == RESULT_OK) {
+        bool same = dynamodb_item_is_same(item, stored);
+        r = same ? RESULT_OK : RESULT_CONFLICT;
+        json_object_put(stored);
+    } else if (r == RESULT_NOT_FOUND) {
+        /* The write may still be on its way. */
+        r = store_fail(s, RESULT_UNKNOWN,
+                       "%s; reading it back found no item yet", lost);
+    } else {
+        char *why = mem_dup(s->error.data);
+        r = store_fail(s, RESULT_UNKNOWN, "%s; reading it back failed, too: %s",
+                       lost, why);
+        free(why);
+    }
+    free(lost);
+    return r;
+}
+
+static enum result create(struct store *s, const struct link *l)
+{
+    json_object *item;
+    if (dynamodb_item_encode(l, &item) != RESULT_OK)
+        return store_fail(s, RESULT_INVALID, "analytics is no JSON object");
+    json_object *body = request_for(s);
+    json_object_object_add(body, "Item", json_object_get(item));
+    add_text(body, "ConditionExpression", "attribute_not_exists(short_id)");
+
+    /* A third of the time is kept for reading back. */
+    int64_t end = clock_monotonic_ms() + timeout_ms(s);
+    struct aws_answer answer;
+    enum result r =
+        call(s, "PutItem", body, true, end - timeout_ms(s) / 3, &answer);
+    aws_answer_free(&answer);
+    /* A put that was sent twice may have failed on its own first sending. */
+    if (answer.maybe_done || (r == RESULT_CONFLICT && answer.repeated))
+        r = resolve(s, l, item, end);
+    if (r == RESULT_CONFLICT)
+        buf_reset(&s->error);
+    json_object_put(item);
+    return r;
+}
+
+static enum result get(struct store *s, const char *short_id,
+                       enum store_view view, struct link *out)
+{
+    json_object *item = NULL;
+    enum result r = read_item(s, short_id, view,
+                              clock_monotonic_ms() + timeout_ms(s), &item);
+    if (r != RESULT_OK)
+        return r;
+    r = dynamodb_item_decode(item, out);
+    json_object_put(item);
+    if (r != RESULT_OK)
+        return store_fail(s, r,
+                          "the item %s on table %s has no long_url that "
+                          "is a string",
+                          short_id, s->conf->table);
+    if (out->short_id == NULL)
+        out->short_id = mem_dup(short_id);
+    return RESULT_OK;
+}
+
+/* Sends a write whose condition is that the link exists. */
+static enum result write_existing(struct store *s, const char *action,
+                                  json_object *body, bool may_repeat,
+                                  struct aws_answer *answer)
+{
+    add_text(body, "ConditionExpression", "attribute_exists(short_id)");
+    enum result r = call(s, action, body, may_repeat,
+                         clock_monotonic_ms() + timeout_ms(s), answer);
+    aws_answer_free(answer);
+    if (r == RESULT_CONFLICT) {
+        buf_reset(&s->error);
+        return RESULT_NOT_FOUND;
+    }
+    /* store_error() is there from call(). */
+    return answer->maybe_done ? RESULT_UNKNOWN : r;
+}
+
+static enum result delete_item(struct store *s, const char *short_id)
+{
+    struct aws_answer answer;
+    enum result r = write_existing(s, "DeleteItem",
+                                   request_for_key(s, short_id), true, &answer);
+    /* Sent twice and not found: most likely gone by the first sending. In any
+     * case what was asked for is so. */
+    return r == RESULT_NOT_FOUND && answer.repeated ? RESULT_OK : r;
+}
+
+static enum result add_hits(struct store *s, const char *short_id, uint64_t n)
+{
+    json_object *values = json_object_new_object();
+    json_object_object_add(values, ":n", dynamodb_item_number(n));
+    json_object *body = request_for_key(s, short_id);
+    json_object_object_add(body, "ExpressionAttributeValues", values);
+    add_text(body, "UpdateExpression", "ADD hits :n");
+    struct aws_answer answer;
+    /* Never sent twice: it would count twice. */
+    return write_existing(s, "UpdateItem", body, false, &answer);
+}
+
+static enum result expire(struct store *s, int64_t now, unsigned limit,
+                          unsigned *removed)
+{
+    /* DynamoDB removes expired items itself, by the ttl attribute. */
+    (void)s, (void)now, (void)limit;
+    *removed = 0;
+    return RESULT_OK;
+}
+
+static enum result table_create(struct store *s)
+{
+    struct buf error;
+    buf_init(&error, s->error.max);
+    enum result r = dynamodb_table_create(of(s)->aws, s->conf, &error);
+    if (r != RESULT_OK)
+        r = store_fail(s, r, "%s", error.data);
+    buf_free(&error);
+    return r;
+}
+
+static enum result table_check(struct store *s, struct buf *findings)
+{
+    enum result r = dynamodb_table_check(of(s)->aws, s->conf, findings);
+    if (r != RESULT_OK && r != RESULT_INVALID)
+        r = store_fail(s, r, "%s", aws_client_error(of(s)->aws));
+    return r;
+}
+
+const struct store_ops store_dynamodb_ops = {
+    .name = "dynamodb",
+    .make = make,
+    .release = release,
+    .create = create,
+    .get = get,
+    .remove = delete_item,
+    .add_hits = add_hits,
+    .expire = expire,
+    .table_create = table_create,
+    .table_check = table_check,
+};

@@ -1,0 +1,490 @@
+/*
+ * Links in an SQLite file, STATE_DIR/curt.db.
+ *
+ * WAL, so that redirects read while a link is written; synchronous=FULL, so
+ * that a create that was answered survives a power loss
+ * (https://www.sqlite.org/pragma.html#pragma_synchronous). Hits do not wait
+ * for the disk: they are written with synchronous=NORMAL, which a crash of
+ * curt cannot lose and only a power loss can.
+ */
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "mem.h"
+
+/* "curt" in PRAGMA application_id: tells the file from any other. */
+#define APPLICATION_ID 0x63757274
+
+/* Each entry takes the schema from version i to i + 1 (PRAGMA user_version).
+ * Entries are never changed, only added. */
+static const char *const migrations[] = {
+    "CREATE TABLE links ("
+    " short_id TEXT NOT NULL PRIMARY KEY,"
+    " long_url TEXT NOT NULL,"
+    " short_url TEXT NOT NULL,"
+    " created_at TEXT NOT NULL,"
+    " ttl INTEGER,"
+    " hits INTEGER NOT NULL DEFAULT 0,"
+    " analytics TEXT NOT NULL);"
+    "CREATE INDEX links_ttl ON links (ttl) WHERE ttl IS NOT NULL;",
+};
+
+#define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
+
+enum statement { CREATE, TARGET, WHOLE, REMOVE, ADD_HITS, EXPIRE, STATEMENTS };
+
+/* ?1 is the short_id throughout; for a reader ?2 is the oldest ttl that is
+ * still kept. */
+static const char *const sql[STATEMENTS] = {
+    [CREATE] = "INSERT INTO links (short_id, long_url, short_url, created_at,"
+               " ttl, hits, analytics) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+               " ON CONFLICT (short_id) DO NOTHING",
+    [TARGET] = "SELECT long_url, ttl FROM links"
+               " WHERE short_id = ?1 AND (ttl IS NULL OR ttl > ?2)",
+    [WHOLE] = "SELECT long_url, ttl, short_url, created_at, hits, analytics"
+              " FROM links"
+              " WHERE short_id = ?1 AND (ttl IS NULL OR ttl > ?2)",
+    [REMOVE] = "DELETE FROM links WHERE short_id = ?1",
+    [ADD_HITS] = "UPDATE links SET hits = hits + ?2 WHERE short_id = ?1",
+    [EXPIRE] = "DELETE FROM links WHERE rowid IN (SELECT rowid FROM links"
+               " WHERE ttl IS NOT NULL AND ttl <= ?1 ORDER BY ttl LIMIT ?2)",
+};
+
+struct store_sqlite {
+    struct store base;
+    char *path;
+    sqlite3 *db; /* NULL until it is first used, and after a fault */
+    sqlite3_stmt *statements[STATEMENTS];
+};
+
+static struct store *sqlite_make(const struct conf *conf)
+{
+    struct store_sqlite *s = mem_zalloc(sizeof(*s));
+    s->path = mem_printf("%s/curt.db", conf->state_dir);
+    return &s->base;
+}
+
+static void disconnect(struct store_sqlite *s)
+{
+    for (size_t i = 0; i < STATEMENTS; i++) {
+        sqlite3_finalize(s->statements[i]);
+        s->statements[i] = NULL;
+    }
+    sqlite3_close(s->db);
+    s->db = NULL;
+}
+
+static void sqlite_release(struct store *base)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    disconnect(s);
+    free(s->path);
+    free(s);
+}
+
+/* What an SQLite error means for the caller
+ * (https://www.sqlite.org/rescode.html). */
+static enum result to_result(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_DONE:
+    case SQLITE_ROW:
+        return RESULT_OK;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+        return RESULT_UNAVAILABLE;
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_AUTH:
+        return RESULT_DENIED;
+    case SQLITE_TOOBIG:
+        return RESULT_INVALID;
+    default:
+        return RESULT_INTERNAL;
+    }
+}
+
+static const char *to_advice(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return "; another process held it for longer than STORE_TIMEOUT";
+    case SQLITE_FULL:
+        return "; the disk is full";
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+        return "; the user that runs curt.fcgi must be able to write the file "
+               "and its directory";
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return "; restore it from a backup";
+    default:
+        return "";
+    }
+}
+
+/* Takes down why the last call failed. The connection is given up where a new
+ * one may do better (the file was replaced, the disk came back). */
+static enum result fail(struct store_sqlite *s, int rc)
+{
+    enum result r =
+        store_fail(&s->base, to_result(rc), "%s: %s%s", s->path,
+                   s->db != NULL ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc),
+                   to_advice(rc));
+    if ((rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_TOOBIG)
+        disconnect(s);
+    return r;
+}
+
+static int run(struct store_sqlite *s, const char *text)
+{
+    return sqlite3_exec(s->db, text, NULL, NULL, NULL);
+}
+
+/* The number that a PRAGMA answers. */
+static int read_pragma(struct store_sqlite *s, const char *text, int *value)
+{
+    sqlite3_stmt *query;
+    int rc = sqlite3_prepare_v2(s->db, text, -1, &query, NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(query);
+        *value = sqlite3_column_int(query, 0);
+        sqlite3_finalize(query);
+    }
+    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+/* Reads whose file it is and at what version of the schema. Within one
+ * transaction, or another worker could write both in between. */
+static enum result read_version(struct store_sqlite *s, int *version)
+{
+    int application = 0;
+    int rc = read_pragma(s, "PRAGMA application_id", &application);
+    if (rc == SQLITE_OK)
+        rc = read_pragma(s, "PRAGMA user_version", version);
+    if (rc != SQLITE_OK)
+        return fail(s, rc);
+    if (application != APPLICATION_ID && (application != 0 || *version != 0))
+        return store_fail(&s->base, RESULT_INVALID,
+                          "%s: is an SQLite file of another program", s->path);
+    if (*version > SCHEMA_VERSION)
+        return store_fail(&s->base, RESULT_INVALID,
+                          "%s: was written by a newer curt (schema %d, this "
+                          "one knows %d); install that version",
+                          s->path, *version, SCHEMA_VERSION);
+    return RESULT_OK;
+}
+
+/* Brings the schema up to date. The version is read again under the write
+ * lock: another worker may have been faster. */
+static enum result migrate(struct store_sqlite *s)
+{
+    int version = 0;
+    int rc = run(s, "BEGIN IMMEDIATE");
+    if (rc != SQLITE_OK)
+        return fail(s, rc);
+    enum result r = read_version(s, &version);
+    if (r != RESULT_OK)
+        return r;
+    for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
+        rc = run(s, migrations[version]);
+    if (rc == SQLITE_OK) {
+        char *stamp = mem_printf("PRAGMA application_id = %d;"
+                                 "PRAGMA user_version = %d;"
+                                 "COMMIT",
+                                 APPLICATION_ID, SCHEMA_VERSION);
+        rc = run(s, stamp);
+        free(stamp);
+    }
+    return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
+}
+
+/* A file that root makes (curt run by hand) must be one that the workers can
+ * write: it gets the owner of its directory. SQLite gives its -wal and -shm
+ * files the owner of the file. */
+static void make_file(const struct store_sqlite *s)
+{
+    int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return; /* it is there, or SQLite will say why not */
+    struct stat dir;
+    if (geteuid() == 0 && stat(s->base.conf->state_dir, &dir) == 0 &&
+        fchown(fd, dir.st_uid, dir.st_gid) < 0)
+        log_warning("%s: cannot be given to the owner of its directory: %s",
+                    s->path, strerror(errno));
+    close(fd);
+}
+
+static enum result open_file(struct store_sqlite *s, int flags)
+{
+    int rc =
+        sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    if (rc != SQLITE_OK)
+        return fail(s, rc);
+    sqlite3_extended_result_codes(s->db, 1);
+    sqlite3_busy_timeout(s->db, (int)s->base.conf->store_timeout * 1000);
+    return RESULT_OK;
+}
+
+/* WAL is a property of the file. The change to it, once in the file's life,
+ * does not wait for others that have just opened the file, busy timeout or
+ * not, so it waits here. */
+static enum result set_pragmas(struct store_sqlite *s)
+{
+    int64_t end =
+        clock_monotonic_ms() + (int64_t)s->base.conf->store_timeout * 1000;
+    int rc;
+    while (((rc = run(s, "PRAGMA journal_mode = WAL;"
+                         "PRAGMA synchronous = FULL;"
+                         "PRAGMA journal_size_limit = 67108864;")) &
+            0xff) == SQLITE_BUSY &&
+           clock_monotonic_ms() < end)
+        sqlite3_sleep(10);
+    return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
+}
+
+static enum result look_at_version(struct store_sqlite *s, int *version)
+{
+    int rc = run(s, "BEGIN");
+    if (rc != SQLITE_OK)
+        return fail(s, rc);
+    enum result r = read_version(s, version);
+    if (s->db != NULL)
+        run(s, "COMMIT");
+    return r;
+}
+
+/* Opens the file, in order and up to date, unless it is open. */
+static enum result connect(struct store_sqlite *s)
+{
+    if (s->db != NULL)
+        return RESULT_OK;
+    make_file(s);
+    enum result r = open_file(s, SQLITE_OPEN_READWRITE);
+    if (r != RESULT_OK)
+        return r;
+    int version = 0;
+    r = look_at_version(s, &version);
+    if (r == RESULT_OK)
+        r = set_pragmas(s);
+    if (r == RESULT_OK && version < SCHEMA_VERSION)
+        r = migrate(s);
+    if (r != RESULT_OK)
+        disconnect(s);
+    return r;
+}
+
+/* The prepared statement, ready for its parameters, the first of which is the
+ * short_id where there is one. */
+static enum result prepare(struct store_sqlite *s, enum statement which,
+                           const char *short_id, sqlite3_stmt **out)
+{
+    enum result r = connect(s);
+    if (r != RESULT_OK)
+        return r;
+    if (s->statements[which] == NULL) {
+        int rc =
+            sqlite3_prepare_v3(s->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT,
+                               &s->statements[which], NULL);
+        if (rc != SQLITE_OK)
+            return fail(s, rc);
+    }
+    *out = s->statements[which];
+    if (short_id != NULL)
+        sqlite3_bind_text(*out, 1, short_id, -1, SQLITE_STATIC);
+    return RESULT_OK;
+}
+
+/* Ends a statement: its locks are released, its parameters forgotten. */
+static void finish(sqlite3_stmt *statement)
+{
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+}
+
+/* Runs a statement that changes rows; *changed is how many. */
+static enum result change(struct store_sqlite *s, sqlite3_stmt *statement,
+                          int *changed)
+{
+    int rc = sqlite3_step(statement);
+    *changed = sqlite3_changes(s->db);
+    finish(statement);
+    return rc == SQLITE_DONE ? RESULT_OK : fail(s, rc);
+}
+
+static enum result sqlite_create(struct store *base, const struct link *l)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *insert = NULL;
+    enum result r = prepare(s, CREATE, l->short_id, &insert);
+    if (r != RESULT_OK)
+        return r;
+    sqlite3_bind_text(insert, 2, l->long_url, -1, SQLITE_STATIC);
+    sqlite3_bind_text(insert, 3, l->short_url, -1, SQLITE_STATIC);
+    sqlite3_bind_text(insert, 4, l->created_at, -1, SQLITE_STATIC);
+    if (l->ttl != LINK_NEVER)
+        sqlite3_bind_int64(insert, 5, l->ttl);
+    sqlite3_bind_int64(insert, 6, (sqlite3_int64)l->hits);
+    sqlite3_bind_text(insert, 7, l->analytics, -1, SQLITE_STATIC);
+    int changed;
+    r = change(s, insert, &changed);
+    return r == RESULT_OK && changed == 0 ? RESULT_CONFLICT : r;
+}
+
+/* A column as text that the caller owns; NULL where it is no text. */
+static char *take_text(sqlite3_stmt *row, int column)
+{
+    if (sqlite3_column_type(row, column) != SQLITE_TEXT)
+        return NULL;
+    return mem_dup((const char *)sqlite3_column_text(row, column));
+}
+
+static void take_row(sqlite3_stmt *row, enum store_view view,
+                     const char *short_id, struct link *out)
+{
+    out->short_id = mem_dup(short_id);
+    out->long_url = take_text(row, 0);
+    if (sqlite3_column_type(row, 1) == SQLITE_INTEGER)
+        out->ttl = sqlite3_column_int64(row, 1);
+    if (view != STORE_WHOLE)
+        return;
+    out->short_url = take_text(row, 2);
+    out->created_at = take_text(row, 3);
+    sqlite3_int64 hits = sqlite3_column_int64(row, 4);
+    out->hits = hits > 0 ? (uint64_t)hits : 0;
+    out->analytics = take_text(row, 5);
+}
+
+static enum result sqlite_get(struct store *base, const char *short_id,
+                              enum store_view view, struct link *out)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *row = NULL;
+    enum result r =
+        prepare(s, view == STORE_WHOLE ? WHOLE : TARGET, short_id, &row);
+    if (r != RESULT_OK)
+        return r;
+    sqlite3_bind_int64(row, 2, clock_now() - STORE_KEEP_EXPIRED);
+    int rc = sqlite3_step(row);
+    if (rc == SQLITE_ROW)
+        take_row(row, view, short_id, out);
+    finish(row);
+    if (rc == SQLITE_DONE)
+        return RESULT_NOT_FOUND;
+    if (rc != SQLITE_ROW)
+        return fail(s, rc);
+    if (out->long_url != NULL)
+        return RESULT_OK;
+    link_free(out);
+    return store_fail(base, RESULT_CORRUPT, "%s: the long_url of %s is no text",
+                      s->path, short_id);
+}
+
+static enum result sqlite_remove(struct store *base, const char *short_id)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *statement = NULL;
+    int changed;
+    enum result r = prepare(s, REMOVE, short_id, &statement);
+    if (r == RESULT_OK)
+        r = change(s, statement, &changed);
+    return r == RESULT_OK && changed == 0 ? RESULT_NOT_FOUND : r;
+}
+
+static enum result sqlite_add_hits(struct store *base, const char *short_id,
+                                   uint64_t n)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *statement = NULL;
+    int changed;
+    enum result r = prepare(s, ADD_HITS, short_id, &statement);
+    if (r != RESULT_OK)
+        return r;
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)n);
+    run(s, "PRAGMA synchronous = NORMAL");
+    r = change(s, statement, &changed);
+    if (s->db != NULL)
+        run(s, "PRAGMA synchronous = FULL");
+    return r == RESULT_OK && changed == 0 ? RESULT_NOT_FOUND : r;
+}
+
+static enum result sqlite_expire(struct store *base, int64_t now,
+                                 unsigned limit, unsigned *removed)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *statement = NULL;
+    int changed;
+    enum result r = prepare(s, EXPIRE, NULL, &statement);
+    if (r != RESULT_OK)
+        return r;
+    sqlite3_bind_int64(statement, 1, now - STORE_KEEP_EXPIRED);
+    sqlite3_bind_int64(statement, 2, limit);
+    r = change(s, statement, &changed);
+    if (r == RESULT_OK)
+        *removed = (unsigned)changed;
+    return r;
+}
+
+static enum result sqlite_table_create(struct store *base)
+{
+    return connect((struct store_sqlite *)base);
+}
+
+/* Looks at the file without making or changing anything. */
+static enum result sqlite_table_check(struct store *base, struct buf *findings)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    disconnect(s);
+    struct stat st;
+    if (stat(s->path, &st) < 0 && errno == ENOENT) {
+        buf_addf(findings,
+                 "%s: is not there yet; `curt table create` makes it, and so "
+                 "does the first request\n",
+                 s->path);
+        return RESULT_NOT_FOUND;
+    }
+    int version = 0;
+    enum result r = open_file(s, SQLITE_OPEN_READWRITE);
+    if (r == RESULT_OK)
+        r = look_at_version(s, &version);
+    if (r == RESULT_OK && access(s->path, W_OK) < 0)
+        r = store_fail(base, RESULT_DENIED, "%s: %s", s->path, strerror(errno));
+    if (r == RESULT_INVALID)
+        buf_addf(findings, "%s\n", store_error(base));
+    if (r == RESULT_OK && version < SCHEMA_VERSION) {
+        buf_addf(findings,
+                 "%s: has schema %d, this curt wants %d; `curt table create` "
+                 "or the next start brings it up to date\n",
+                 s->path, version, SCHEMA_VERSION);
+        r = RESULT_INVALID;
+    }
+    disconnect(s);
+    return r;
+}
+
+const struct store_ops store_sqlite_ops = {
+    .name = "sqlite",
+    .make = sqlite_make,
+    .release = sqlite_release,
+    .create = sqlite_create,
+    .get = sqlite_get,
+    .remove = sqlite_remove,
+    .add_hits = sqlite_add_hits,
+    .expire = sqlite_expire,
+    .table_create = sqlite_table_create,
+    .table_check = sqlite_table_check,
+};

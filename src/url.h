@@ -1,0 +1,50 @@
+/*
+ * URLs: APP_URL, and the policy for long URLs. Parsed by libcurl's URL API
+ * (https://curl.se/libcurl/c/libcurl-url.html).
+ */
+#ifndef CURT_URL_H
+#define CURT_URL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+#include "result.h"
+
+/* Longest long_url after normalising, in bytes. Apache httpd passes 8,179 in a
+ * response header line. */
+#define URL_MAX 8000
+
+/* APP_URL taken apart. Strings are owned by it; url_app_free() releases. */
+struct url_app {
+    char *host; /* lower case, punycode, without a trailing dot */
+    char *path; /* begins and ends with '/', percent-decoded once */
+    size_t path_len;
+    unsigned port; /* 0: the default of its scheme */
+};
+
+/* Takes APP_URL apart. RESULT_INVALID: it is no http(s) URL that ids can
+ * follow; *reason, static text, says why. */
+enum result url_app_parse(const char *app_url, struct url_app *out,
+                          const char **reason) MUST_CHECK;
+
+void url_app_free(struct url_app *app);
+
+/* The long_url as it is stored and sent, byte for byte, appended to out (which
+ * must allow URL_MAX bytes): white space around it dropped, spaces inside as
+ * %20, other non-ASCII percent-encoded, the host in lower-case punycode,
+ * everything else as it came. in: len bytes, any. RESULT_INVALID: refused, and
+ * *reason, static text that completes "long_url ...", says why. */
+enum result url_normalise(const char *in, size_t len, struct buf *out,
+                          const char **reason) MUST_CHECK;
+
+/* Whether a normalised URL leads back to curt: the host and port of APP_URL
+ * (either scheme, default ports alike, trailing dot or not) and a path that
+ * begins with that of APP_URL. */
+bool url_is_loop(const char *url, const struct url_app *app);
+
+/* Whether a stored long_url can go into a Location header as it is: http or
+ * https with a host, printable ASCII without spaces, at most URL_MAX bytes. */
+bool url_is_servable(const char *url);
+
+#endif

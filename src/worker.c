@@ -1,0 +1,157 @@
+#include "worker.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fcgi.h"
+#include "janitor.h"
+#include "router.h"
+
+static volatile sig_atomic_t drain_timeout;
+static volatile sig_atomic_t term_count;
+static volatile sig_atomic_t reload_wanted;
+
+/* Everything that a worker has for its requests. */
+struct worker {
+    struct app app;
+    struct fcgi *fcgi;
+    struct trace_source traces;
+    struct http_response res;
+};
+
+static void on_stop(int sig)
+{
+    if (sig == SIGTERM && ++term_count > 1)
+        _exit(0);
+    /* Also when the master is gone and cannot end a worker that is stuck. */
+    if (drain_timeout > 0)
+        alarm((unsigned)drain_timeout);
+    drain_timeout = 0;
+    fcgi_stop();
+}
+
+static void on_alarm(int sig)
+{
+    (void)sig;
+    _exit(1);
+}
+
+static void on_reload(int sig)
+{
+    (void)sig;
+    reload_wanted = 1;
+}
+
+static void handle_signal(int sig, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    /* No handler is interrupted by another one. */
+    sigaddset(&action.sa_mask, SIGTERM);
+    sigaddset(&action.sa_mask, SIGUSR1);
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaction(sig, &action, NULL);
+}
+
+static void handle_signals(const struct conf *conf, void (*hup)(int))
+{
+    drain_timeout = (sig_atomic_t)conf->drain_timeout;
+    handle_signal(SIGPIPE, SIG_IGN);
+    handle_signal(SIGHUP, hup);
+    handle_signal(SIGALRM, on_alarm);
+    handle_signal(SIGUSR1, on_stop);
+    handle_signal(SIGINT, on_stop);
+    handle_signal(SIGTERM, on_stop);
+}
+
+static void open_worker(struct worker *w, const struct conf *conf)
+{
+    *w = (struct worker){.app = {.conf = conf, .store = store_new(conf)}};
+    http_response_init(&w->res);
+    w->fcgi = fcgi_new();
+}
+
+static void close_worker(struct worker *w)
+{
+    fcgi_free(w->fcgi);
+    http_response_free(&w->res);
+    store_free(w->app.store);
+}
+
+static bool accept_request(struct worker *w, struct http_request *req)
+{
+    return fcgi_accept(w->fcgi, w->app.conf->max_body, &w->traces, req);
+}
+
+static void answer_request(struct worker *w, const struct http_request *req)
+{
+    log_set_trace(req->trace_id);
+    if (req->uri == NULL) {
+        log_error("the web server sends no REQUEST_URI; see the shipped "
+                  "deployment files");
+        http_problem(&w->res, req, 500, "The web server is misconfigured.");
+    } else {
+        router_dispatch(&w->app, req, &w->res);
+    }
+    fcgi_finish(w->fcgi, req, &w->res);
+    log_set_trace(NULL);
+}
+
+int worker_run(const struct conf *conf)
+{
+    struct worker w;
+    struct http_request req;
+    log_open("worker");
+    open_worker(&w, conf);
+    handle_signals(conf, SIG_IGN);
+    while (accept_request(&w, &req))
+        answer_request(&w, &req);
+    close_worker(&w);
+    return 0;
+}
+
+/* Loads the configuration again; what does not load changes nothing. */
+static void reload(struct worker *w, struct conf *conf, const char *conf_file)
+{
+    struct conf fresh;
+    struct buf faults;
+    reload_wanted = 0;
+    buf_init(&faults, CONF_FAULTS_MAX);
+    if (conf_load(conf_file, &fresh, &faults) == RESULT_OK) {
+        conf_keep_fixed(&fresh, conf);
+        store_free(w->app.store);
+        conf_free(conf);
+        *conf = fresh;
+        w->app.store = store_new(conf);
+        log_set_level((enum log_level)conf->log_level);
+        if (drain_timeout > 0)
+            drain_timeout = (sig_atomic_t)conf->drain_timeout;
+        log_info("the configuration was loaded again");
+    } else {
+        log_error("the new configuration is not used: %s", faults.data);
+    }
+    buf_free(&faults);
+}
+
+int worker_run_alone(struct conf *conf, const char *conf_file)
+{
+    struct worker w;
+    struct http_request req;
+    struct janitor_watch watch = {0};
+    log_open("worker");
+    open_worker(&w, conf);
+    handle_signals(conf, on_reload);
+    janitor_watch(&watch, conf, conf_file);
+    while (accept_request(&w, &req)) {
+        if (reload_wanted) {
+            reload(&w, conf, conf_file);
+            janitor_renew(&watch);
+        }
+        answer_request(&w, &req);
+        janitor_watch(&watch, conf, conf_file);
+    }
+    close_worker(&w);
+    conf_free(conf);
+    return 0;
+}
