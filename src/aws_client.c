@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <json.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -244,15 +245,20 @@ static int on_send(void *client, char *to, char *from, int to_port,
     return CURL_PREREQFUNC_OK;
 }
 
-/* Once per process, and not before it is known that AWS is needed at all. */
+static CURLcode global_code;
+
+static void init_global(void)
+{
+    global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* Once per process, for all its threads, and not before it is known that AWS
+ * is needed at all. */
 static CURLcode init_libcurl(void)
 {
-    static bool done;
-    if (done)
-        return CURLE_OK;
-    CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
-    done = code == CURLE_OK;
-    return code;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_global);
+    return global_code;
 }
 
 /* Sets an option of h unless an earlier one failed, which e remembers. */

@@ -3,6 +3,7 @@
 #include <json.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "query.h"
 
 #define MEMBER "long_url"
@@ -16,6 +17,8 @@ static enum body_result bad(const char **detail, const char *text)
 /* Parses the whole text as one JSON value; NULL if it is none. */
 static json_object *parse_json(const char *text, size_t len)
 {
+    if (!json_text_ok(text, len))
+        return NULL;
     struct json_tokener *tokener = json_tokener_new();
     json_tokener_set_flags(tokener,
                            JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);

@@ -76,6 +76,16 @@ void buf_add_char(struct buf *b, char c)
     buf_add(b, &c, 1);
 }
 
+void buf_add_num(struct buf *b, uint64_t n)
+{
+    char digits[20];
+    size_t i = sizeof(digits);
+    do
+        digits[--i] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    buf_add(b, digits + i, sizeof(digits) - i);
+}
+
 void buf_vaddf(struct buf *b, const char *format, va_list ap)
 {
     va_list again;

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
     char *data; /* never NULL after buf_init; owned by the buffer */
@@ -36,6 +37,9 @@ void buf_reset(struct buf *b);
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_add_str(struct buf *b, const char *s);
 void buf_add_char(struct buf *b, char c);
+/* Appends n in decimal. */
+void buf_add_num(struct buf *b, uint64_t n);
+
 void buf_addf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void buf_vaddf(struct buf *b, const char *format, va_list ap)

@@ -1,22 +1,25 @@
 #include "conf.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/types.h>
 
+#include "conf_file.h"
 #include "ids.h"
 #include "mem.h"
 #include "num.h"
 
 _Static_assert(CONF_CHAR_MAX == IDS_MAX, "MAX_CHAR is limited by the id type");
 
-/* Longest configuration line, in bytes. */
-#define LINE_MAX_BYTES 4096
-
-enum type { TYPE_STRING, TYPE_SECRET, TYPE_NUMBER, TYPE_CHOICE, TYPE_DIR };
+enum type {
+    TYPE_STRING,
+    TYPE_SECRET,
+    TYPE_URL,
+    TYPE_NUMBER,
+    TYPE_CHOICE,
+    TYPE_DIR
+};
 
 /* One configuration key. value: where in struct conf it is kept: a char * for
  * strings, a uint64_t for numbers, an int for choices. */
@@ -60,7 +63,7 @@ static const char *const limits[] = {"off", NULL};
     }
 
 static const struct key keys[] = {
-    STRING("APP_URL", app_url, NULL, true),
+    {"APP_URL", TYPE_URL, AT(app_url), NULL, 0, 0, NULL, true},
     NUMBER("MIN_CHAR", min_char, "7", 1, CONF_CHAR_MAX),
     NUMBER("MAX_CHAR", max_char, "7", 1, CONF_CHAR_MAX),
     CHOICE("STORE", store, "sqlite", stores, false),
@@ -71,6 +74,10 @@ static const struct key keys[] = {
     NUMBER("MAX_BODY", max_body, "65536", 64, CONF_BODY_MAX),
     NUMBER("STORE_TIMEOUT", store_timeout, "3", 1, 60),
     NUMBER("DRAIN_TIMEOUT", drain_timeout, "10", 1, 3600),
+    NUMBER("CACHE_SIZE", cache_size, "67108864", 0, 68719476736),
+    NUMBER("CACHE_TTL", cache_ttl, "60", 0, 86400),
+    NUMBER("CACHE_STALE", cache_stale, "86400", 0, 31536000),
+    NUMBER("HITS_FLUSH", hits_flush, "5", 1, 3600),
     CHOICE("CREATE_AUTH", create_auth, "open", create_auths, true),
     CHOICE("LIMITS", limits, "off", limits, true),
     CHOICE("LOG_LEVEL", log_level, "info", levels, true),
@@ -86,11 +93,12 @@ static const struct key keys[] = {
 
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 
-/* Where a value came from, for the faults found after all were read. */
+/* Where a value came from, and whether it was refused. */
 struct origin {
     const char *file; /* NULL: the environment, or the default */
     unsigned line;
     bool given;
+    bool refused;
 };
 
 struct loader {
@@ -117,8 +125,7 @@ static int *choice_at(const struct conf *conf, const struct key *key)
 
 static bool is_text(const struct key *key)
 {
-    return key->type == TYPE_STRING || key->type == TYPE_SECRET ||
-           key->type == TYPE_DIR;
+    return key->type != TYPE_NUMBER && key->type != TYPE_CHOICE;
 }
 
 static size_t find_key(const char *name)
@@ -130,9 +137,10 @@ static size_t find_key(const char *name)
 }
 
 /* Begins a line of faults with where key number i was set. */
-static void add_place(const struct loader *l, size_t i)
+static void begin_fault(struct loader *l, size_t i)
 {
-    const struct origin *o = &l->origins[i];
+    struct origin *o = &l->origins[i];
+    o->refused = true;
     if (o->file != NULL)
         buf_addf(l->faults, "%s:%u: ", o->file, o->line);
     else if (o->given)
@@ -140,6 +148,15 @@ static void add_place(const struct loader *l, size_t i)
     else
         buf_addf(l->faults, "%s: ", l->file);
     buf_addf(l->faults, "%s: ", keys[i].name);
+}
+
+/* Begins a line of faults that quotes the value. */
+static void begin_fault_of(struct loader *l, size_t i, const char *value)
+{
+    begin_fault(l, i);
+    buf_add_char(l->faults, '"');
+    conf_file_add_text(l->faults, value);
+    buf_add_str(l->faults, "\" ");
 }
 
 static void add_choices(struct buf *out, const char *const *choices)
@@ -156,11 +173,10 @@ static void set_number(struct loader *l, size_t i, const char *value)
         *number_at(l->conf, key) = n;
         return;
     }
-    add_place(l, i);
+    begin_fault_of(l, i, value);
     buf_addf(l->faults,
-             "\"%s\" is not right; it must be a whole number from %llu to "
-             "%llu\n",
-             value, (unsigned long long)key->min, (unsigned long long)key->max);
+             "is not right; it must be a whole number from %llu to %llu\n",
+             (unsigned long long)key->min, (unsigned long long)key->max);
 }
 
 static void set_choice(struct loader *l, size_t i, const char *value)
@@ -172,30 +188,37 @@ static void set_choice(struct loader *l, size_t i, const char *value)
             return;
         }
     }
-    add_place(l, i);
-    buf_addf(l->faults, "\"%s\" is not right; it must be ", value);
+    begin_fault_of(l, i, value);
+    buf_add_str(l->faults, "is not right; it must be ");
     add_choices(l->faults, key->choices);
     buf_add_char(l->faults, '\n');
+}
+
+static bool has_control(const char *s)
+{
+    while (*s != '\0' && (unsigned char)*s >= 0x20 && *s != 0x7f)
+        s++;
+    return *s != '\0';
 }
 
 static void set_string(struct loader *l, size_t i, const char *value)
 {
     const struct key *key = &keys[i];
     char **place = string_at(l->conf, key);
+    const char *reason = NULL;
     mem_free_secret(*place);
     /* Empty means absent, as the AWS SDKs read their variables. */
     *place = value[0] != '\0' ? mem_dup(value) : NULL;
-    for (const char *c = value; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            add_place(l, i);
-            buf_add_str(l->faults, "has a control character in it\n");
-            return;
-        }
-    }
-    if (key->type == TYPE_DIR && value[0] != '/') {
-        add_place(l, i);
-        buf_addf(l->faults,
-                 "\"%s\" is not right; it must be an absolute path\n", value);
+    if (has_control(value)) {
+        begin_fault(l, i);
+        buf_add_str(l->faults, "has a control character in it\n");
+    } else if (key->type == TYPE_DIR && value[0] != '/') {
+        begin_fault_of(l, i, value);
+        buf_add_str(l->faults, "is not right; it must be an absolute path\n");
+    } else if (key->type == TYPE_URL && *place != NULL &&
+               url_app_parse(value, &l->conf->app, &reason) != RESULT_OK) {
+        begin_fault_of(l, i, value);
+        buf_addf(l->faults, "%s; right would be https://sho.rt/t/\n", reason);
     }
 }
 
@@ -209,107 +232,62 @@ static void set_value(struct loader *l, size_t i, const char *value)
         set_string(l, i, value);
 }
 
-static char *trim(char *s)
+/* A line without '='. It is shown, unless it may have a secret in it. */
+static void refuse_line(struct loader *l, unsigned line, const char *text)
 {
-    s += strspn(s, " \t");
-    size_t len = strlen(s);
-    while (len > 0 && strchr(" \t\r\n", s[len - 1]) != NULL)
-        s[--len] = '\0';
-    return s;
+    buf_addf(l->faults, "%s:%u: ", l->file, line);
+    const char *secret = NULL;
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        if (keys[i].type == TYPE_SECRET &&
+            strcasestr(text, keys[i].name) != NULL)
+            secret = keys[i].name;
+    if (secret != NULL) {
+        buf_addf(l->faults, "%s: the line", secret);
+    } else {
+        buf_add_char(l->faults, '"');
+        conf_file_add_text(l->faults, text);
+        buf_add_char(l->faults, '"');
+    }
+    buf_add_str(l->faults,
+                " is no `KEY = value` line; comments begin with #\n");
 }
 
-/* Takes the optional quotes off a value; false if only one is there. */
-static bool unquote(char **value)
+/* With the key that was probably meant: the same but for case. */
+static void refuse_key(struct loader *l, unsigned line, const char *name)
 {
-    char *s = *value;
-    size_t len = strlen(s);
-    if (s[0] != '"')
-        return true;
-    if (len < 2 || s[len - 1] != '"')
-        return false;
-    s[len - 1] = '\0';
-    *value = s + 1;
-    return strchr(*value, '"') == NULL;
-}
-
-/* The key that was probably meant: the same but for case. */
-static void add_unknown_key(struct loader *l, const char *name)
-{
-    buf_addf(l->faults, "%s: no such key", name);
+    buf_addf(l->faults, "%s:%u: ", l->file, line);
+    conf_file_add_text(l->faults, name);
+    buf_add_str(l->faults, ": no such key");
     for (size_t i = 0; i < KEY_COUNT; i++)
         if (strcasecmp(keys[i].name, name) == 0)
             buf_addf(l->faults, "; keys are in capitals: %s", keys[i].name);
     buf_add_str(l->faults, "; curt.conf(5) lists the keys\n");
 }
 
-static void read_line(struct loader *l, char *text, unsigned line)
+static void take_line(void *context, unsigned line, const char *name,
+                      const char *value)
 {
-    char *name = trim(text);
-    if (name[0] == '\0' || name[0] == '#')
-        return;
-    char *equals = strchr(name, '=');
-    if (equals == NULL || equals == name) {
-        buf_addf(l->faults,
-                 "%s:%u: \"%s\" is no `KEY = value` line; comments begin with "
-                 "#\n",
-                 l->file, line, name);
-        return;
-    }
-    *equals = '\0';
-    char *value = trim(equals + 1);
-    name = trim(name);
-    size_t i = find_key(name);
-    if (i == KEY_COUNT) {
-        buf_addf(l->faults, "%s:%u: ", l->file, line);
-        add_unknown_key(l, name);
+    struct loader *l = context;
+    size_t i = name != NULL ? find_key(name) : KEY_COUNT;
+    if (name == NULL) {
+        refuse_line(l, line, value);
+    } else if (i == KEY_COUNT) {
+        refuse_key(l, line, name);
     } else if (l->origins[i].given) {
         buf_addf(l->faults, "%s:%u: %s: is there twice; line %u has it, too\n",
                  l->file, line, name, l->origins[i].line);
-    } else if (!unquote(&value)) {
-        buf_addf(l->faults,
-                 "%s:%u: %s: a quoted value must begin and end with a \" and "
-                 "have none inside\n",
-                 l->file, line, name);
     } else {
-        l->origins[i] = (struct origin){l->file, line, true};
-        /* The environment wins: a value it replaces need not be right. */
-        if (getenv(name) == NULL)
+        l->origins[i] =
+            (struct origin){.file = l->file, .line = line, .given = true};
+        if (value == NULL) {
+            begin_fault(l, i);
+            buf_add_str(l->faults, "a quoted value must begin and end with a "
+                                   "\" and have none inside\n");
+        } else if (getenv(name) == NULL) {
+            /* The environment wins: a value it replaces need not be right. */
             set_value(l, i, value);
+        }
     }
-}
-
-static void read_lines(struct loader *l, FILE *in)
-{
-    char *text = NULL;
-    size_t size = 0;
-    ssize_t len;
-    for (unsigned line = 1; (len = getline(&text, &size, in)) >= 0; line++) {
-        if (len > LINE_MAX_BYTES)
-            buf_addf(l->faults, "%s:%u: the line is longer than %d bytes\n",
-                     l->file, line, LINE_MAX_BYTES);
-        else if (strlen(text) != (size_t)len)
-            buf_addf(l->faults, "%s:%u: the line has a NUL byte in it\n",
-                     l->file, line);
-        else
-            read_line(l, text, line);
-    }
-    if (ferror(in))
-        buf_addf(l->faults, "%s: cannot be read: %s\n", l->file,
-                 strerror(errno));
-    free(text);
-}
-
-static void read_file(struct loader *l, bool may_be_absent)
-{
-    FILE *in = fopen(l->file, "re");
-    if (in == NULL) {
-        if (errno != ENOENT || !may_be_absent)
-            buf_addf(l->faults, "%s: cannot be read: %s\n", l->file,
-                     strerror(errno));
-        return;
-    }
-    read_lines(l, in);
-    fclose(in);
 }
 
 static void read_environment(struct loader *l)
@@ -318,7 +296,7 @@ static void read_environment(struct loader *l)
         const char *value = getenv(keys[i].name);
         if (value == NULL)
             continue;
-        l->origins[i] = (struct origin){NULL, 0, true};
+        l->origins[i] = (struct origin){.given = true};
         set_value(l, i, value);
     }
 }
@@ -326,21 +304,17 @@ static void read_environment(struct loader *l)
 /* What no single value shows. */
 static void check_whole(struct loader *l)
 {
-    struct conf *conf = l->conf;
+    const struct conf *conf = l->conf;
     size_t app_url = find_key("APP_URL");
-    const char *reason = NULL;
-    if (conf->app_url == NULL) {
-        add_place(l, app_url);
+    size_t min = find_key("MIN_CHAR"), max = find_key("MAX_CHAR");
+    if (conf->app_url == NULL && !l->origins[app_url].refused) {
+        begin_fault(l, app_url);
         buf_add_str(l->faults, "is not set; it is the public prefix of short "
                                "URLs, such as https://sho.rt/t/\n");
-    } else if (url_app_parse(conf->app_url, &conf->app, &reason) != RESULT_OK) {
-        add_place(l, app_url);
-        buf_addf(l->faults, "\"%s\" %s; right would be https://sho.rt/t/\n",
-                 conf->app_url, reason);
     }
-    if (conf->min_char > conf->max_char) {
-        size_t min = find_key("MIN_CHAR");
-        add_place(l, l->origins[min].given ? min : find_key("MAX_CHAR"));
+    if (conf->min_char > conf->max_char && !l->origins[min].refused &&
+        !l->origins[max].refused) {
+        begin_fault(l, l->origins[min].given ? min : max);
         buf_addf(l->faults,
                  "MIN_CHAR (%llu) is larger than MAX_CHAR (%llu); it must be "
                  "smaller or equal\n",
@@ -348,7 +322,7 @@ static void check_whole(struct loader *l)
                  (unsigned long long)conf->max_char);
     }
     if (conf->store == CONF_STORE_DYNAMODB && conf->table == NULL) {
-        add_place(l, find_key("TABLE"));
+        begin_fault(l, find_key("TABLE"));
         buf_add_str(l->faults, "is empty; STORE = dynamodb needs the name of "
                                "its table\n");
     }
@@ -377,10 +351,9 @@ enum result conf_load(const char *file, struct conf *conf, struct buf *faults)
     for (size_t i = 0; i < KEY_COUNT; i++)
         if (keys[i].fallback != NULL)
             set_value(&l, i, keys[i].fallback);
-    read_file(&l, may_be_absent);
+    conf_file_read(l.file, may_be_absent, take_line, &l, faults);
     read_environment(&l);
-    if (faults->len == before)
-        check_whole(&l);
+    check_whole(&l);
     if (faults->len == before && !buf_failed(faults))
         return RESULT_OK;
     conf_free(conf);
@@ -421,6 +394,23 @@ void conf_keep_fixed(struct conf *conf, const struct conf *old)
     }
 }
 
+void conf_to_environment(const struct conf *conf)
+{
+    char number[24];
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const struct key *key = &keys[i];
+        const char *value = number;
+        if (key->type == TYPE_NUMBER)
+            snprintf(number, sizeof(number), "%llu",
+                     (unsigned long long)*number_at(conf, key));
+        else if (key->type == TYPE_CHOICE)
+            value = key->choices[*choice_at(conf, key)];
+        else
+            value = *string_at(conf, key);
+        setenv(key->name, value != NULL ? value : "", 1);
+    }
+}
+
 size_t conf_key_count(void)
 {
     return KEY_COUNT;
@@ -429,9 +419,9 @@ size_t conf_key_count(void)
 struct conf_key conf_key(size_t i)
 {
     static const char *const names[] = {
-        [TYPE_STRING] = "string", [TYPE_SECRET] = "secret",
-        [TYPE_NUMBER] = "number", [TYPE_CHOICE] = "choice",
-        [TYPE_DIR] = "directory",
+        [TYPE_STRING] = "string", [TYPE_URL] = "string",
+        [TYPE_SECRET] = "secret", [TYPE_NUMBER] = "number",
+        [TYPE_CHOICE] = "choice", [TYPE_DIR] = "directory",
     };
     const struct key *key = &keys[i];
     return (struct conf_key){.name = key->name,

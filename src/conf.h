@@ -31,6 +31,10 @@ struct conf {
     uint64_t max_body;      /* bytes */
     uint64_t store_timeout; /* seconds */
     uint64_t drain_timeout; /* seconds */
+    uint64_t cache_size;    /* bytes; 0: no cache */
+    uint64_t cache_ttl;     /* seconds; 0: no cache */
+    uint64_t cache_stale;   /* seconds */
+    uint64_t hits_flush;    /* seconds */
     int create_auth;
     int limits;
     int log_level; /* enum log_level */
@@ -63,6 +67,10 @@ void conf_free(struct conf *conf);
 /* Takes over from old the keys that a reload must not change, and logs each
  * one that would have changed. */
 void conf_keep_fixed(struct conf *conf, const struct conf *old);
+
+/* Sets this process's environment so that a program that it executes, with
+ * /dev/null as its file, has the same configuration. */
+void conf_to_environment(const struct conf *conf);
 
 /* What the table says of one key. Static storage. */
 struct conf_key {

@@ -8,9 +8,11 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
+#include "cache.h"
 #include "clock.h"
 #include "create.h"
 #include "dirs.h"
+#include "hits.h"
 #include "ids.h"
 #include "log.h"
 #include "mem.h"
@@ -25,6 +27,8 @@
 struct ctl {
     struct conf conf;
     struct store *store;
+    struct hits *hits;   /* of the pool on this host, if there is one */
+    struct cache *cache; /* likewise */
     bool json;
 };
 
@@ -98,6 +102,8 @@ static int run_create(struct ctl *ctl, const char *url)
     enum result r = create_link(&ctl->conf, ctl->store, url, strlen(url),
                                 &client, &link, &reason);
     int status = to_status(r);
+    if (r == RESULT_OK)
+        cache_forget(ctl->cache, link.short_id);
     if (r == RESULT_INVALID)
         fprintf(stderr, "curt: the long_url %s\n", reason);
     else if (r != RESULT_OK)
@@ -151,7 +157,11 @@ static int run_get(struct ctl *ctl, const char *argument)
         return EX_DATAERR;
     struct link link;
     link_init(&link);
+    /* Read first: hits that move to the store meanwhile count twice for a
+     * moment, and never not at all. */
+    uint64_t pending = hits_pending(ctl->hits, id);
     enum result r = store_get(ctl->store, id, STORE_WHOLE, &link);
+    link.hits += pending;
     int status = 0;
     if (r != RESULT_OK)
         status = store_failed(ctl, r);
@@ -171,6 +181,7 @@ static int run_delete(struct ctl *ctl, const char *argument)
     enum result r = store_delete(ctl->store, id);
     if (r != RESULT_OK)
         return store_failed(ctl, r);
+    cache_forget(ctl->cache, id);
     if (ctl->json) {
         json_object *answer = json_object_new_object();
         json_object_object_add(answer, "deleted", json_object_new_string(id));
@@ -224,6 +235,24 @@ static int run_table(struct ctl *ctl, const char *action)
     dirs_make(&ctl->conf);
     enum result r = store_table_create(ctl->store);
     return r == RESULT_OK ? check_table(ctl) : store_failed(ctl, r);
+}
+
+/* What the journal of this host has not moved to the store yet. */
+static int run_hits(struct ctl *ctl, const char *argument)
+{
+    (void)argument;
+    uint64_t hits, links;
+    hits_pending_all(ctl->hits, &hits, &links);
+    if (ctl->json) {
+        json_object *answer = json_object_new_object();
+        json_object_object_add(answer, "pending", json_object_new_uint64(hits));
+        json_object_object_add(answer, "links", json_object_new_uint64(links));
+        print_json(answer);
+    } else {
+        printf("%llu hits of %llu links are pending\n",
+               (unsigned long long)hits, (unsigned long long)links);
+    }
+    return 0;
 }
 
 static int run_config(struct ctl *ctl, const char *argument)
@@ -282,6 +311,8 @@ static const struct verb verbs[] = {
     {"delete", "ID", "remove a link", run_delete, false},
     {"table", "create|check", "make or check the table, or the SQLite file",
      run_table, false},
+    {"hits", NULL, "print how many hits are not in the store yet", run_hits,
+     false},
     {"config", NULL, "print the effective configuration", run_config, false},
     {"keys", NULL, "print what each configuration key may be", run_keys, true},
 };
@@ -366,7 +397,11 @@ static int run_verb(struct ctl *ctl, const struct verb *verb, const char *file,
     }
     log_set_level(LOG_LEVEL_WARNING);
     ctl->store = store_new(&ctl->conf);
+    ctl->hits = hits_open_existing(&ctl->conf);
+    ctl->cache = cache_open_existing(&ctl->conf);
     int status = verb->run(ctl, argument);
+    cache_close(ctl->cache);
+    hits_close(ctl->hits);
     store_free(ctl->store);
     conf_free(&ctl->conf);
     return status;

@@ -13,9 +13,9 @@ static void make(const char *key, const char *dir)
 {
     if (mkdir(dir, 0750) == 0) {
         if (geteuid() == 0)
-            log_warning("%s: %s was made and belongs to root; give it to the "
-                        "user that runs curt.fcgi",
-                        key, dir);
+            log_info("%s: %s was made and belongs to root; give it to the "
+                     "user that runs curt.fcgi",
+                     key, dir);
     } else if (errno != EEXIST) {
         log_warning("%s: %s cannot be made: %s; make it and give it to the "
                     "user that runs curt.fcgi",

@@ -8,7 +8,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,7 +24,8 @@
 struct fcgi {
     FCGX_Request request;
     bool tcp;
-    const char *allowed; /* FCGI_WEB_SERVER_ADDRS, or NULL for any */
+    const char *allowed;        /* FCGI_WEB_SERVER_ADDRS, or NULL for any */
+    const char *content_length; /* of the request under way; or NULL */
     struct buf path;
     struct buf body;
 };
@@ -248,12 +248,11 @@ static void read_path(struct fcgi *f, struct http_request *req)
 }
 
 /* Reads standard input to its end, as long as the limit allows. */
-static void read_body(struct fcgi *f, size_t max, const char *content_length,
-                      struct http_request *req)
+void fcgi_read_body(struct fcgi *f, size_t max, struct http_request *req)
 {
     uint64_t announced = 0;
-    bool known = content_length != NULL &&
-                 num_parse(content_length, UINT64_MAX, &announced);
+    bool known = f->content_length != NULL &&
+                 num_parse(f->content_length, UINT64_MAX, &announced);
     buf_reset(&f->body);
     f->body.max = max;
     req->body_too_large = announced > max;
@@ -274,19 +273,17 @@ static void read_body(struct fcgi *f, size_t max, const char *content_length,
     req->body_len = f->body.len;
 }
 
-bool fcgi_accept(struct fcgi *f, size_t max_body, struct trace_source *traces,
+bool fcgi_accept(struct fcgi *f, struct trace_source *traces,
                  struct http_request *req)
 {
     if (!read_parameters(f))
         return false;
-    *req = (struct http_request){.method_name = ""};
+    *req = (struct http_request){.method_name = "", .body = ""};
     const char *trace_id = NULL;
-    const char *content_length =
-        take_parameters(f->request.envp, req, &trace_id);
+    f->content_length = take_parameters(f->request.envp, req, &trace_id);
     req->method = read_method(req->method_name);
     trace_choose(traces, trace_id, req->trace_id);
     read_path(f, req);
-    read_body(f, max_body, content_length, req);
     return true;
 }
 
@@ -294,10 +291,13 @@ void fcgi_finish(struct fcgi *f, const struct http_request *req,
                  const struct http_response *res)
 {
     FCGX_Stream *out = f->request.out;
-    char status[64];
-    int len = snprintf(status, sizeof(status), "Status: %d %s\r\n", res->status,
-                       http_reason(res->status));
-    FCGX_PutStr(status, len, out);
+    const char status[] = {(char)('0' + res->status / 100),
+                           (char)('0' + res->status / 10 % 10),
+                           (char)('0' + res->status % 10), ' '};
+    FCGX_PutStr("Status: ", 8, out);
+    FCGX_PutStr(status, sizeof(status), out);
+    FCGX_PutS(http_reason(res->status), out);
+    FCGX_PutStr("\r\n", 2, out);
     FCGX_PutStr(res->head.data, (int)res->head.len, out);
     FCGX_PutStr("\r\n", 2, out);
     if (req->method != HTTP_HEAD)

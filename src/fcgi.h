@@ -27,11 +27,15 @@ struct fcgi *fcgi_new(void);
 /* Closes the connection, if one is open, and releases; NULL is allowed. */
 void fcgi_free(struct fcgi *f);
 
-/* Waits for the next request and reads it whole, its body up to max_body
- * bytes. *req stays valid until fcgi_finish(). False: fcgi_stop() was called
- * and nothing more is to be answered, or the socket failed (logged). */
-bool fcgi_accept(struct fcgi *f, size_t max_body, struct trace_source *traces,
+/* Waits for the next request and reads its head; the body is still to be read.
+ * *req stays valid until fcgi_finish(). False: fcgi_stop() was called and
+ * nothing more is to be answered, or the socket failed (logged). */
+bool fcgi_accept(struct fcgi *f, struct trace_source *traces,
                  struct http_request *req);
+
+/* Reads the body, up to max bytes: http.h says what becomes of a longer one.
+ * To be called for each request, once. */
+void fcgi_read_body(struct fcgi *f, size_t max, struct http_request *req);
 
 /* Sends the response and ends the request. A client that has gone away is no
  * error. HEAD gets no body. */

@@ -5,14 +5,16 @@
 #ifndef CURT_HANDLERS_H
 #define CURT_HANDLERS_H
 
-#include "conf.h"
+#include "hits.h"
 #include "http.h"
-#include "store.h"
+#include "lookup.h"
 
 /* What handlers work with; belongs to the worker. */
 struct app {
     const struct conf *conf;
     struct store *store;
+    struct hits *hits;   /* NULL: there is no journal */
+    struct cache *cache; /* NULL: there is no cache */
 };
 
 /* POST /create: stores a link and answers with its short URL. */

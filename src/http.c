@@ -42,7 +42,9 @@ void http_field(struct http_response *res, const char *name, const char *value)
 void http_end(struct http_response *res, const char *content_type)
 {
     http_field(res, "Content-Type", content_type);
-    buf_addf(&res->head, "Content-Length: %zu\r\n", res->body.len);
+    buf_add_str(&res->head, "Content-Length: ");
+    buf_add_num(&res->head, res->body.len);
+    buf_add(&res->head, "\r\n", 2);
 }
 
 const char *http_reason(int status)
@@ -127,28 +129,31 @@ bool http_type_is(const char *content_type, const char *type)
     return len == strlen(type) && strncasecmp(content_type, type, len) == 0;
 }
 
+static const char *html_entity(char c)
+{
+    switch (c) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    default:
+        return "&#39;";
+    }
+}
+
 void http_add_html(struct buf *out, const char *s)
 {
-    for (; *s != '\0'; s++) {
-        switch (*s) {
-        case '&':
-            buf_add_str(out, "&amp;");
-            break;
-        case '<':
-            buf_add_str(out, "&lt;");
-            break;
-        case '>':
-            buf_add_str(out, "&gt;");
-            break;
-        case '"':
-            buf_add_str(out, "&quot;");
-            break;
-        case '\'':
-            buf_add_str(out, "&#39;");
-            break;
-        default:
-            buf_add_char(out, *s);
-        }
+    for (;;) {
+        size_t plain = strcspn(s, "&<>\"'");
+        buf_add(out, s, plain);
+        s += plain;
+        if (*s == '\0')
+            return;
+        buf_add_str(out, html_entity(*s++));
     }
 }
 

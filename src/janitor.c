@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "hits.h"
 #include "mem.h"
 #include "store.h"
 
@@ -22,6 +24,9 @@
 #define EXPIRE_MS       5000
 #define EXPIRE_AT_ONCE  100
 #define EXPIRE_PAUSE_MS 50
+
+/* Connections over which hits are moved to a store on the network. */
+#define FLUSH_CONNECTIONS 4
 
 /* Takes the lock. Returns its descriptor, or -1 with errno EWOULDBLOCK when
  * another process has it. */
@@ -44,6 +49,7 @@ static void stop_set(sigset_t *set)
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
+    sigaddset(set, SIGQUIT);
     sigaddset(set, SIGUSR1);
 }
 
@@ -55,6 +61,80 @@ static bool rest(long ms)
     stop_set(&set);
     const struct timespec time = {ms / 1000, ms % 1000 * 1000000};
     return sigtimedwait(&set, NULL, &time) < 0;
+}
+
+/* What the janitor works with, while it holds the lock. */
+struct janitor {
+    const struct conf *conf;
+    struct hits *hits;
+    struct store *stores[FLUSH_CONNECTIONS]; /* the first does all the rest */
+    unsigned store_count;
+    bool failing; /* the last flush left something */
+};
+
+/* One connection's share of a flush. */
+struct share {
+    struct janitor *janitor;
+    unsigned part;
+    struct hits_flushed flushed;
+};
+
+static void *flush_share(void *argument)
+{
+    struct share *share = argument;
+    struct janitor *j = share->janitor;
+    hits_flush(j->hits, j->stores[share->part], share->part, j->store_count,
+               &share->flushed);
+    return NULL;
+}
+
+static void say_flushed(struct janitor *j, const struct hits_flushed *sum,
+                        const char *error)
+{
+    if (sum->links > 0)
+        log_debug("%llu hits of %llu links moved to the store",
+                  (unsigned long long)sum->hits,
+                  (unsigned long long)sum->links);
+    if (sum->dropped > 0)
+        log_info("%llu hits of links that are gone were dropped",
+                 (unsigned long long)sum->dropped);
+    if (sum->failed > 0 && !j->failing)
+        log_warning("hits stay in the journal, the store does not take them: "
+                    "%s",
+                    error);
+    if (sum->failed == 0 && j->failing)
+        log_info("the store takes hits again");
+    j->failing = sum->failed > 0;
+}
+
+/* Moves the pending hits to the store, over all connections at once. */
+static void flush_hits(struct janitor *j)
+{
+    struct share shares[FLUSH_CONNECTIONS];
+    pthread_t threads[FLUSH_CONNECTIONS];
+    bool started[FLUSH_CONNECTIONS] = {false};
+    struct hits_flushed sum = {0};
+    const char *error = "";
+    for (unsigned i = 0; i < j->store_count; i++) {
+        shares[i] = (struct share){.janitor = j, .part = i};
+        if (i > 0)
+            started[i] =
+                pthread_create(&threads[i], NULL, flush_share, &shares[i]) == 0;
+    }
+    for (unsigned i = 0; i < j->store_count; i++) {
+        if (started[i])
+            pthread_join(threads[i], NULL);
+        else
+            flush_share(&shares[i]);
+        const struct hits_flushed *flushed = &shares[i].flushed;
+        sum.hits += flushed->hits;
+        sum.links += flushed->links;
+        sum.dropped += flushed->dropped;
+        sum.failed += flushed->failed;
+        if (flushed->failed > 0)
+            error = store_error(j->stores[i]);
+    }
+    say_flushed(j, &sum, error);
 }
 
 /* Removes what has expired, in small steps. False when asked to end. */
@@ -80,10 +160,27 @@ static bool expire_links(struct store *store)
 
 static void work(const struct conf *conf)
 {
-    struct store *store = store_new(conf);
-    while (expire_links(store) && rest(EXPIRE_MS))
-        continue;
-    store_free(store);
+    struct janitor j = {.conf = conf, .hits = hits_open(conf)};
+    /* SQLite writes one at a time anyway. */
+    j.store_count = conf->store == CONF_STORE_SQLITE ? 1 : FLUSH_CONNECTIONS;
+    for (unsigned i = 0; i < j.store_count; i++)
+        j.stores[i] = store_new(conf);
+    const int64_t pause = (int64_t)conf->hits_flush * 1000;
+    int64_t next_expire = 0;
+    bool going = true;
+    while (going) {
+        const int64_t now = clock_monotonic_ms();
+        flush_hits(&j);
+        if (now >= next_expire) {
+            next_expire = now + EXPIRE_MS;
+            going = expire_links(j.stores[0]);
+        }
+        going = going && rest(pause);
+    }
+    flush_hits(&j);
+    for (unsigned i = 0; i < j.store_count; i++)
+        store_free(j.stores[i]);
+    hits_close(j.hits);
 }
 
 static void say_no_lock(const struct conf *conf, bool *said)
@@ -118,7 +215,9 @@ int janitor_run(const struct conf *conf, bool patient)
     return 0;
 }
 
-static void exec_janitor(const char *conf_file, pid_t worker)
+/* The new process gets the configuration that is in force, not the file: that
+ * may have changed since, or be broken. */
+static void exec_janitor(const struct conf *conf, pid_t worker)
 {
     /* The janitor must not hold the web server's socket open. */
     int null = open("/dev/null", O_RDWR);
@@ -126,10 +225,8 @@ static void exec_janitor(const char *conf_file, pid_t worker)
     prctl(PR_SET_PDEATHSIG, SIGUSR1);
     if (getppid() != worker)
         _exit(0);
-    if (conf_file != NULL)
-        execl("/proc/self/exe", "curt.fcgi", "-j", "-c", conf_file, NULL);
-    else
-        execl("/proc/self/exe", "curt.fcgi", "-j", NULL);
+    conf_to_environment(conf);
+    execl("/proc/self/exe", "curt.fcgi", "-j", "-c", "/dev/null", NULL);
     _exit(127);
 }
 
@@ -142,8 +239,7 @@ static bool is_alive(struct janitor_watch *watch)
     return watch->janitor > 0;
 }
 
-void janitor_watch(struct janitor_watch *watch, const struct conf *conf,
-                   const char *conf_file)
+void janitor_watch(struct janitor_watch *watch, const struct conf *conf)
 {
     int64_t now = clock_monotonic_ms();
     if (now < watch->next_ms)
@@ -158,7 +254,7 @@ void janitor_watch(struct janitor_watch *watch, const struct conf *conf,
     pid_t worker = getpid();
     pid_t pid = fork();
     if (pid == 0)
-        exec_janitor(conf_file, worker);
+        exec_janitor(conf, worker);
     if (pid > 0)
         watch->janitor = pid;
     else

@@ -12,8 +12,9 @@
 
 #include "conf.h"
 
-/* Works until TERM, INT or USR1 and returns the exit status. While another
- * process holds the lock it waits for it (patient), or ends (not patient). */
+/* Works until TERM, INT, QUIT or USR1 and returns the exit status. While
+ * another process holds the lock it waits for it (patient), or ends (not
+ * patient). */
 int janitor_run(const struct conf *conf, bool patient);
 
 /* When a worker without a master looked after the janitor last; zero at
@@ -27,8 +28,7 @@ struct janitor_watch {
  * most once a second. The janitor is a process of its own, the same program
  * with -j, and ends with the worker that started it; another worker then
  * starts the next one. */
-void janitor_watch(struct janitor_watch *watch, const struct conf *conf,
-                   const char *conf_file);
+void janitor_watch(struct janitor_watch *watch, const struct conf *conf);
 
 /* The configuration has changed: a janitor that this worker started ends, and
  * the next look starts one that knows it. */

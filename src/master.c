@@ -40,6 +40,9 @@ struct leaver {
     int64_t kill_at;
 };
 
+static const char worker_name[] = "worker";
+static const char janitor_name[] = "janitor";
+
 struct master {
     struct conf *conf;
     const char *conf_file;
@@ -49,6 +52,7 @@ struct master {
     size_t leaver_count;
     int64_t next_step; /* of a reload; 0: none is under way */
     bool stopping;
+    int64_t stop_by;  /* when the last child is killed, in milliseconds */
     sigset_t signals; /* the ones it waits for: blocked all the time */
     sigset_t original;
 };
@@ -95,11 +99,11 @@ static void start_due(struct master *m, int64_t now)
 }
 
 /* Tells a child to finish; it is killed if it does not in time. */
-static void let_go(struct master *m, pid_t pid, int64_t now)
+static void let_go(struct master *m, pid_t pid, int64_t kill_at)
 {
     size_t count = m->leaver_count + 1;
     m->leavers = mem_resize(m->leavers, count * sizeof(*m->leavers));
-    m->leavers[m->leaver_count] = (struct leaver){pid, now + drain_ms(m)};
+    m->leavers[m->leaver_count] = (struct leaver){pid, kill_at};
     m->leaver_count = count;
     kill(pid, SIGUSR1);
 }
@@ -190,23 +194,43 @@ static void step_reload(struct master *m, int64_t now)
         slot->pid = 0;
         start_child(m, slot, now);
         if (old > 0)
-            let_go(m, old, now);
+            let_go(m, old, now + drain_ms(m));
         m->next_step = now + RELOAD_STEP;
         return;
+    }
+}
+
+static void let_role_go(struct master *m, const char *name, int64_t kill_at)
+{
+    for (size_t i = 0; i < m->slot_count; i++) {
+        struct slot *slot = &m->slots[i];
+        if (slot->pid > 0 && slot->name == name) {
+            let_go(m, slot->pid, kill_at);
+            slot->pid = 0;
+        }
     }
 }
 
 static void begin_stop(struct master *m, int64_t now)
 {
     if (m->stopping) {
+        m->stop_by = now;
         for (size_t i = 0; i < m->leaver_count; i++)
             m->leavers[i].kill_at = now;
         return;
     }
     m->stopping = true;
-    for (size_t i = 0; i < m->slot_count; i++)
-        if (m->slots[i].pid > 0)
-            let_go(m, m->slots[i].pid, now);
+    m->stop_by = now + drain_ms(m);
+    let_role_go(m, worker_name, m->stop_by);
+}
+
+/* When the last worker is gone, the janitor has nothing more to wait for: it
+ * moves the last hits and goes, too. */
+static void step_stop(struct master *m)
+{
+    if (!m->stopping || m->leaver_count > 0)
+        return;
+    let_role_go(m, janitor_name, m->stop_by);
 }
 
 static void kill_overdue(struct master *m, int64_t now)
@@ -255,10 +279,18 @@ static int wait_for_signal(const struct master *m)
     return sig > 0 ? sig : 0;
 }
 
+static bool is_over(const struct master *m)
+{
+    bool children = m->leaver_count > 0;
+    for (size_t i = 0; i < m->slot_count; i++)
+        children = children || m->slots[i].pid > 0;
+    return m->stopping && !children;
+}
+
 static void serve(struct master *m)
 {
     start_due(m, clock_monotonic_ms());
-    while (!m->stopping || m->leaver_count > 0) {
+    while (!is_over(m)) {
         int sig = wait_for_signal(m);
         int64_t now = clock_monotonic_ms();
         if (sig == SIGHUP && !m->stopping)
@@ -268,6 +300,7 @@ static void serve(struct master *m)
         reap_children(m, now);
         step_reload(m, now);
         start_due(m, now);
+        step_stop(m);
         kill_overdue(m, now);
     }
 }
@@ -292,8 +325,9 @@ int master_run(struct conf *conf, const char *conf_file, unsigned workers,
     m.slot_count = workers + 1;
     m.slots = mem_zalloc(m.slot_count * sizeof(*m.slots));
     for (unsigned i = 0; i < workers; i++)
-        m.slots[i] = (struct slot){.role = roles->worker, .name = "worker"};
-    m.slots[workers] = (struct slot){.role = roles->janitor, .name = "janitor"};
+        m.slots[i] = (struct slot){.role = roles->worker, .name = worker_name};
+    m.slots[workers] =
+        (struct slot){.role = roles->janitor, .name = janitor_name};
     log_info("started with %u workers", workers);
     serve(&m);
     log_info("stopped");

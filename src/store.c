@@ -62,10 +62,11 @@ enum result store_delete(struct store *s, const char *short_id)
     return s->ops->remove(s, short_id);
 }
 
-enum result store_add_hits(struct store *s, const char *short_id, uint64_t n)
+enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
+                           const struct store_flush *flush)
 {
     buf_reset(&s->error);
-    return s->ops->add_hits(s, short_id, n);
+    return s->ops->add_hits(s, short_id, n, flush);
 }
 
 enum result store_expire(struct store *s, int64_t now, unsigned limit,

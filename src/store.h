@@ -54,10 +54,22 @@ enum result store_get(struct store *s, const char *short_id,
 /* Removes a link, durably. RESULT_NOT_FOUND: there was none. */
 enum result store_delete(struct store *s, const char *short_id) MUST_CHECK;
 
+/* Which journal (hits.h) sends hits, and its number for this sending. */
+struct store_flush {
+    const char *node; /* STORE_NODE_SIZE - 1 letters and digits */
+    uint64_t seq;     /* larger than any before of this node */
+};
+
+#define STORE_NODE_SIZE 13
+
 /* Adds n to the link's hits. RESULT_NOT_FOUND: no such link, and none is made.
- */
-enum result store_add_hits(struct store *s, const char *short_id,
-                           uint64_t n) MUST_CHECK;
+ *
+ * With a flush the same call can be repeated until it is known what became of
+ * it: the store keeps the last number of each node with the link.
+ * RESULT_CONFLICT: it has this number or a later one; nothing is added. With
+ * flush NULL a repetition counts twice. */
+enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
+                           const struct store_flush *flush) MUST_CHECK;
 
 /* Removes at most limit links that expired STORE_KEEP_EXPIRED before now, and
  * says how many. A store that removes them itself (DynamoDB) does nothing. */
@@ -86,7 +98,8 @@ struct store_ops {
     enum result (*get)(struct store *s, const char *short_id,
                        enum store_view view, struct link *out);
     enum result (*remove)(struct store *s, const char *short_id);
-    enum result (*add_hits)(struct store *s, const char *short_id, uint64_t n);
+    enum result (*add_hits)(struct store *s, const char *short_id, uint64_t n,
+                            const struct store_flush *flush);
     enum result (*expire)(struct store *s, int64_t now, unsigned limit,
                           unsigned *removed);
     enum result (*table_create)(struct store *s);

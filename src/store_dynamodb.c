@@ -197,7 +197,6 @@ static enum result write_existing(struct store *s, const char *action,
                                   json_object *body, bool may_repeat,
                                   struct aws_answer *answer)
 {
-    add_text(body, "ConditionExpression", "attribute_exists(short_id)");
     enum result r = call(s, action, body, may_repeat,
                          clock_monotonic_ms() + timeout_ms(s), answer);
     aws_answer_free(answer);
@@ -212,23 +211,58 @@ static enum result write_existing(struct store *s, const char *action,
 static enum result delete_item(struct store *s, const char *short_id)
 {
     struct aws_answer answer;
-    enum result r = write_existing(s, "DeleteItem",
-                                   request_for_key(s, short_id), true, &answer);
+    json_object *body = request_for_key(s, short_id);
+    add_text(body, "ConditionExpression", "attribute_exists(short_id)");
+    enum result r = write_existing(s, "DeleteItem", body, true, &answer);
     /* Sent twice and not found: most likely gone by the first sending. In any
      * case what was asked for is so. */
     return r == RESULT_NOT_FOUND && answer.repeated ? RESULT_OK : r;
 }
 
-static enum result add_hits(struct store *s, const char *short_id, uint64_t n)
+/* After a flush whose condition failed: is the link gone, or has it seen this
+ * flush already? */
+static enum result tell_apart(struct store *s, const char *short_id)
+{
+    json_object *item = NULL;
+    enum result r = read_item(s, short_id, STORE_TARGET,
+                              clock_monotonic_ms() + timeout_ms(s), &item);
+    json_object_put(item);
+    return r == RESULT_OK ? RESULT_CONFLICT : r;
+}
+
+/* Makes an UpdateItem one that can be repeated: DESIGN, "The redirect path". */
+static void add_flush(json_object *body, json_object *values,
+                      const struct store_flush *flush)
+{
+    json_object *names = json_object_new_object();
+    char *node = mem_printf("node_%s", flush->node);
+    add_text(names, "#node", node);
+    free(node);
+    json_object_object_add(body, "ExpressionAttributeNames", names);
+    json_object_object_add(values, ":seq", dynamodb_item_number(flush->seq));
+    add_text(body, "UpdateExpression", "ADD hits :n SET #node = :seq");
+    add_text(body, "ConditionExpression",
+             "attribute_exists(short_id) AND "
+             "(attribute_not_exists(#node) OR #node < :seq)");
+}
+
+static enum result add_hits(struct store *s, const char *short_id, uint64_t n,
+                            const struct store_flush *flush)
 {
     json_object *values = json_object_new_object();
     json_object_object_add(values, ":n", dynamodb_item_number(n));
     json_object *body = request_for_key(s, short_id);
     json_object_object_add(body, "ExpressionAttributeValues", values);
-    add_text(body, "UpdateExpression", "ADD hits :n");
     struct aws_answer answer;
-    /* Never sent twice: it would count twice. */
-    return write_existing(s, "UpdateItem", body, false, &answer);
+    if (flush == NULL) {
+        add_text(body, "UpdateExpression", "ADD hits :n");
+        add_text(body, "ConditionExpression", "attribute_exists(short_id)");
+        /* Never sent twice: it would count twice. */
+        return write_existing(s, "UpdateItem", body, false, &answer);
+    }
+    add_flush(body, values, flush);
+    enum result r = write_existing(s, "UpdateItem", body, true, &answer);
+    return r == RESULT_NOT_FOUND ? tell_apart(s, short_id) : r;
 }
 
 static enum result expire(struct store *s, int64_t now, unsigned limit,

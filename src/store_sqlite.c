@@ -35,11 +35,26 @@ static const char *const migrations[] = {
     " hits INTEGER NOT NULL DEFAULT 0,"
     " analytics TEXT NOT NULL);"
     "CREATE INDEX links_ttl ON links (ttl) WHERE ttl IS NOT NULL;",
+
+    /* The last flush of hits that the link has seen (store.h). One node will
+     * do: the journal lies beside this file. */
+    "ALTER TABLE links ADD COLUMN node TEXT;"
+    "ALTER TABLE links ADD COLUMN seq INTEGER;",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
-enum statement { CREATE, TARGET, WHOLE, REMOVE, ADD_HITS, EXPIRE, STATEMENTS };
+enum statement {
+    CREATE,
+    TARGET,
+    WHOLE,
+    EXISTS,
+    REMOVE,
+    ADD_HITS,
+    FLUSH_HITS,
+    EXPIRE,
+    STATEMENTS
+};
 
 /* ?1 is the short_id throughout; for a reader ?2 is the oldest ttl that is
  * still kept. */
@@ -52,8 +67,11 @@ static const char *const sql[STATEMENTS] = {
     [WHOLE] = "SELECT long_url, ttl, short_url, created_at, hits, analytics"
               " FROM links"
               " WHERE short_id = ?1 AND (ttl IS NULL OR ttl > ?2)",
+    [EXISTS] = "SELECT 1 FROM links WHERE short_id = ?1",
     [REMOVE] = "DELETE FROM links WHERE short_id = ?1",
     [ADD_HITS] = "UPDATE links SET hits = hits + ?2 WHERE short_id = ?1",
+    [FLUSH_HITS] = "UPDATE links SET hits = hits + ?2, node = ?3, seq = ?4"
+                   " WHERE short_id = ?1 AND (node IS NOT ?3 OR seq < ?4)",
     [EXPIRE] = "DELETE FROM links WHERE rowid IN (SELECT rowid FROM links"
                " WHERE ttl IS NOT NULL AND ttl <= ?1 ORDER BY ttl LIMIT ?2)",
 };
@@ -90,61 +108,42 @@ static void sqlite_release(struct store *base)
     free(s);
 }
 
-/* What an SQLite error means for the caller
- * (https://www.sqlite.org/rescode.html). */
-static enum result to_result(int rc)
-{
-    switch (rc & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_DONE:
-    case SQLITE_ROW:
-        return RESULT_OK;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-    case SQLITE_FULL:
-    case SQLITE_IOERR:
-    case SQLITE_CANTOPEN:
-        return RESULT_UNAVAILABLE;
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-    case SQLITE_AUTH:
-        return RESULT_DENIED;
-    case SQLITE_TOOBIG:
-        return RESULT_INVALID;
-    default:
-        return RESULT_INTERNAL;
-    }
-}
+static const char owner[] = "give it to the user that runs curt.fcgi";
 
-static const char *to_advice(int rc)
+/* What an error means for the caller, and what mends it
+ * (https://www.sqlite.org/rescode.html). */
+static const struct meaning {
+    int code;
+    enum result result;
+    const char *advice;
+} meanings[] = {
+    {SQLITE_BUSY, RESULT_UNAVAILABLE, "another process held it too long"},
+    {SQLITE_FULL, RESULT_UNAVAILABLE, "the disk is full"},
+    {SQLITE_IOERR, RESULT_UNAVAILABLE, "the disk is full or broken"},
+    {SQLITE_CANTOPEN, RESULT_UNAVAILABLE, owner},
+    {SQLITE_READONLY, RESULT_DENIED, owner},
+    {SQLITE_CORRUPT, RESULT_INTERNAL, "restore a backup"},
+    {SQLITE_NOTADB, RESULT_INTERNAL, "restore a backup"},
+    {SQLITE_TOOBIG, RESULT_INVALID, "the link is too large"},
+    {0, RESULT_INTERNAL, "an error that curt does not expect"},
+};
+
+static const struct meaning *find_meaning(int rc)
 {
-    switch (rc & 0xff) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return "; another process held it for longer than STORE_TIMEOUT";
-    case SQLITE_FULL:
-        return "; the disk is full";
-    case SQLITE_CANTOPEN:
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-        return "; the user that runs curt.fcgi must be able to write the file "
-               "and its directory";
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return "; restore it from a backup";
-    default:
-        return "";
-    }
+    const struct meaning *m = meanings;
+    while (m->code != 0 && m->code != (rc & 0xff))
+        m++;
+    return m;
 }
 
 /* Takes down why the last call failed. The connection is given up where a new
  * one may do better (the file was replaced, the disk came back). */
 static enum result fail(struct store_sqlite *s, int rc)
 {
-    enum result r =
-        store_fail(&s->base, to_result(rc), "%s: %s%s", s->path,
-                   s->db != NULL ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc),
-                   to_advice(rc));
+    const struct meaning *m = find_meaning(rc);
+    enum result r = store_fail(
+        &s->base, m->result, "%s: %s; %s", s->path,
+        s->db != NULL ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc), m->advice);
     if ((rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_TOOBIG)
         disconnect(s);
     return r;
@@ -173,9 +172,13 @@ static int read_pragma(struct store_sqlite *s, const char *text, int *value)
 static enum result read_version(struct store_sqlite *s, int *version)
 {
     int application = 0;
-    int rc = read_pragma(s, "PRAGMA application_id", &application);
+    int rc = run(s, "BEGIN");
+    if (rc == SQLITE_OK)
+        rc = read_pragma(s, "PRAGMA application_id", &application);
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA user_version", version);
+    if (rc == SQLITE_OK)
+        rc = run(s, "COMMIT");
     if (rc != SQLITE_OK)
         return fail(s, rc);
     if (application != APPLICATION_ID && (application != 0 || *version != 0))
@@ -195,18 +198,15 @@ static enum result migrate(struct store_sqlite *s)
 {
     int version = 0;
     int rc = run(s, "BEGIN IMMEDIATE");
-    if (rc != SQLITE_OK)
-        return fail(s, rc);
-    enum result r = read_version(s, &version);
-    if (r != RESULT_OK)
-        return r;
+    if (rc == SQLITE_OK)
+        rc = read_pragma(s, "PRAGMA user_version", &version);
     for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
         rc = run(s, migrations[version]);
     if (rc == SQLITE_OK) {
         char *stamp = mem_printf("PRAGMA application_id = %d;"
                                  "PRAGMA user_version = %d;"
                                  "COMMIT",
-                                 APPLICATION_ID, SCHEMA_VERSION);
+                                 APPLICATION_ID, version);
         rc = run(s, stamp);
         free(stamp);
     }
@@ -257,17 +257,6 @@ static enum result set_pragmas(struct store_sqlite *s)
     return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
 }
 
-static enum result look_at_version(struct store_sqlite *s, int *version)
-{
-    int rc = run(s, "BEGIN");
-    if (rc != SQLITE_OK)
-        return fail(s, rc);
-    enum result r = read_version(s, version);
-    if (s->db != NULL)
-        run(s, "COMMIT");
-    return r;
-}
-
 /* Opens the file, in order and up to date, unless it is open. */
 static enum result connect(struct store_sqlite *s)
 {
@@ -278,7 +267,7 @@ static enum result connect(struct store_sqlite *s)
     if (r != RESULT_OK)
         return r;
     int version = 0;
-    r = look_at_version(s, &version);
+    r = read_version(s, &version);
     if (r == RESULT_OK)
         r = set_pragmas(s);
     if (r == RESULT_OK && version < SCHEMA_VERSION)
@@ -405,21 +394,42 @@ static enum result sqlite_remove(struct store *base, const char *short_id)
     return r == RESULT_OK && changed == 0 ? RESULT_NOT_FOUND : r;
 }
 
+/* Whether there is a row for the id; for an update that changed none. */
+static enum result tell_apart(struct store_sqlite *s, const char *short_id)
+{
+    sqlite3_stmt *row = NULL;
+    enum result r = prepare(s, EXISTS, short_id, &row);
+    if (r != RESULT_OK)
+        return r;
+    int rc = sqlite3_step(row);
+    finish(row);
+    return rc == SQLITE_ROW    ? RESULT_CONFLICT
+           : rc == SQLITE_DONE ? RESULT_NOT_FOUND
+                               : fail(s, rc);
+}
+
 static enum result sqlite_add_hits(struct store *base, const char *short_id,
-                                   uint64_t n)
+                                   uint64_t n, const struct store_flush *flush)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     sqlite3_stmt *statement = NULL;
     int changed;
-    enum result r = prepare(s, ADD_HITS, short_id, &statement);
+    enum result r =
+        prepare(s, flush != NULL ? FLUSH_HITS : ADD_HITS, short_id, &statement);
     if (r != RESULT_OK)
         return r;
     sqlite3_bind_int64(statement, 2, (sqlite3_int64)n);
+    if (flush != NULL) {
+        sqlite3_bind_text(statement, 3, flush->node, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(statement, 4, (sqlite3_int64)flush->seq);
+    }
     run(s, "PRAGMA synchronous = NORMAL");
     r = change(s, statement, &changed);
     if (s->db != NULL)
         run(s, "PRAGMA synchronous = FULL");
-    return r == RESULT_OK && changed == 0 ? RESULT_NOT_FOUND : r;
+    if (r == RESULT_OK && changed == 0)
+        r = flush != NULL ? tell_apart(s, short_id) : RESULT_NOT_FOUND;
+    return r;
 }
 
 static enum result sqlite_expire(struct store *base, int64_t now,
@@ -460,7 +470,7 @@ static enum result sqlite_table_check(struct store *base, struct buf *findings)
     int version = 0;
     enum result r = open_file(s, SQLITE_OPEN_READWRITE);
     if (r == RESULT_OK)
-        r = look_at_version(s, &version);
+        r = read_version(s, &version);
     if (r == RESULT_OK && access(s->path, W_OK) < 0)
         r = store_fail(base, RESULT_DENIED, "%s: %s", s->path, strerror(errno));
     if (r == RESULT_INVALID)

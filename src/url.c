@@ -99,9 +99,16 @@ static CURLUcode get_host(CURLU *parsed, char **host)
     return rc;
 }
 
-/* Reads host (lower case; the caller frees it) and port, as text or NULL, of
- * scheme://authority. Returns why it cannot, or NULL. */
-static const char *read_authority(const char *origin, char **host, char **port)
+/* Whether an origin says what it means: ASCII, and nothing encoded. */
+static bool is_plain(const char *origin)
+{
+    while (*origin > 0x20 && *origin < 0x7f && *origin != '%')
+        origin++;
+    return *origin == '\0';
+}
+
+/* Does one turn of what read_authority() says. */
+static const char *parse_authority(const char *origin, char **host, char **port)
 {
     *host = NULL;
     *port = NULL;
@@ -117,6 +124,8 @@ static const char *read_authority(const char *origin, char **host, char **port)
     }
     char *found = NULL;
     if (get_host(parsed, &found) != CURLUE_OK) {
+        /* libcurl leaves the name there when IDNA refuses it. */
+        curl_free(found);
         reason = "has a host that is no valid domain name";
         goto done;
     }
@@ -135,6 +144,23 @@ static const char *read_authority(const char *origin, char **host, char **port)
 done:
     curl_free(zone);
     curl_url_cleanup(parsed);
+    return reason;
+}
+
+/* Reads host (lower case; the caller frees it) and port, as text or NULL, of
+ * scheme://authority. Returns why it cannot, or NULL. What a host decodes or
+ * maps to can be an address, which libcurl sees only when it is asked again. */
+static const char *read_authority(const char *origin, char **host, char **port)
+{
+    const char *reason = parse_authority(origin, host, port);
+    if (reason != NULL || is_plain(origin))
+        return reason;
+    char *mapped = mem_printf("http://%s%s%s", *host, *port != NULL ? ":" : "",
+                              *port != NULL ? *port : "");
+    free(*host);
+    free(*port);
+    reason = parse_authority(mapped, host, port);
+    free(mapped);
     return reason;
 }
 

@@ -51,6 +51,7 @@ static void handle_signal(int sig, void (*handler)(int))
     sigaddset(&action.sa_mask, SIGTERM);
     sigaddset(&action.sa_mask, SIGUSR1);
     sigaddset(&action.sa_mask, SIGINT);
+    sigaddset(&action.sa_mask, SIGQUIT);
     sigaction(sig, &action, NULL);
 }
 
@@ -62,12 +63,16 @@ static void handle_signals(const struct conf *conf, void (*hup)(int))
     handle_signal(SIGALRM, on_alarm);
     handle_signal(SIGUSR1, on_stop);
     handle_signal(SIGINT, on_stop);
+    handle_signal(SIGQUIT, on_stop);
     handle_signal(SIGTERM, on_stop);
 }
 
 static void open_worker(struct worker *w, const struct conf *conf)
 {
-    *w = (struct worker){.app = {.conf = conf, .store = store_new(conf)}};
+    *w = (struct worker){.app = {.conf = conf,
+                                 .store = store_new(conf),
+                                 .hits = hits_open(conf),
+                                 .cache = cache_open(conf)}};
     http_response_init(&w->res);
     w->fcgi = fcgi_new();
 }
@@ -76,17 +81,15 @@ static void close_worker(struct worker *w)
 {
     fcgi_free(w->fcgi);
     http_response_free(&w->res);
+    cache_close(w->app.cache);
+    hits_close(w->app.hits);
     store_free(w->app.store);
 }
 
-static bool accept_request(struct worker *w, struct http_request *req)
-{
-    return fcgi_accept(w->fcgi, w->app.conf->max_body, &w->traces, req);
-}
-
-static void answer_request(struct worker *w, const struct http_request *req)
+static void answer_request(struct worker *w, struct http_request *req)
 {
     log_set_trace(req->trace_id);
+    fcgi_read_body(w->fcgi, w->app.conf->max_body, req);
     if (req->uri == NULL) {
         log_error("the web server sends no REQUEST_URI; see the shipped "
                   "deployment files");
@@ -105,7 +108,7 @@ int worker_run(const struct conf *conf)
     log_open("worker");
     open_worker(&w, conf);
     handle_signals(conf, SIG_IGN);
-    while (accept_request(&w, &req))
+    while (fcgi_accept(w.fcgi, &w.traces, &req))
         answer_request(&w, &req);
     close_worker(&w);
     return 0;
@@ -121,9 +124,11 @@ static void reload(struct worker *w, struct conf *conf, const char *conf_file)
     if (conf_load(conf_file, &fresh, &faults) == RESULT_OK) {
         conf_keep_fixed(&fresh, conf);
         store_free(w->app.store);
+        cache_close(w->app.cache);
         conf_free(conf);
         *conf = fresh;
         w->app.store = store_new(conf);
+        w->app.cache = cache_open(conf);
         log_set_level((enum log_level)conf->log_level);
         if (drain_timeout > 0)
             drain_timeout = (sig_atomic_t)conf->drain_timeout;
@@ -142,14 +147,14 @@ int worker_run_alone(struct conf *conf, const char *conf_file)
     log_open("worker");
     open_worker(&w, conf);
     handle_signals(conf, on_reload);
-    janitor_watch(&watch, conf, conf_file);
-    while (accept_request(&w, &req)) {
+    janitor_watch(&watch, conf);
+    while (fcgi_accept(w.fcgi, &w.traces, &req)) {
         if (reload_wanted) {
             reload(&w, conf, conf_file);
             janitor_renew(&watch);
         }
         answer_request(&w, &req);
-        janitor_watch(&watch, conf, conf_file);
+        janitor_watch(&watch, conf);
     }
     close_worker(&w);
     conf_free(conf);

@@ -8,8 +8,8 @@
 
 /* Serves until it is told to stop, and returns the exit status.
  *
- * USR1, INT: no new request, the one under way is answered; repeating them
- * changes nothing. TERM: the same; a second TERM ends the process at once.
+ * USR1, INT, QUIT: no new request, the one under way is answered; repeating
+ * them changes nothing. TERM: the same; a second TERM ends the process at once.
  * DRAIN_TIMEOUT after the first of them the process ends in any case. */
 int worker_run(const struct conf *conf);
 

@@ -1,0 +1,91 @@
+#include "conf_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+/* U+FEFF in UTF-8: some editors put it at the beginning of a file. */
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
+void conf_file_add_text(struct buf *faults, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
+        buf_add_char(faults, control ? '?' : *text);
+    }
+}
+
+static char *trim(char *s)
+{
+    s += strspn(s, " \t");
+    size_t len = strlen(s);
+    while (len > 0 && strchr(" \t\r\n", s[len - 1]) != NULL)
+        s[--len] = '\0';
+    return s;
+}
+
+/* Takes the optional quotes off a value; NULL if they are not in order. */
+static char *unquote(char *s)
+{
+    size_t len = strlen(s);
+    if (s[0] != '"')
+        return s;
+    if (len < 2 || s[len - 1] != '"')
+        return NULL;
+    s[len - 1] = '\0';
+    return strchr(s + 1, '"') == NULL ? s + 1 : NULL;
+}
+
+static void take_line(char *text, unsigned line, conf_file_take *take,
+                      void *context)
+{
+    if (line == 1 && strncmp(text, BYTE_ORDER_MARK, 3) == 0)
+        text += 3;
+    text = trim(text);
+    if (text[0] == '\0' || text[0] == '#')
+        return;
+    char *equals = strchr(text, '=');
+    if (equals == NULL || equals == text) {
+        take(context, line, NULL, text);
+        return;
+    }
+    *equals = '\0';
+    take(context, line, trim(text), unquote(trim(equals + 1)));
+}
+
+static void read_lines(FILE *in, const char *path, conf_file_take *take,
+                       void *context, struct buf *faults)
+{
+    char *text = NULL;
+    size_t size = 0;
+    ssize_t len;
+    for (unsigned line = 1; (len = getline(&text, &size, in)) >= 0; line++) {
+        if (len > CONF_FILE_LINE_MAX)
+            buf_addf(faults, "%s:%u: the line is longer than %d bytes\n", path,
+                     line, CONF_FILE_LINE_MAX);
+        else if (strlen(text) != (size_t)len)
+            buf_addf(faults, "%s:%u: the line has a NUL byte in it\n", path,
+                     line);
+        else
+            take_line(text, line, take, context);
+    }
+    if (ferror(in))
+        buf_addf(faults, "%s: cannot be read: %s\n", path, strerror(errno));
+    if (text != NULL)
+        explicit_bzero(text, size); /* it may have had a secret */
+    free(text);
+}
+
+void conf_file_read(const char *path, bool may_be_absent, conf_file_take *take,
+                    void *context, struct buf *faults)
+{
+    FILE *in = fopen(path, "re");
+    if (in != NULL) {
+        read_lines(in, path, take, context, faults);
+        fclose(in);
+    } else if (errno != ENOENT || !may_be_absent) {
+        buf_addf(faults, "%s: cannot be read: %s\n", path, strerror(errno));
+    }
+}

@@ -1,0 +1,27 @@
+/* The lines of a configuration file: what is a key, what is its value. */
+#ifndef CURT_CONF_FILE_H
+#define CURT_CONF_FILE_H
+
+#include <stdbool.h>
+
+#include "buf.h"
+
+/* Longest line, in bytes, its end included. */
+#define CONF_FILE_LINE_MAX 4096
+
+/* Called for each line that is not empty and no comment. name is NULL where
+ * the line is no `KEY = value`: then value is the whole line. value is NULL
+ * where it begins or ends with a quote but not both, or has one inside. */
+typedef void conf_file_take(void *context, unsigned line, const char *name,
+                            const char *value);
+
+/* Reads the file and hands over its lines. What cannot be read is appended to
+ * faults, a line each; a file that is not there is none if it may be absent.
+ */
+void conf_file_read(const char *path, bool may_be_absent, conf_file_take *take,
+                    void *context, struct buf *faults);
+
+/* Appends text from a user to a fault: control characters as '?'. */
+void conf_file_add_text(struct buf *faults, const char *text);
+
+#endif

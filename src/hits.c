@@ -1,0 +1,277 @@
+#include "hits.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ids.h"
+#include "mapfile.h"
+#include "mem.h"
+
+#define VERSION 1
+#define NAME    "hits"
+
+/* 32 MiB: as many different links between two flushes, give or take. */
+#define SLOTS (1u << 18)
+
+/* Slots that one link may be in, next to each other. */
+#define WINDOW 16
+
+/* How long a worker waits to claim a slot, in microseconds. */
+#define CLAIM_WAIT 2000
+
+/*
+ * word: generation (23 bits), used (1 bit), hits counted since the slot was
+ * claimed (40 bits). Workers count by compare-and-swap on it; only a claimer,
+ * under the file's lock, makes a free slot used, and only the janitor makes a
+ * used one free.
+ *
+ * done, sent, seq: the janitor's. The first `done` hits are settled. When sent
+ * is larger than done, hits done + 1 to sent were sent under seq, and what
+ * became of them is not known yet.
+ */
+struct slot {
+    _Atomic uint64_t word;
+    char id[IDS_MAX + 1]; /* NUL-terminated */
+    _Atomic uint64_t done;
+    _Atomic uint64_t sent;
+    _Atomic uint64_t seq;
+};
+
+struct journal {
+    struct mapfile_header header;
+    char node[STORE_NODE_SIZE]; /* this file's name in the store */
+    _Atomic uint64_t last_seq;  /* of all slots */
+    _Alignas(128) struct slot slots[SLOTS];
+};
+
+struct hits {
+    struct mapfile file;
+    struct journal *journal;
+};
+
+#define USED       ((uint64_t)1 << 40)
+#define COUNT_MASK (USED - 1)
+#define GENERATION (USED << 1)
+
+static const struct mapfile_header header = {
+    .magic = "curthit",
+    .version = VERSION,
+    .header_size = offsetof(struct journal, slots),
+    .size = sizeof(struct journal),
+};
+
+static void init_journal(void *base)
+{
+    struct journal *j = base;
+    /* A new file is a new node: its sequence numbers begin again. */
+    char id[IDS_MAX + 1];
+    if (ids_make(STORE_NODE_SIZE - 1, STORE_NODE_SIZE - 1, id) != RESULT_OK)
+        abort();
+    memcpy(j->node, id, STORE_NODE_SIZE);
+}
+
+struct hits *hits_open(const struct conf *conf)
+{
+    struct mapfile file;
+    const char *reason = "";
+    if (mapfile_open(conf->state_dir, NAME, &header, init_journal, &file,
+                     &reason) != RESULT_OK) {
+        log_warning("%s/" NAME ": %s; each hit goes to the store by itself, "
+                    "which is slow",
+                    conf->state_dir, reason);
+        return NULL;
+    }
+    struct hits *h = mem_zalloc(sizeof(*h));
+    *h = (struct hits){.file = file, .journal = file.base};
+    return h;
+}
+
+struct hits *hits_open_existing(const struct conf *conf)
+{
+    struct mapfile file;
+    const char *reason;
+    if (mapfile_open_existing(conf->state_dir, NAME, &header, &file, &reason) !=
+        RESULT_OK)
+        return NULL;
+    struct hits *h = mem_zalloc(sizeof(*h));
+    *h = (struct hits){.file = file, .journal = file.base};
+    return h;
+}
+
+void hits_close(struct hits *h)
+{
+    if (h == NULL)
+        return;
+    mapfile_close(&h->file);
+    free(h);
+}
+
+static struct slot *slot_at(const struct hits *h, uint64_t start, unsigned i)
+{
+    return &h->journal->slots[(start + i) % SLOTS];
+}
+
+static uint64_t load(const _Atomic uint64_t *p)
+{
+    return atomic_load_explicit(p, memory_order_acquire);
+}
+
+static void store_release(_Atomic uint64_t *p, uint64_t n)
+{
+    atomic_store_explicit(p, n, memory_order_release);
+}
+
+/* The link's slot and its word, or NULL. The word is read before the id: as
+ * long as it keeps its generation, the id is the one that was compared. */
+static struct slot *find(const struct hits *h, const char *id, uint64_t start,
+                         uint64_t *word)
+{
+    for (unsigned i = 0; i < WINDOW; i++) {
+        struct slot *slot = slot_at(h, start, i);
+        *word = load(&slot->word);
+        if ((*word & USED) != 0 && strcmp(slot->id, id) == 0)
+            return slot;
+    }
+    return NULL;
+}
+
+/* Adds one, unless the slot was given away. */
+static bool add_one(struct slot *slot, uint64_t word)
+{
+    const uint64_t life = word & ~COUNT_MASK;
+    while ((word & ~COUNT_MASK) == life && (word & COUNT_MASK) < COUNT_MASK)
+        if (atomic_compare_exchange_weak_explicit(&slot->word, &word, word + 1,
+                                                  memory_order_acq_rel,
+                                                  memory_order_acquire))
+            return true;
+    return false;
+}
+
+/* Gives the link a free slot with its first hit. */
+static bool claim(struct hits *h, const char *id, uint64_t start)
+{
+    for (unsigned i = 0; i < WINDOW; i++) {
+        struct slot *slot = slot_at(h, start, i);
+        uint64_t word = load(&slot->word);
+        if ((word & USED) != 0)
+            continue;
+        memcpy(slot->id, id, strlen(id) + 1);
+        store_release(&slot->done, 0);
+        store_release(&slot->sent, 0);
+        store_release(&slot->word,
+                      ((word + GENERATION) & ~COUNT_MASK) | USED | 1);
+        return true;
+    }
+    return false;
+}
+
+static bool claim_locked(struct hits *h, const char *id, uint64_t start)
+{
+    if (!mapfile_lock(&h->file, CLAIM_WAIT))
+        return false;
+    uint64_t word;
+    struct slot *slot = find(h, id, start, &word);
+    bool counted = slot != NULL ? add_one(slot, word) : claim(h, id, start);
+    mapfile_unlock(&h->file);
+    return counted;
+}
+
+bool hits_count(struct hits *h, const char *short_id)
+{
+    if (h == NULL)
+        return false;
+    const uint64_t start = ids_hash(short_id);
+    uint64_t word;
+    struct slot *slot = find(h, short_id, start, &word);
+    return (slot != NULL && add_one(slot, word)) ||
+           claim_locked(h, short_id, start);
+}
+
+/* Writes down what is to be sent: first the number, then how many. */
+static void begin_sending(struct hits *h, struct slot *slot, uint64_t count)
+{
+    uint64_t seq = atomic_fetch_add(&h->journal->last_seq, 1) + 1;
+    store_release(&slot->seq, seq);
+    store_release(&slot->sent, count);
+}
+
+/* A slot with nothing pending and nothing new becomes free. */
+static void give_away(struct slot *slot, uint64_t word)
+{
+    uint64_t expected = word;
+    atomic_compare_exchange_strong(&slot->word, &expected, word & ~USED);
+}
+
+/* Settles what one slot has pending. False: the store does not answer. */
+static bool flush_slot(struct hits *h, struct store *store, struct slot *slot,
+                       uint64_t word, struct hits_flushed *out)
+{
+    const uint64_t count = word & COUNT_MASK;
+    const uint64_t done = load(&slot->done);
+    if (load(&slot->sent) <= done) {
+        if (count == done) {
+            give_away(slot, word);
+            return true;
+        }
+        begin_sending(h, slot, count);
+    }
+    const uint64_t sent = load(&slot->sent);
+    const struct store_flush flush = {h->journal->node, load(&slot->seq)};
+    enum result r = store_add_hits(store, slot->id, sent - done, &flush);
+    if (r != RESULT_OK && r != RESULT_CONFLICT && r != RESULT_NOT_FOUND) {
+        out->failed++;
+        return false;
+    }
+    store_release(&slot->done, sent);
+    if (r == RESULT_NOT_FOUND)
+        out->dropped += sent - done;
+    else
+        out->hits += sent - done;
+    out->links++;
+    return true;
+}
+
+void hits_flush(struct hits *h, struct store *store, unsigned part,
+                unsigned parts, struct hits_flushed *out)
+{
+    *out = (struct hits_flushed){0};
+    if (h == NULL)
+        return;
+    const size_t first = (size_t)SLOTS / parts * part;
+    const size_t end =
+        part + 1 == parts ? SLOTS : (size_t)SLOTS / parts * (part + 1);
+    for (size_t i = first; i < end; i++) {
+        struct slot *slot = &h->journal->slots[i];
+        uint64_t word = load(&slot->word);
+        if ((word & USED) != 0 && !flush_slot(h, store, slot, word, out))
+            return;
+    }
+}
+
+uint64_t hits_pending(const struct hits *h, const char *short_id)
+{
+    uint64_t word;
+    if (h == NULL)
+        return 0;
+    const struct slot *slot = find(h, short_id, ids_hash(short_id), &word);
+    if (slot == NULL)
+        return 0;
+    uint64_t done = load(&slot->done);
+    return (word & COUNT_MASK) > done ? (word & COUNT_MASK) - done : 0;
+}
+
+void hits_pending_all(const struct hits *h, uint64_t *hits, uint64_t *links)
+{
+    *hits = 0;
+    *links = 0;
+    for (size_t i = 0; h != NULL && i < SLOTS; i++) {
+        const struct slot *slot = &h->journal->slots[i];
+        uint64_t word = load(&slot->word);
+        uint64_t done = load(&slot->done);
+        if ((word & USED) == 0 || (word & COUNT_MASK) <= done)
+            continue;
+        *hits += (word & COUNT_MASK) - done;
+        (*links)++;
+    }
+}

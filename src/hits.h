@@ -1,0 +1,67 @@
+/*
+ * The hit journal: STATE_DIR/hits, a mapped file that all processes of a host
+ * share. Counting a hit is a memory write; the janitor moves the counts to the
+ * store.
+ *
+ * Invariants
+ *
+ * 1. A counted hit is in the journal or in the store, never in neither: the
+ *    count of a slot only grows while the slot has a link, and a slot is only
+ *    given away when everything it counted has been taken by the store.
+ * 2. No hit is in the store twice: what is sent for a slot (how many, under
+ *    which sequence number) is written down before it is sent, and sent again
+ *    just so until the store says what became of it. The store keeps the last
+ *    number per link and node and refuses a number that it has seen.
+ * 3. A hit is counted for the link it was meant for: the slot's generation and
+ *    count are one word, and counting is a compare-and-swap on it. So a slot
+ *    that was given to another link in between is noticed.
+ * 4. This holds when any process is killed at any instruction: each step is
+ *    one atomic store, and what a step needs is there before it. Slots are
+ *    claimed under a lock that the kernel releases when its holder dies.
+ */
+#ifndef CURT_HITS_H
+#define CURT_HITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf.h"
+#include "store.h"
+
+struct hits;
+
+/* Opens the journal, and makes it where it is missing. NULL, and a warning in
+ * the log, where that is not possible. */
+struct hits *hits_open(const struct conf *conf);
+
+/* Opens the journal only if it is there; else NULL, without a word. */
+struct hits *hits_open_existing(const struct conf *conf);
+
+/* Closes; NULL is allowed. What is pending stays. */
+void hits_close(struct hits *h);
+
+/* Counts one hit of a link. False: the journal has no room or is not there
+ * (NULL is allowed), and the hit is not counted. */
+bool hits_count(struct hits *h, const char *short_id);
+
+/* What one flush did. */
+struct hits_flushed {
+    uint64_t hits;    /* taken by the store */
+    uint64_t links;   /* that they belong to */
+    uint64_t dropped; /* hits of links that are gone */
+    uint64_t failed;  /* links whose hits stay pending */
+};
+
+/* Moves what is pending to the store, one update per link. Only the holder of
+ * the janitor's lock may call it. part of parts: the share of the slots that
+ * this call looks at, so that several threads, each with a store of its own,
+ * can divide the work. Ends early when the store does not answer. */
+void hits_flush(struct hits *h, struct store *store, unsigned part,
+                unsigned parts, struct hits_flushed *out);
+
+/* Hits that are not in the store yet: of one link, and of all. NULL journal:
+ * none. A snapshot, while others count. */
+uint64_t hits_pending(const struct hits *h, const char *short_id);
+void hits_pending_all(const struct hits *h, uint64_t *hits, uint64_t *links);
+
+#endif

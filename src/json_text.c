@@ -1,0 +1,137 @@
+#include "json_text.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "utf8.h"
+
+/* What is still to be read. No read passes end: the NUL there fits nothing. */
+struct text {
+    const char *s;
+    const char *end;
+};
+
+static bool take(struct text *t, char c)
+{
+    if (t->s == t->end || *t->s != c)
+        return false;
+    t->s++;
+    return true;
+}
+
+static bool take_word(struct text *t, const char *word)
+{
+    size_t len = strlen(word);
+    if ((size_t)(t->end - t->s) < len || memcmp(t->s, word, len) != 0)
+        return false;
+    t->s += len;
+    return true;
+}
+
+static void skip_space(struct text *t)
+{
+    t->s += strspn(t->s, " \t\r\n");
+}
+
+static bool take_digits(struct text *t)
+{
+    size_t n = strspn(t->s, "0123456789");
+    t->s += n;
+    return n > 0;
+}
+
+static bool take_number(struct text *t)
+{
+    take(t, '-');
+    if (!take(t, '0') && !take_digits(t))
+        return false;
+    if (take(t, '.') && !take_digits(t))
+        return false;
+    if (!take(t, 'e') && !take(t, 'E'))
+        return true;
+    if (!take(t, '+'))
+        take(t, '-');
+    return take_digits(t);
+}
+
+/* What follows a backslash. */
+static bool take_escape(struct text *t, bool nul_allowed)
+{
+    if (!take(t, 'u')) {
+        bool ok = t->s < t->end && *t->s != '\0' &&
+                  strchr("\"\\/bfnrt", *t->s) != NULL;
+        t->s += ok;
+        return ok;
+    }
+    if (strspn(t->s, "0123456789abcdefABCDEF") < 4 ||
+        (!nul_allowed && memcmp(t->s, "0000", 4) == 0))
+        return false;
+    t->s += 4;
+    return true;
+}
+
+static bool take_string(struct text *t, bool nul_allowed)
+{
+    if (!take(t, '"'))
+        return false;
+    while (t->s < t->end && *t->s != '"') {
+        size_t pos = 0;
+        uint32_t c = utf8_next(t->s, (size_t)(t->end - t->s), &pos);
+        if (c == UTF8_BAD || c < 0x20)
+            return false;
+        t->s += pos;
+        if (c == '\\' && !take_escape(t, nul_allowed))
+            return false;
+    }
+    return take(t, '"');
+}
+
+static bool take_value(struct text *t, int levels);
+
+static bool take_member(struct text *t, int levels)
+{
+    skip_space(t);
+    if (!take_string(t, false))
+        return false;
+    skip_space(t);
+    return take(t, ':') && take_value(t, levels);
+}
+
+/* An array or object behind its opening bracket. */
+static bool take_items(struct text *t, char close,
+                       bool (*take_item)(struct text *t, int levels),
+                       int levels)
+{
+    skip_space(t);
+    if (take(t, close))
+        return true;
+    do {
+        if (!take_item(t, levels))
+            return false;
+    } while (take(t, ','));
+    return take(t, close);
+}
+
+/* A value, and the white space around it. */
+static bool take_value(struct text *t, int levels)
+{
+    bool ok;
+    skip_space(t);
+    if (take(t, '{'))
+        ok = levels > 0 && take_items(t, '}', take_member, levels - 1);
+    else if (take(t, '['))
+        ok = levels > 0 && take_items(t, ']', take_value, levels - 1);
+    else if (*t->s == '"')
+        ok = take_string(t, true);
+    else
+        ok = take_word(t, "true") || take_word(t, "false") ||
+             take_word(t, "null") || take_number(t);
+    skip_space(t);
+    return ok;
+}
+
+bool json_text_ok(const char *s, size_t len)
+{
+    struct text t = {s, s + len};
+    return take_value(&t, JSON_TEXT_LEVELS) && t.s == t.end;
+}

@@ -1,0 +1,149 @@
+#include "lookup.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "clock.h"
+#include "log.h"
+
+/* How long it is known that there is no such link, in milliseconds: long
+ * enough to keep guessers off the store, short for a link that another host
+ * makes just now. */
+#define NEGATIVE_MS 5000
+
+/* After the last part of CACHE_TTL has begun, one reader asks the store again
+ * while the others go on with what they have. */
+#define AHEAD_PERCENT 80
+
+/* After the store failed it is not asked about a known link again before. */
+#define RETRY_MS 1000
+
+/* How often a process looks whether another one has the answer. */
+#define POLL_US 200
+
+/* How good an entry is, best first. */
+enum freshness { FRESH, DUE, STALE, USELESS };
+
+static enum freshness rate(const struct conf *conf,
+                           const struct cache_entry *entry, int64_t now_ms)
+{
+    const int64_t age = now_ms - entry->read_ms;
+    const int64_t ttl =
+        entry->exists ? (int64_t)conf->cache_ttl * 1000 : NEGATIVE_MS;
+    if (age < 0) /* from before the machine was started */
+        return USELESS;
+    if (age < ttl * AHEAD_PERCENT / 100)
+        return FRESH;
+    if (age < ttl)
+        return DUE;
+    if (age < (int64_t)conf->cache_stale * 1000 && entry->exists)
+        return STALE;
+    return USELESS;
+}
+
+/* A link that another hand wrote, the tutorial's functions for one, may have a
+ * long_url that is not normalised yet. */
+static enum result take_url(const struct link *link, struct cache_entry *out)
+{
+    struct buf url;
+    const char *reason;
+    buf_init(&url, URL_MAX);
+    enum result r = RESULT_OK;
+    if (url_is_servable(link->long_url)) {
+        buf_add_str(&url, link->long_url);
+    } else if (url_normalise(link->long_url, strlen(link->long_url), &url,
+                             &reason) != RESULT_OK) {
+        log_error("link %s cannot be served: its long_url %s", link->short_id,
+                  reason);
+        r = RESULT_CORRUPT;
+    }
+    if (r == RESULT_OK) {
+        out->url_len = url.len;
+        memcpy(out->url, url.data, url.len + 1);
+    }
+    buf_free(&url);
+    return r;
+}
+
+/* Asks the store, and keeps the answer. */
+static enum result ask(struct lookup *l, const char *short_id,
+                       struct cache_entry *out)
+{
+    const uint32_t generation = cache_generation(l->cache, short_id);
+    struct link link;
+    link_init(&link);
+    enum result r = store_get(l->store, short_id, STORE_TARGET, &link);
+    *out = (struct cache_entry){.exists = r == RESULT_OK,
+                                .ttl = link.ttl,
+                                .read_ms = clock_monotonic_ms()};
+    if (r == RESULT_CORRUPT)
+        log_error("link %s cannot be served: %s", short_id,
+                  store_error(l->store));
+    /* Of an expired link nothing is asked but that. */
+    if (r == RESULT_OK && !link_expired(&link, clock_now()))
+        r = take_url(&link, out);
+    if (r == RESULT_OK || r == RESULT_NOT_FOUND)
+        cache_fill(l->cache, short_id, out, generation);
+    link_free(&link);
+    return r;
+}
+
+/* Whether what the cache knows will do, without a question to the store. */
+static bool know(struct lookup *l, const char *short_id, int64_t now_ms,
+                 struct cache_entry *out, enum freshness *freshness)
+{
+    *freshness = USELESS;
+    if (cache_get(l->cache, short_id, out))
+        *freshness = rate(l->conf, out, now_ms);
+    return *freshness == FRESH ||
+           (*freshness != USELESS && out->retry_ms > now_ms);
+}
+
+static enum result answer(const struct cache_entry *entry)
+{
+    return entry->exists ? RESULT_OK : RESULT_NOT_FOUND;
+}
+
+/* The store failed: what is known from before has to do. */
+static enum result fall_back(struct lookup *l, const char *short_id,
+                             enum result failure, struct cache_entry *out)
+{
+    const int64_t now_ms = clock_monotonic_ms();
+    if (!cache_get(l->cache, short_id, out) ||
+        rate(l->conf, out, now_ms) == USELESS)
+        return failure;
+    cache_set_retry(l->cache, short_id, now_ms + RETRY_MS);
+    log_warning("link %s is served as it was %lld s ago; the store failed "
+                "(%s): %s",
+                short_id, (long long)(now_ms - out->read_ms) / 1000,
+                result_text(failure), store_error(l->store));
+    return answer(out);
+}
+
+static bool store_answered(enum result r)
+{
+    return r == RESULT_OK || r == RESULT_NOT_FOUND || r == RESULT_CORRUPT;
+}
+
+enum result lookup_link(struct lookup *l, const char *short_id,
+                        struct cache_entry *out)
+{
+    const int64_t flight_ms = (int64_t)l->conf->store_timeout * 1000;
+    const struct timespec poll = {0, POLL_US * 1000};
+    enum freshness freshness;
+    int64_t now_ms = clock_monotonic_ms();
+    if (know(l, short_id, now_ms, out, &freshness))
+        return answer(out);
+    while (!cache_begin_flight(l->cache, short_id, now_ms, flight_ms)) {
+        /* Another process is asking already. */
+        if (freshness == DUE)
+            return answer(out);
+        nanosleep(&poll, NULL);
+        now_ms = clock_monotonic_ms();
+        if (know(l, short_id, now_ms, out, &freshness))
+            return answer(out);
+    }
+    enum result r = ask(l, short_id, out);
+    cache_end_flight(l->cache, short_id);
+    return store_answered(r) ? r : fall_back(l, short_id, r, out);
+}

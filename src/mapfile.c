@@ -1,0 +1,174 @@
+#include "mapfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mem.h"
+
+/* How long a process that makes the file may take, in microseconds. */
+#define MAKE_WAIT 2000000
+
+static void nap(unsigned us)
+{
+    const struct timespec time = {0, (long)us * 1000};
+    nanosleep(&time, NULL);
+}
+
+static bool lock_fd(int fd, unsigned wait_us)
+{
+    unsigned waited = 0, step = 20;
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK || waited >= wait_us)
+            return false;
+        nap(step);
+        waited += step;
+        step = step < 1000 ? step * 2 : step;
+    }
+    return true;
+}
+
+bool mapfile_lock(const struct mapfile *m, unsigned wait_us)
+{
+    return lock_fd(m->fd, wait_us);
+}
+
+void mapfile_unlock(const struct mapfile *m)
+{
+    flock(m->fd, LOCK_UN);
+}
+
+static bool is_right(int fd, const struct mapfile_header *wanted)
+{
+    struct mapfile_header found;
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           (uint64_t)st.st_size == wanted->size &&
+           pread(fd, &found, sizeof(found), 0) == (ssize_t)sizeof(found) &&
+           memcmp(&found, wanted, sizeof(found)) == 0;
+}
+
+/* Maps the open file; takes fd over. */
+static enum result map(int fd, size_t size, struct mapfile *out,
+                       const char **reason)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED) {
+        *reason = strerror(errno);
+        close(fd);
+        return RESULT_UNAVAILABLE;
+    }
+    *out = (struct mapfile){.base = base, .size = size, .fd = fd};
+    return RESULT_OK;
+}
+
+static enum result open_right(int dir, const char *name,
+                              const struct mapfile_header *header,
+                              struct mapfile *out, const char **reason)
+{
+    int fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        *reason = strerror(errno);
+        return errno == ENOENT ? RESULT_NOT_FOUND : RESULT_DENIED;
+    }
+    if (!is_right(fd, header)) {
+        close(fd);
+        *reason = "is of another version or size";
+        return RESULT_CORRUPT;
+    }
+    return map(fd, header->size, out, reason);
+}
+
+/* Makes the file under another name and gives it its name when it is whole. */
+static enum result make(int dir, const char *name,
+                        const struct mapfile_header *header,
+                        void (*init)(void *base), struct mapfile *out,
+                        const char **reason)
+{
+    char *fresh = mem_printf("%s.new", name);
+    int fd = openat(dir, fresh,
+                    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+    int error = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)header->size);
+    enum result r = RESULT_UNAVAILABLE;
+    if (error != 0)
+        *reason = strerror(error);
+    else
+        r = map(fd, header->size, out, reason);
+    if (error != 0 && fd >= 0)
+        close(fd);
+    if (r == RESULT_OK) {
+        memcpy(out->base, header, sizeof(*header));
+        init(out->base);
+        if (renameat(dir, fresh, dir, name) < 0) {
+            *reason = strerror(errno);
+            mapfile_close(out);
+            r = RESULT_UNAVAILABLE;
+        }
+    }
+    if (r != RESULT_OK)
+        unlinkat(dir, fresh, 0);
+    free(fresh);
+    return r;
+}
+
+static int open_dir(const char *dir, const char **reason)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        *reason = strerror(errno);
+    return fd;
+}
+
+enum result mapfile_open(const char *dir, const char *name,
+                         const struct mapfile_header *header,
+                         void (*init)(void *base), struct mapfile *out,
+                         const char **reason)
+{
+    *out = (struct mapfile){.fd = -1};
+    int fd = open_dir(dir, reason);
+    if (fd < 0)
+        return RESULT_UNAVAILABLE;
+    enum result r = open_right(fd, name, header, out, reason);
+    if (r == RESULT_NOT_FOUND || r == RESULT_CORRUPT) {
+        /* One process makes it; the others then find it. */
+        if (lock_fd(fd, MAKE_WAIT)) {
+            r = open_right(fd, name, header, out, reason);
+            if (r == RESULT_NOT_FOUND || r == RESULT_CORRUPT)
+                r = make(fd, name, header, init, out, reason);
+        } else {
+            *reason = "another process does not finish making it";
+            r = RESULT_UNAVAILABLE;
+        }
+    }
+    close(fd); /* and releases the lock */
+    return r;
+}
+
+enum result mapfile_open_existing(const char *dir, const char *name,
+                                  const struct mapfile_header *header,
+                                  struct mapfile *out, const char **reason)
+{
+    *out = (struct mapfile){.fd = -1};
+    int fd = open_dir(dir, reason);
+    if (fd < 0)
+        return RESULT_NOT_FOUND;
+    enum result r = open_right(fd, name, header, out, reason);
+    close(fd);
+    return r;
+}
+
+void mapfile_close(struct mapfile *m)
+{
+    if (m->base == NULL)
+        return;
+    munmap(m->base, m->size);
+    close(m->fd);
+    *m = (struct mapfile){.fd = -1};
+}

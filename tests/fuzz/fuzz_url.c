@@ -1,0 +1,108 @@
+/* url_normalise() and what is made of its result; url_app_parse(). */
+#include <json.h>
+#include <string.h>
+
+#include "fuzz.h"
+#include "link.h"
+#include "mem.h"
+#include "url.h"
+
+static void check_text(const struct buf *url)
+{
+    MUST(!buf_failed(url));
+    MUST(url->len <= URL_MAX);
+    MUST(strlen(url->data) == url->len);
+    for (size_t i = 0; i < url->len; i++)
+        MUST(url->data[i] > 0x20 && url->data[i] < 0x7f);
+    const char *host = strstr(url->data, "://");
+    MUST(host != NULL);
+    host += 3;
+    size_t len = strcspn(host, "/?#");
+    MUST(len > 0 && host[len] == '/');
+    MUST(memchr(host, '@', len) == NULL);
+    MUST(memchr(host, '%', len) == NULL);
+    for (size_t i = 0; i < len; i++)
+        MUST(!(host[i] >= 'A' && host[i] <= 'Z'));
+    MUST(url_is_servable(url->data));
+}
+
+/* What is stored is what a second look would store. */
+static void check_repetition(const struct buf *url)
+{
+    struct buf again;
+    const char *reason = NULL;
+    buf_init(&again, URL_MAX);
+    MUST(url_normalise(url->data, url->len, &again, &reason) == RESULT_OK);
+    if (strcmp(again.data, url->data) != 0)
+        fprintf(stderr, "%s\n%s\n", url->data, again.data);
+    MUST(strcmp(again.data, url->data) == 0);
+    buf_free(&again);
+}
+
+/* Every URL leads back to a curt that is served at the root of its host. */
+static void check_loop(const struct buf *url)
+{
+    struct url_app app;
+    const char *reason = NULL;
+    size_t origin = (size_t)(strstr(url->data, "://") + 3 - url->data);
+    origin += strcspn(url->data + origin, "/");
+    char *app_url = mem_printf("%.*s/", (int)origin, url->data);
+    if (url_app_parse(app_url, &app, &reason) == RESULT_OK) {
+        MUST(app.path_len == 1 && strcmp(app.path, "/") == 0);
+        MUST(url_is_loop(url->data, &app));
+        MUST(url_is_loop(app_url, &app));
+        url_app_free(&app);
+    } else {
+        MUST(origin > 900); /* nothing but its length is wrong */
+    }
+    free(app_url);
+}
+
+static void check_analytics(const struct buf *url)
+{
+    char *text = link_analytics(url->data, &(struct link_client){0});
+    json_object *map = json_tokener_parse(text);
+    MUST(json_object_is_type(map, json_type_object));
+    MUST(json_object_object_length(map) >= 3);
+    json_object *agent = map;
+    MUST(json_object_object_get_ex(map, "user_agent", &agent));
+    MUST(agent == NULL);
+    json_object_put(map);
+    free(text);
+}
+
+static void check_app(const uint8_t *data, size_t size)
+{
+    struct url_app app;
+    const char *reason = NULL;
+    char *text = mem_dup_bytes((const char *)data, size);
+    if (url_app_parse(text, &app, &reason) == RESULT_OK) {
+        MUST(text[strlen(text) - 1] == '/');
+        MUST(app.path[0] == '/' && app.path[app.path_len - 1] == '/');
+        char *link = mem_printf("%sp7ISNcD", text);
+        MUST(url_is_loop(link, &app));
+        free(link);
+    } else {
+        MUST(reason != NULL);
+    }
+    url_app_free(&app);
+    free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct buf url;
+    const char *reason = NULL;
+    buf_init(&url, URL_MAX);
+    if (url_normalise((const char *)data, size, &url, &reason) == RESULT_OK) {
+        check_text(&url);
+        check_repetition(&url);
+        check_loop(&url);
+        check_analytics(&url);
+    } else {
+        MUST(reason != NULL);
+    }
+    buf_free(&url);
+    check_app(data, size);
+    return 0;
+}

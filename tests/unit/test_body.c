@@ -1,0 +1,445 @@
+/* The body of POST /create, in all the forms that come. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "body.h"
+#include "mem.h"
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+#define JSON "application/json"
+#define FORM "application/x-www-form-urlencoded"
+
+/* Reads len bytes of body into out. The copy ends where the body ends, so that
+ * the address sanitizer sees a read behind its NUL. */
+static enum body_result read_bytes(const char *type, const char *body,
+                                   size_t len, struct buf *out,
+                                   const char **detail)
+{
+    char *copy = mem_dup_bytes(body, len);
+    const struct http_request req = {
+        .body = copy, .body_len = len, .content_type = type};
+    *detail = NULL;
+    buf_init(out, 3 * len);
+    enum body_result r = body_read(&req, out, detail);
+    assert_false(buf_failed(out));
+    mem_free_secret(copy);
+    return r;
+}
+
+static void assert_read_bytes(const char *type, const char *body, size_t len,
+                              const char *url, size_t url_len)
+{
+    struct buf out;
+    const char *detail;
+    if (read_bytes(type, body, len, &out, &detail) != BODY_OK)
+        fail_msg("%s, %s: %s", type, body, detail);
+    assert_int_equal(out.len, url_len);
+    assert_memory_equal(out.data, url, url_len + 1);
+    buf_free(&out);
+}
+
+static void assert_read(const char *type, const char *body, const char *url)
+{
+    assert_read_bytes(type, body, strlen(body), url, strlen(url));
+}
+
+static void assert_fails_bytes(const char *type, const char *body, size_t len,
+                               enum body_result expected, const char *why)
+{
+    struct buf out;
+    const char *detail;
+    enum body_result r = read_bytes(type, body, len, &out, &detail);
+    if (r != expected)
+        fail_msg("%s, %s: %d, \"%s\"", type, body, (int)r, out.data);
+    if (detail == NULL || strstr(detail, why) == NULL)
+        fail_msg("%s, %s: %s", type, body, detail);
+    assert_int_equal(out.len, 0);
+    buf_free(&out);
+}
+
+static void assert_bad(const char *type, const char *body, const char *why)
+{
+    assert_fails_bytes(type, body, strlen(body), BODY_BAD, why);
+}
+
+/* ---- Which form it is ------------------------------------------------ */
+
+static void json_needs_no_type_of_its_own(void **state)
+{
+    (void)state;
+    static const char *const types[] = {
+        NULL,
+        "",
+        " ",
+        JSON,
+        "Application/Json; charset=utf-8",
+        "application/vnd.api+json",
+        "application/ld+JSON;profile=x",
+        "text/plain",
+        "text/plain;charset=UTF-8",
+        FORM,
+        "application/x-www-form-urlencoded; charset=UTF-8",
+    };
+    for (size_t i = 0; i < COUNT(types); i++) {
+        assert_read(types[i], "{\"long_url\": \"http://x/\"}", "http://x/");
+        assert_read(types[i], " \t\r\n{\"long_url\": \"http://x/\"}\r\n ",
+                    "http://x/");
+    }
+}
+
+static void a_form_has_its_type(void **state)
+{
+    (void)state;
+    assert_read(FORM, "long_url=http://x/", "http://x/");
+    assert_read("Application/X-WWW-Form-URLEncoded ; charset=utf-8",
+                "long_url=http://x/", "http://x/");
+    assert_bad(NULL, "long_url=http://x/", "no Content-Type");
+    assert_bad("", "long_url=http://x/", "no Content-Type");
+    assert_bad(JSON, "long_url=http://x/", "not valid JSON");
+    assert_fails_bytes("text/plain", "long_url=http://x/", 18, BODY_UNSUPPORTED,
+                       "application/json");
+}
+
+static void other_types_are_not_supported(void **state)
+{
+    (void)state;
+    static const char *const types[] = {
+        "text/html",
+        "application/xml",
+        "multipart/form-data; boundary=x",
+        "application/octet-stream",
+        "application/jsonx",
+        "application/json5",
+        "text/json",
+        "+json/x",
+        "application/x-www-form-urlencodedx",
+        ";",
+        "nonsense",
+        "\xff",
+    };
+    static const char *const bodies[] = {"{\"long_url\":\"http://x/\"}",
+                                         "long_url=http://x/", ""};
+    for (size_t i = 0; i < COUNT(types); i++)
+        for (size_t b = 0; b < COUNT(bodies); b++)
+            assert_fails_bytes(types[i], bodies[b], strlen(bodies[b]),
+                               BODY_UNSUPPORTED, "application/json");
+}
+
+static void an_empty_body_is_bad(void **state)
+{
+    (void)state;
+    assert_bad(NULL, "", "The body is empty");
+    assert_bad("", "", "The body is empty");
+    assert_bad(JSON, "", "not valid JSON");
+    assert_bad(FORM, "", "The field long_url is missing");
+    assert_bad(JSON, "   ", "not valid JSON");
+}
+
+/* ---- JSON ------------------------------------------------------------ */
+
+static void takes_the_string_as_it_is(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"{\"long_url\":\"\"}", ""},
+        {"{\"long_url\":\" x \"}", " x "},
+        {"{\"long_url\":\"\\u0068\\u00fc\\u20ac\"}", "h\xc3\xbc\xe2\x82\xac"},
+        {"{\"long_url\":\"\\ud83d\\ude00\"}", "\xf0\x9f\x98\x80"},
+        {"{\"long_url\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}", "\"\\/\b\f\n\r\t"},
+        {"{\"long_url\":\"h\xc3\xbc\xe2\x82\xac\"}", "h\xc3\xbc\xe2\x82\xac"},
+        {"{\"\\u006cong_url\":\"x\"}", "x"},
+        /* Unknown members are ignored, whatever they are. */
+        {"{\"a\":null,\"long_url\":\"x\",\"b\":[1,{\"long_url\":\"y\"}]}", "x"},
+        {"{\"b\":{\"long_url\":\"y\"},\"long_url\":\"x\"}", "x"},
+        {"{\"Long_URL\":\"y\",\"long_url\":\"x\",\"long_url \":\"z\"}", "x"},
+        {"{\"\":1,\"long_url\":\"x\"}", "x"},
+        {"{\"a\":1e400,\"long_url\":\"x\"}", "x"},
+        {"{\"a\":123456789012345678901234567890,\"long_url\":\"x\"}", "x"},
+        {"{\"a\":-0.0e-0,\"long_url\":\"x\"}", "x"},
+        /* The last of repeated members counts. */
+        {"{\"long_url\":\"y\",\"long_url\":\"x\"}", "x"},
+        {"{\"long_url\":1,\"long_url\":\"x\"}", "x"},
+        {"{\"long_url\":\"y\",\"a\":1,\"\\u006cong_url\":\"x\"}", "x"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_read(JSON, cases[i][0], cases[i][1]);
+}
+
+static void nul_in_the_string_is_kept(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"long_url\":\"a\\u0000b\"}";
+    assert_read_bytes(JSON, body, sizeof(body) - 1, "a\0b", 3);
+}
+
+static void what_is_not_the_member_is_named(void **state)
+{
+    (void)state;
+    static const char *const missing[] = {
+        "{}",
+        "{\"a\":\"long_url\"}",
+        "{\"LONG_URL\":\"x\"}",
+        "{\"long_url \":\"x\"}",
+    };
+    static const char *const no_string[] = {
+        "{\"long_url\":null}",
+        "{\"long_url\":1}",
+        "{\"long_url\":true}",
+        "{\"long_url\":[\"x\"]}",
+        "{\"long_url\":{\"a\":1}}",
+        "{\"long_url\":1.5}",
+        "{\"long_url\":\"x\",\"long_url\":null}",
+    };
+    static const char *const no_object[] = {
+        "[]",     "[{\"long_url\":\"x\"}]", "\"x\"", "1", "true", "1.5e3",
+        " [ 1 ] "};
+    for (size_t i = 0; i < COUNT(missing); i++)
+        assert_bad(JSON, missing[i], "The member long_url is missing");
+    for (size_t i = 0; i < COUNT(no_string); i++)
+        assert_bad(JSON, no_string[i], "long_url must be a string");
+    for (size_t i = 0; i < COUNT(no_object); i++)
+        assert_bad(JSON, no_object[i], "must be a JSON object");
+}
+
+static void a_name_does_not_end_at_nul(void **state)
+{
+    (void)state;
+    assert_bad(JSON, "{\"long_url\\u0000\":\"x\"}", "");
+    assert_bad(JSON, "{\"long_url\\u0000y\":\"x\"}", "");
+    assert_bad(JSON, "{\"long_url\\u0000y\":1}", "");
+}
+
+static void broken_json_is_bad(void **state)
+{
+    (void)state;
+    static const char *const broken[] = {
+        "{",
+        "}",
+        "{\"long_url\"}",
+        "{\"long_url\":}",
+        "{\"long_url\":\"x\"",
+        "{\"long_url\":\"x",
+        "{\"long_url\":\"x\\",
+        "{\"long_url\":\"x\",",
+        "{\"long_url\":\"x\",}",
+        "{,\"long_url\":\"x\"}",
+        "{\"long_url\" \"x\"}",
+        "{\"long_url\":\"x\"}}",
+        "{\"long_url\":\"x\"} x",
+        "{\"long_url\":\"x\"}{}",
+        "{\"long_url\":\"x\"},",
+        "{\"long_url\":\"x\" \"a\":1}",
+        "{long_url:\"x\"}",
+        "{'long_url':'x'}",
+        "{\"long_url\":'x'}",
+        "{\"long_url\":x}",
+        "{\"long_url\":\"\\x41\"}",
+        "{\"long_url\":\"\\u12\"}",
+        "{\"long_url\":\"\\u12g4\"}",
+        "/*c*/{\"long_url\":\"x\"}",
+        "{\"long_url\":\"x\"}//c",
+        "{\"long_url\":/*c*/\"x\"}",
+        "#\n{\"long_url\":\"x\"}",
+        "{\"long_url\":\"x\",\"a\":[1,]}",
+        "{\"long_url\":\"x\",\"a\":[1 2]}",
+        "{\"long_url\":\"x\",\"a\":[1}",
+        "{\"long_url\":\"x\",\"a\":tru}",
+        "{\"long_url\":\"x\",\"a\":TRUE}",
+        "{\"long_url\":\"x\",\"a\":nul}",
+        "{\"long_url\":\"x\",\"a\":undefined}",
+        "\xef\xbb\xbf{\"long_url\":\"x\"}",
+        "\xff\xfe{\"long_url\":\"x\"}",
+        "{\"long_url\":\"x\ty\"}",
+        "{\"long_url\":\"x\ny\"}",
+        "{\"a\x01\":1,\"long_url\":\"x\"}",
+        "{\"long_url\":\"\xff\"}",
+        "{\"a\":\"\xc0\x80\",\"long_url\":\"x\"}",
+        "{\"a\":\"\xed\xa0\x80\",\"long_url\":\"x\"}",
+        "{\"long_url\":\"\xc3\"}",
+        "{\"long_url\xff\":\"x\"}",
+        "{\"long_url\":\"x\"}\xff",
+        "{\"long_url\":\"x\"}\f",
+        "\v{\"long_url\":\"x\"}",
+    };
+    for (size_t i = 0; i < COUNT(broken); i++)
+        assert_bad(JSON, broken[i], "The body is not valid JSON");
+}
+
+static void numbers_are_those_of_json(void **state)
+{
+    (void)state;
+    static const char *const none[] = {
+        "NaN", "Infinity", "-Infinity", "nan", "+1",    ".5",  "-.5",
+        "1.",  "1.e5",     "01",        "-01", "00",    "0x1", "1e",
+        "1e+", "-",        "--1",       "1-1", "1e5.5",
+    };
+    for (size_t i = 0; i < COUNT(none); i++) {
+        char *body = mem_printf("{\"long_url\":\"x\",\"a\":%s}", none[i]);
+        assert_bad(JSON, body, "The body is not valid JSON");
+        mem_free_secret(body);
+    }
+}
+
+static void nul_beside_the_json_is_bad(void **state)
+{
+    (void)state;
+    static const char behind[] = "{\"long_url\":\"x\"}\0";
+    static const char between[] = "{\"long_url\":\0\"x\"}";
+    static const char within[] = "{\"long_url\":\"x\0y\"}";
+    static const char before[] = "\0{\"long_url\":\"x\"}";
+    const char *why = "The body is not valid JSON";
+    /* sizeof counts the final NUL, so this body has the one written above. */
+    assert_fails_bytes(JSON, behind, sizeof(behind) - 1, BODY_BAD, why);
+    assert_fails_bytes(JSON, between, sizeof(between) - 1, BODY_BAD, why);
+    assert_fails_bytes(JSON, within, sizeof(within) - 1, BODY_BAD, why);
+    assert_fails_bytes(JSON, before, sizeof(before) - 1, BODY_BAD, why);
+}
+
+/* A body whose member "a" nests that many levels of open, closed by close. */
+static char *nested(size_t levels, const char *open, char close)
+{
+    struct buf b;
+    buf_init(&b, 1u << 20);
+    buf_add_str(&b, "{\"long_url\":\"x\",\"a\":");
+    for (size_t i = 0; i < levels; i++)
+        buf_add_str(&b, open);
+    buf_add_str(&b, "1");
+    for (size_t i = 0; close != '\0' && i < levels; i++)
+        buf_add_char(&b, close);
+    buf_add_str(&b, "}");
+    return b.data; /* owned by the caller from here */
+}
+
+static void nesting_is_bounded(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t levels;
+        const char *open;
+        char close;
+        bool ok;
+    } cases[] = {
+        {20, "[", ']', true},       {20, "{\"b\":", '}', true},
+        {40, "[", ']', false},      {40, "{\"b\":", '}', false},
+        {400000, "[", ']', false},  {100000, "{\"b\":", '}', false},
+        {900000, "[", '\0', false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *body = nested(cases[i].levels, cases[i].open, cases[i].close);
+        if (cases[i].ok)
+            assert_read(JSON, body, "x");
+        else
+            assert_bad(JSON, body, "The body is not valid JSON");
+        mem_free_secret(body);
+    }
+}
+
+static void every_cut_of_a_body_is_bad(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"a\":[1,2.5e3,true,null,\"\\u00e9\"],\"long_url\":\"http://x/\"}";
+    for (size_t len = 0; len < sizeof(body) - 1; len++)
+        assert_fails_bytes(JSON, body, len, BODY_BAD, "not valid JSON");
+    assert_read(JSON, body, "http://x/");
+}
+
+/* ---- Forms ----------------------------------------------------------- */
+
+static void takes_the_field_decoded_once(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"long_url=", ""},
+        {"long_url", ""},
+        {"long_url=a+b%20c", "a b c"},
+        {"long_url=%2B%26%3D", "+&="},
+        {"long_url=a=b=c", "a=b=c"},
+        {"long_url=%2541", "%41"},
+        {"long_url=%", "%"},
+        {"long_url=%zz", "%zz"},
+        {"long_url=%FF\xff", "\xff\xff"},
+        {"%6c%6Fng_url=x", "x"},
+        {"a=1&long_url=x&b=2", "x"},
+        {"&&long_url=x&&", "x"},
+        {"Long_url=y&long_url=x", "x"},
+        {"long_url[]=y&long_url=x&long%20url=z", "x"},
+        {"long_url%00=y&long_url=x", "x"},
+        {"=y&long_url=x&=", "x"},
+        {"a&b&long_url=x", "x"},
+        {"long_url=a;b", "a;b"},
+        {"long_url=x\r\n", "x\r\n"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_read(FORM, cases[i][0], cases[i][1]);
+    assert_read_bytes(FORM, "long_url=a%00b", 14, "a\0b", 3);
+    assert_read_bytes(FORM, "long_url=a\0b&c", 14, "a\0b", 3);
+}
+
+static void a_field_is_there_once(void **state)
+{
+    (void)state;
+    static const char *const missing[] = {
+        "a=1",         "&",          "=",           "long_ur=x",
+        "long_urls=x", "LONG_URL=x", " long_url=x", "long%5furl%00=x",
+        "a=long_url",  "[1]",
+    };
+    static const char *const repeated[] = {
+        "long_url=x&long_url=x",         "long_url=x&a=1&long_url=y",
+        "long_url=x&%6cong_url=y",       "long_url&long_url",
+        "long_url=&long_url=&long_url=",
+    };
+    for (size_t i = 0; i < COUNT(missing); i++)
+        assert_bad(FORM, missing[i], "The field long_url is missing");
+    for (size_t i = 0; i < COUNT(repeated); i++) {
+        struct buf out;
+        const char *detail;
+        assert_int_equal(
+            read_bytes(FORM, repeated[i], strlen(repeated[i]), &out, &detail),
+            BODY_BAD);
+        assert_non_null(strstr(detail, "more than once"));
+        buf_free(&out);
+    }
+}
+
+static void thousands_of_fields_end_well(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 1u << 20);
+    for (int i = 0; i < 50000; i++)
+        buf_addf(&b, "a%d=%d&", i, i);
+    buf_add_str(&b, "long_url=x");
+    assert_false(buf_failed(&b));
+    assert_read(FORM, b.data, "x");
+    buf_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_needs_no_type_of_its_own),
+        cmocka_unit_test(a_form_has_its_type),
+        cmocka_unit_test(other_types_are_not_supported),
+        cmocka_unit_test(an_empty_body_is_bad),
+        cmocka_unit_test(takes_the_string_as_it_is),
+        cmocka_unit_test(nul_in_the_string_is_kept),
+        cmocka_unit_test(what_is_not_the_member_is_named),
+        cmocka_unit_test(a_name_does_not_end_at_nul),
+        cmocka_unit_test(broken_json_is_bad),
+        cmocka_unit_test(numbers_are_those_of_json),
+        cmocka_unit_test(nul_beside_the_json_is_bad),
+        cmocka_unit_test(nesting_is_bounded),
+        cmocka_unit_test(every_cut_of_a_body_is_bad),
+        cmocka_unit_test(takes_the_field_decoded_once),
+        cmocka_unit_test(a_field_is_there_once),
+        cmocka_unit_test(thousands_of_fields_end_well),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,405 @@
+/* Links as DynamoDB items: what is written, and what is made of what others
+ * wrote. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dynamodb_item.h"
+#include "mem.h"
+
+static json_object *json(const char *text)
+{
+    json_object *object = json_tokener_parse(text);
+    assert_non_null(object);
+    return object;
+}
+
+/* Asserts that two JSON texts mean the same. */
+static void assert_json(const char *got, const char *expected)
+{
+    json_object *a = json(got);
+    json_object *b = json(expected);
+    if (!json_object_equal(a, b))
+        fail_msg("got %s, expected %s", got, expected);
+    json_object_put(a);
+    json_object_put(b);
+}
+
+static struct link sample(void)
+{
+    struct link l;
+    link_init(&l);
+    l.short_id = mem_dup("p7ISNcD");
+    l.long_url = mem_dup("https://example.com/");
+    l.short_url = mem_dup("https://sho.rt/t/p7ISNcD");
+    l.created_at = mem_dup("2018-11-29T00:05:02");
+    l.ttl = 1544054702;
+    l.hits = 3;
+    l.analytics = mem_dup("{\"user_agent\":\"curl\",\"source_ip\":null}");
+    return l;
+}
+
+static json_object *encode(const struct link *l)
+{
+    json_object *item = NULL;
+    assert_int_equal(dynamodb_item_encode(l, &item), RESULT_OK);
+    return item;
+}
+
+/* Decodes item's text into a link that the caller releases. */
+static struct link decode(const char *text)
+{
+    struct link l;
+    link_init(&l);
+    json_object *item = json(text);
+    assert_int_equal(dynamodb_item_decode(item, &l), RESULT_OK);
+    json_object_put(item);
+    return l;
+}
+
+static void assert_corrupt(const char *text)
+{
+    struct link l;
+    link_init(&l);
+    json_object *item = json(text);
+    assert_int_equal(dynamodb_item_decode(item, &l), RESULT_CORRUPT);
+    assert_null(l.long_url);
+    assert_null(l.short_id);
+    assert_null(l.analytics);
+    json_object_put(item);
+}
+
+/* ---- Encoding -------------------------------------------------------- */
+
+static void encodes_the_tutorials_item(void **state)
+{
+    (void)state;
+    struct link l = sample();
+    json_object *item = encode(&l);
+    assert_json(json_object_to_json_string(item),
+                "{\"short_id\":{\"S\":\"p7ISNcD\"},"
+                "\"long_url\":{\"S\":\"https://example.com/\"},"
+                "\"short_url\":{\"S\":\"https://sho.rt/t/p7ISNcD\"},"
+                "\"created_at\":{\"S\":\"2018-11-29T00:05:02\"},"
+                "\"ttl\":{\"N\":\"1544054702\"},\"hits\":{\"N\":\"3\"},"
+                "\"analytics\":{\"M\":{\"user_agent\":{\"S\":\"curl\"},"
+                "\"source_ip\":{\"NULL\":true}}}}");
+    json_object_put(item);
+    link_free(&l);
+}
+
+static void encodes_no_ttl_for_never(void **state)
+{
+    (void)state;
+    struct link l = sample();
+    l.ttl = LINK_NEVER;
+    json_object *item = encode(&l);
+    assert_false(json_object_object_get_ex(item, "ttl", NULL));
+    assert_true(json_object_object_get_ex(item, "hits", NULL));
+    json_object_put(item);
+    link_free(&l);
+}
+
+static void encodes_every_kind_of_analytics(void **state)
+{
+    (void)state;
+    struct link l = sample();
+    free(l.analytics);
+    l.analytics = mem_dup("{\"e\":\"\",\"t\":true,\"i\":-7,\"d\":1.50,"
+                          "\"o\":{\"x\":null},\"a\":[\"\",1,{}]}");
+    json_object *item = encode(&l);
+    json_object *analytics = NULL;
+    json_object_object_get_ex(item, "analytics", &analytics);
+    assert_json(json_object_to_json_string(analytics),
+                "{\"M\":{\"e\":{\"NULL\":true},\"t\":{\"BOOL\":true},"
+                "\"i\":{\"N\":\"-7\"},\"d\":{\"N\":\"1.50\"},"
+                "\"o\":{\"M\":{\"x\":{\"NULL\":true}}},"
+                "\"a\":{\"L\":[{\"NULL\":true},{\"N\":\"1\"},{\"M\":{}}]}}}");
+    json_object_put(item);
+    link_free(&l);
+}
+
+static void refuses_analytics_that_are_no_object(void **state)
+{
+    (void)state;
+    const char *const texts[] = {NULL,    "",         "null", "[]",
+                                 "\"x\"", "{\"a\":1", "{} x"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct link l = sample();
+        free(l.analytics);
+        l.analytics = mem_dup(texts[i]);
+        json_object *item = NULL;
+        assert_int_equal(dynamodb_item_encode(&l, &item), RESULT_INVALID);
+        assert_null(item);
+        link_free(&l);
+    }
+}
+
+static void survives_a_round_trip(void **state)
+{
+    (void)state;
+    struct link l = sample();
+    free(l.analytics);
+    const char *analytics = "{\"user_agent\":\"\xc3\xa4 \xf0\x9f\x94\x97 "
+                            "\\u0000 \\\" \\\\\",\"q\":null}";
+    l.analytics = mem_dup(analytics);
+    json_object *item = encode(&l);
+    struct link back;
+    link_init(&back);
+    assert_int_equal(dynamodb_item_decode(item, &back), RESULT_OK);
+    assert_string_equal(back.short_id, l.short_id);
+    assert_string_equal(back.long_url, l.long_url);
+    assert_string_equal(back.short_url, l.short_url);
+    assert_string_equal(back.created_at, l.created_at);
+    assert_true(back.ttl == l.ttl);
+    assert_true(back.hits == l.hits);
+    assert_json(back.analytics, analytics);
+    assert_non_null(strstr(back.analytics, "\\u0000"));
+    json_object_put(item);
+    link_free(&back);
+    link_free(&l);
+}
+
+/* ---- Decoding -------------------------------------------------------- */
+
+static void decodes_what_is_there(void **state)
+{
+    (void)state;
+    struct link l = decode("{\"long_url\":{\"S\":\"https://e.com/\"},"
+                           "\"owner\":{\"SS\":[\"a\"]},\"ttl\":{\"N\":\"7\"}}");
+    assert_string_equal(l.long_url, "https://e.com/");
+    assert_true(l.ttl == 7);
+    assert_true(l.hits == 0);
+    assert_null(l.short_id);
+    assert_null(l.short_url);
+    assert_null(l.created_at);
+    assert_null(l.analytics);
+    link_free(&l);
+}
+
+static void refuses_an_unusable_long_url(void **state)
+{
+    (void)state;
+    assert_corrupt("{}");
+    assert_corrupt("{\"short_id\":{\"S\":\"a\"}}");
+    assert_corrupt("{\"long_url\":{\"N\":\"1\"}}");
+    assert_corrupt("{\"long_url\":{\"S\":1}}");
+    assert_corrupt("{\"long_url\":{\"S\":null}}");
+    assert_corrupt("{\"long_url\":{\"NULL\":true}}");
+    assert_corrupt("{\"long_url\":{\"SS\":[\"https://e.com/\"]}}");
+    assert_corrupt("{\"long_url\":{}}");
+    assert_corrupt("{\"long_url\":\"https://e.com/\"}");
+    assert_corrupt("{\"long_url\":null}");
+    assert_corrupt("{\"long_url\":{\"S\":\"https://e.com/\\u0000x\"},"
+                   "\"short_id\":{\"S\":\"a\"}}");
+}
+
+static int64_t ttl_of(const char *attribute)
+{
+    char *text = mem_printf("{\"long_url\":{\"S\":\"https://e.com/\"},"
+                            "\"ttl\":%s}",
+                            attribute);
+    struct link l = decode(text);
+    int64_t ttl = l.ttl;
+    link_free(&l);
+    free(text);
+    return ttl;
+}
+
+static void reads_an_odd_ttl_as_never(void **state)
+{
+    (void)state;
+    assert_true(ttl_of("{\"N\":\"1544054702\"}") == 1544054702);
+    assert_true(ttl_of("{\"N\":\"1544054702.9\"}") == 1544054702);
+    assert_true(ttl_of("{\"N\":\"0\"}") == 0);
+    assert_true(ttl_of("{\"N\":\"-5\"}") == -5);
+    assert_true(ttl_of("{\"N\":\"99999999999999999999\"}") == LINK_NEVER);
+    assert_true(ttl_of("{\"S\":\"1544054702\"}") == LINK_NEVER);
+    assert_true(ttl_of("{\"N\":1544054702}") == LINK_NEVER);
+    assert_true(ttl_of("{\"N\":\"\"}") == LINK_NEVER);
+    assert_true(ttl_of("{\"N\":\"soon\"}") == LINK_NEVER);
+    assert_true(ttl_of("{\"N\":\"12\\u0000\"}") == LINK_NEVER);
+    assert_true(ttl_of("{\"NULL\":true}") == LINK_NEVER);
+    assert_true(ttl_of("null") == LINK_NEVER);
+}
+
+static uint64_t hits_of(const char *attribute)
+{
+    char *text = mem_printf("{\"long_url\":{\"S\":\"https://e.com/\"},"
+                            "\"hits\":%s}",
+                            attribute);
+    struct link l = decode(text);
+    uint64_t hits = l.hits;
+    link_free(&l);
+    free(text);
+    return hits;
+}
+
+static void reads_odd_hits_as_none(void **state)
+{
+    (void)state;
+    assert_true(hits_of("{\"N\":\"12\"}") == 12);
+    assert_true(hits_of("{\"N\":\"-12\"}") == 0);
+    assert_true(hits_of("{\"N\":\"many\"}") == 0);
+    assert_true(hits_of("{\"S\":\"12\"}") == 0);
+    assert_true(hits_of("{\"L\":[]}") == 0);
+}
+
+static void assert_analytics(const char *attribute, const char *expected)
+{
+    char *text = mem_printf("{\"long_url\":{\"S\":\"https://e.com/\"},"
+                            "\"analytics\":%s}",
+                            attribute);
+    struct link l = decode(text);
+    if (expected == NULL)
+        assert_null(l.analytics);
+    else
+        assert_string_equal(l.analytics, expected);
+    link_free(&l);
+    free(text);
+}
+
+static void turns_every_type_into_plain_json(void **state)
+{
+    (void)state;
+    assert_analytics("{\"M\":{}}", "{}");
+    assert_analytics("{\"M\":{\"a\":{\"S\":\"x\"},\"b\":{\"NULL\":true},"
+                     "\"c\":{\"BOOL\":false}}}",
+                     "{\"a\":\"x\",\"b\":null,\"c\":false}");
+    assert_analytics("{\"M\":{\"n\":{\"N\":\"-1.5\"},\"z\":"
+                     "{\"N\":\"12345678901234567890123456789012345678\"}}}",
+                     "{\"n\":-1.5,\"z\":12345678901234567890123456789012345678"
+                     "}");
+    assert_analytics("{\"M\":{\"l\":{\"L\":[{\"S\":\"x\"},{\"M\":{\"k\":"
+                     "{\"N\":\"1\"}}}]}}}",
+                     "{\"l\":[\"x\",{\"k\":1}]}");
+    assert_analytics("{\"M\":{\"ss\":{\"SS\":[\"x\",\"y\"]},\"ns\":{\"NS\":"
+                     "[\"1\",\"2\"]},\"bs\":{\"BS\":[\"AA==\"]},\"b\":{\"B\":"
+                     "\"AQ==\"}}}",
+                     "{\"ss\":[\"x\",\"y\"],\"ns\":[1,2],\"bs\":[\"AA==\"],"
+                     "\"b\":\"AQ==\"}");
+    assert_analytics("{\"M\":{\"a\":{\"S\":\"\\ud83d\\udd17 a\\u0000b\"}}}",
+                     "{\"a\":\"\xf0\x9f\x94\x97 a\\u0000b\"}");
+}
+
+static void tolerates_odd_analytics(void **state)
+{
+    (void)state;
+    assert_analytics("null", NULL);
+    assert_analytics("{\"S\":\"x\"}", NULL);
+    assert_analytics("{\"M\":[]}", NULL);
+    assert_analytics("{\"M\":{\"a\":{\"S\":1},\"b\":{\"N\":\"x\"},\"c\":"
+                     "{\"N\":\"[1]\"},\"d\":{\"M\":1},\"e\":{\"L\":{}},"
+                     "\"f\":{\"BOOL\":\"yes\"},\"g\":{\"??\":[]},\"h\":{},"
+                     "\"i\":7,\"j\":null,\"k\":{\"S\":\"x\",\"N\":\"1\"}}}",
+                     "{\"a\":null,\"b\":null,\"c\":null,\"d\":null,\"e\":null,"
+                     "\"f\":null,\"g\":null,\"h\":null,\"i\":null,\"j\":null,"
+                     "\"k\":null}");
+}
+
+static void bounds_the_nesting(void **state)
+{
+    (void)state;
+    /* Built by hand: no text that deep passes the parser. */
+    json_object *value = dynamodb_item_string("core");
+    for (int i = 0; i < 20000; i++) {
+        json_object *list = json_object_new_array();
+        json_object_array_add(list, value);
+        value = json_object_new_object();
+        json_object_object_add(value, "L", list);
+    }
+    json_object *map = json_object_new_object();
+    json_object_object_add(map, "deep", value);
+    json_object *analytics = json_object_new_object();
+    json_object_object_add(analytics, "M", map);
+    json_object *item = json_object_new_object();
+    json_object_object_add(item, "long_url",
+                           dynamodb_item_string("https://e.com/"));
+    json_object_object_add(item, "analytics", analytics);
+
+    struct link l;
+    link_init(&l);
+    assert_int_equal(dynamodb_item_decode(item, &l), RESULT_OK);
+    assert_null(strstr(l.analytics, "core"));
+    assert_non_null(strstr(l.analytics, "[[[[[["));
+    assert_true(strlen(l.analytics) < 200);
+    link_free(&l);
+    json_object_put(item);
+}
+
+/* ---- Comparing ------------------------------------------------------- */
+
+static void knows_its_own_item(void **state)
+{
+    (void)state;
+    struct link l = sample();
+    json_object *mine = encode(&l);
+    l.hits = 9;
+    json_object *later = encode(&l);
+    assert_true(dynamodb_item_is_same(mine, later));
+
+    free(l.analytics);
+    l.analytics = mem_dup("{\"source_ip\":null,\"user_agent\":\"curl\"}");
+    json_object *reordered = encode(&l);
+    assert_true(dynamodb_item_is_same(mine, reordered));
+
+    free(l.analytics);
+    l.analytics = mem_dup("{\"source_ip\":null,\"user_agent\":\"wget\"}");
+    json_object *other = encode(&l);
+    assert_false(dynamodb_item_is_same(mine, other));
+
+    json_object *empty = json_object_new_object();
+    assert_false(dynamodb_item_is_same(mine, empty));
+    assert_false(dynamodb_item_is_same(empty, mine));
+    json_object_put(mine);
+    json_object_put(later);
+    json_object_put(reordered);
+    json_object_put(other);
+    json_object_put(empty);
+    link_free(&l);
+}
+
+static void tells_other_creates_apart(void **state)
+{
+    (void)state;
+    struct link l = sample();
+    json_object *mine = encode(&l);
+    l.created_at[0] = '3';
+    json_object *later = encode(&l);
+    assert_false(dynamodb_item_is_same(mine, later));
+    l.created_at[0] = '2';
+    l.long_url[4] = 'x';
+    json_object *elsewhere = encode(&l);
+    assert_false(dynamodb_item_is_same(mine, elsewhere));
+    json_object_put(mine);
+    json_object_put(later);
+    json_object_put(elsewhere);
+    link_free(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(encodes_the_tutorials_item),
+        cmocka_unit_test(encodes_no_ttl_for_never),
+        cmocka_unit_test(encodes_every_kind_of_analytics),
+        cmocka_unit_test(refuses_analytics_that_are_no_object),
+        cmocka_unit_test(survives_a_round_trip),
+        cmocka_unit_test(decodes_what_is_there),
+        cmocka_unit_test(refuses_an_unusable_long_url),
+        cmocka_unit_test(reads_an_odd_ttl_as_never),
+        cmocka_unit_test(reads_odd_hits_as_none),
+        cmocka_unit_test(turns_every_type_into_plain_json),
+        cmocka_unit_test(tolerates_odd_analytics),
+        cmocka_unit_test(bounds_the_nesting),
+        cmocka_unit_test(knows_its_own_item),
+        cmocka_unit_test(tells_other_creates_apart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

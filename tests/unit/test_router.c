@@ -1,0 +1,316 @@
+/* Routing and redirects, from a request to its answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app_fixture.h"
+#include "clock.h"
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+/* ---- Routes ---------------------------------------------------------- */
+
+static void each_path_knows_its_methods(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *method;
+        const char *path;
+        const char *allow;
+    } cases[] = {
+        {"GET", "/create", "Allow: POST"},
+        {"HEAD", "/create", "Allow: POST"},
+        {"PUT", "/create", "Allow: POST"},
+        {"OPTIONS", "/create", "Allow: POST"},
+        {"post", "/create", "Allow: POST"},
+        {"BREW", "/%63reate", "Allow: POST"},
+        {"POST", "/t/abc", "Allow: GET, HEAD"},
+        {"DELETE", "/t/abc", "Allow: GET, HEAD"},
+        {"get", "/t/abc", "Allow: GET, HEAD"},
+        {"OPTIONS", "/t/abc", "Allow: GET, HEAD"},
+        {"", "/t/abc", "Allow: GET, HEAD"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int status = app_request(f, cases[i].method, cases[i].path);
+        if (status != 405 || !app_has_field(f, cases[i].allow))
+            fail_msg("%s %s: %d\n%s", cases[i].method, cases[i].path, status,
+                     f->res.head.data);
+        app_assert_problem(f, "\"status\":405");
+    }
+    assert_int_equal(f->store.gets + f->store.creates, 0);
+}
+
+static void what_cannot_be_an_id_is_not_found(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const paths[] = {
+        "",
+        "/",
+        "t/abc",
+        "/t",
+        "/t/",
+        "/T/abc",
+        "/x/abc",
+        "/t//abc",
+        "//t/abc",
+        "/t/abc/",
+        "/t/abc/def",
+        "/t/abc%2Fdef",
+        "/t/a-b",
+        "/t/a.b",
+        "/t/a_b",
+        "/t/a b",
+        "/t/a%20b",
+        "/t/abc%00",
+        "/t/%00abc",
+        "/t/%",
+        "/t/%zz",
+        "/t/%2561bc",
+        "/t/../t/abc",
+        "/t/..%2ft/abc",
+        "/t/\xc3\xa9",
+        "/t/%ff",
+        "/t/a;b",
+        "/t/a?b",
+        "/t/robots.txt",
+        "/t/create",
+        "/t/health",
+        "/t/metrics",
+        "/t/rest",
+        "/create/",
+        "/create%00",
+        "/Create",
+        "/creat",
+        "/createx",
+        "//create",
+        "http://sho.rt/t/abc",
+        /* 65 characters */
+        "/t/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    };
+    static const char *const methods[] = {"GET", "HEAD", "POST", "PUT"};
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        for (size_t m = 0; m < COUNT(methods); m++) {
+            int status = app_request(f, methods[m], paths[i]);
+            if (status != 404)
+                fail_msg("%s %s: %d", methods[m], paths[i], status);
+        }
+    }
+    assert_int_equal(f->store.gets + f->store.creates, 0);
+}
+
+static void an_id_is_decoded_once(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const paths[][2] = {
+        {"/t/p7ISNcD", "p7ISNcD"},     {"/t/%70%37ISNcD", "p7ISNcD"},
+        {"/%74/p7ISNcD", "p7ISNcD"},   {"/t%2fp7ISNcD", "p7ISNcD"},
+        {"%2Ft%2Fp7ISNcD", "p7ISNcD"}, {"/t/a", "a"},
+        {"/t/Create", "Create"},       {"/t/0", "0"},
+    };
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        assert_int_equal(app_request(f, "GET", paths[i][0]), 301);
+        assert_string_equal(f->store.asked, paths[i][1]);
+    }
+}
+
+static void ids_can_live_at_the_root(void **state)
+{
+    struct fixture *f = *state;
+    app_serve_at(f, "https://sho.rt/");
+    assert_int_equal(app_request(f, "GET", "/p7ISNcD"), 301);
+    assert_string_equal(f->store.asked, "p7ISNcD");
+    assert_int_equal(app_request(f, "GET", "/t"), 301);
+    assert_int_equal(app_request(f, "GET", "/t/p7ISNcD"), 404);
+    assert_int_equal(app_request(f, "GET", "/"), 404);
+    assert_int_equal(app_request(f, "GET", "/create"), 405);
+    assert_int_equal(app_request(f, "HEAD", "/create"), 405);
+    static const char *const routes[] = {
+        "/health",      "/metrics",   "/rest",   "/robots.txt",
+        "/favicon.ico", "/create%00", "/create/"};
+    unsigned before = f->store.gets;
+    for (size_t i = 0; i < COUNT(routes); i++)
+        assert_int_equal(app_request(f, "GET", routes[i]), 404);
+    assert_int_equal(f->store.gets, before);
+    assert_int_equal(app_post(f, "{\"long_url\":\"http://x/\"}"), 200);
+    assert_memory_equal(f->res.body.data, "https://sho.rt/", 15);
+}
+
+static void a_prefix_may_be_encoded_and_deep(void **state)
+{
+    struct fixture *f = *state;
+    app_serve_at(f, "https://sho.rt/a/%C3%BC/");
+    assert_int_equal(app_request(f, "GET", "/a/%c3%bc/abc"), 301);
+    assert_int_equal(app_request(f, "GET", "/a/\xc3\xbc/abc"), 301);
+    assert_int_equal(app_request(f, "GET", "/a/u/abc"), 404);
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 404);
+}
+
+/* ---- Redirects ------------------------------------------------------- */
+
+static void a_link_redirects(void **state)
+{
+    struct fixture *f = *state;
+    f->store.long_url = "https://example.com/?a=1&b='\"<x>";
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 301);
+    assert_true(
+        app_has_field(f, "Location: https://example.com/?a=1&b='\"<x>"));
+    assert_true(app_has_field(f, "Cache-Control: private, max-age=90"));
+    assert_true(app_has_field(f, "Content-Type: text/html; charset=utf-8"));
+    assert_non_null(strstr(f->res.body.data,
+                           "<a href=\"https://example.com/?a=1&amp;b=&#39;"
+                           "&quot;&lt;x&gt;\">"));
+    assert_null(strstr(f->res.body.data, "<x>"));
+    assert_int_equal(f->store.hits, 1);
+}
+
+static void only_a_get_that_was_sent_on_is_a_hit(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(app_request(f, "HEAD", "/t/abc"), 301);
+    assert_true(app_has_field(f, "Location: https://example.com/"));
+    assert_int_equal(f->store.hits, 0);
+    f->store.get_result = RESULT_NOT_FOUND;
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 404);
+    f->store.get_result = RESULT_CORRUPT;
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 500);
+    f->store.get_result = RESULT_UNAVAILABLE;
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 503);
+    f->store.get_result = RESULT_OK;
+    f->store.ttl = 1;
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 410);
+    f->store.ttl = LINK_NEVER;
+    f->store.long_url = "nonsense";
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 500);
+    assert_int_equal(f->store.hits, 0);
+}
+
+static void a_hit_that_is_lost_keeps_nobody_waiting(void **state)
+{
+    struct fixture *f = *state;
+    for (enum result r = RESULT_NOT_FOUND; r <= RESULT_INTERNAL; r++) {
+        f->store.hit_result = r;
+        assert_int_equal(app_request(f, "GET", "/t/abc"), 301);
+        assert_true(app_has_field(f, "Location: https://example.com/"));
+    }
+}
+
+static void each_result_of_get_has_its_status(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        enum result r;
+        int status;
+    } cases[] = {
+        {RESULT_NOT_FOUND, 404},   {RESULT_CONFLICT, 503},
+        {RESULT_INVALID, 503},     {RESULT_CORRUPT, 500},
+        {RESULT_DENIED, 503},      {RESULT_THROTTLED, 503},
+        {RESULT_UNAVAILABLE, 503}, {RESULT_UNKNOWN, 503},
+        {RESULT_INTERNAL, 503},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        f->store.get_result = cases[i].r;
+        assert_int_equal(app_request(f, "GET", "/t/abc"), cases[i].status);
+        app_assert_problem(f, "\"detail\":");
+        assert_int_equal(app_has_field(f, "Retry-After: 2"),
+                         cases[i].status == 503);
+        /* The store's own words are for the log alone. */
+        assert_null(strstr(f->res.body.data, "told"));
+    }
+    assert_int_equal(f->store.hits, 0);
+}
+
+static void an_expired_link_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    static const int64_t gone[] = {-1, 0, -3600};
+    for (size_t i = 0; i < COUNT(gone); i++) {
+        f->store.ttl = clock_now() + gone[i];
+        assert_int_equal(app_request(f, "GET", "/t/abc"), 410);
+        app_assert_problem(f, "This link has expired.");
+        assert_int_equal(app_request(f, "HEAD", "/t/abc"), 410);
+    }
+    /* It is gone, not damaged, whatever it led to. */
+    f->store.long_url = "nonsense";
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 410);
+    f->store.ttl = INT64_MIN;
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 410);
+}
+
+static void no_browser_keeps_it_beyond_its_end(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        int64_t left;
+        int low, high;
+    } cases[] = {
+        {3, 1, 3}, {50, 45, 50}, {90, 85, 90}, {91, 86, 90}, {3600, 90, 90}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int age = -1;
+        f->store.ttl = clock_now() + cases[i].left;
+        assert_int_equal(app_request(f, "GET", "/t/abc"), 301);
+        const char *field = strstr(f->res.head.data, "private, max-age=");
+        assert_non_null(field);
+        assert_int_equal(sscanf(field, "private, max-age=%d\r\n", &age), 1);
+        assert_in_range(age, cases[i].low, cases[i].high);
+    }
+}
+
+static void a_link_of_another_hand_is_made_safe(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const cases[][2] = {
+        {"HTTP://EXAMPLE.com/A b", "Location: http://example.com/A%20b"},
+        {" http://x/ ", "Location: http://x/"},
+        {"http://x/\n", "Location: http://x/"},
+        {"http://x/\xc3\xbc", "Location: http://x/%C3%BC"},
+        {"http://m\xc3\xbcnchen.de/", "Location: http://xn--mnchen-3ya.de/"},
+    };
+    static const char *const unusable[] = {
+        "",
+        "example.com",
+        "javascript:alert(1)",
+        "http://x/\r\nSet-Cookie: a=b",
+        "http://x/\r\n\r\n<script>",
+        "http://u:p@x/",
+        "http://x/\xff",
+        "ftp://x/",
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        f->store.long_url = cases[i][0];
+        assert_int_equal(app_request(f, "GET", "/t/abc"), 301);
+        if (!app_has_field(f, cases[i][1]))
+            fail_msg("%s: %s", cases[i][0], f->res.head.data);
+    }
+    for (size_t i = 0; i < COUNT(unusable); i++) {
+        f->store.long_url = unusable[i];
+        assert_int_equal(app_request(f, "GET", "/t/abc"), 500);
+        app_assert_problem(f, "This link is damaged.");
+    }
+}
+
+#define APP(test)                                                              \
+    cmocka_unit_test_setup_teardown(test, app_set_up, app_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        APP(each_path_knows_its_methods),
+        APP(what_cannot_be_an_id_is_not_found),
+        APP(an_id_is_decoded_once),
+        APP(ids_can_live_at_the_root),
+        APP(a_prefix_may_be_encoded_and_deep),
+        APP(a_link_redirects),
+        APP(only_a_get_that_was_sent_on_is_a_hit),
+        APP(a_hit_that_is_lost_keeps_nobody_waiting),
+        APP(each_result_of_get_has_its_status),
+        APP(an_expired_link_is_gone),
+        APP(no_browser_keeps_it_beyond_its_end),
+        APP(a_link_of_another_hand_is_made_safe),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

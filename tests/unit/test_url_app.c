@@ -1,0 +1,277 @@
+/* APP_URL, and links that lead back to curt. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "url.h"
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+static struct url_app parse_app(const char *app_url)
+{
+    struct url_app app;
+    const char *reason = NULL;
+    if (url_app_parse(app_url, &app, &reason) != RESULT_OK)
+        fail_msg("%s %s", app_url, reason);
+    return app;
+}
+
+/* ---- APP_URL --------------------------------------------------------- */
+
+static void takes_app_url_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *app_url;
+        const char *host;
+        const char *path;
+        unsigned port;
+    } cases[] = {
+        {"https://sho.rt/t/", "sho.rt", "/t/", 0},
+        {"https://sho.rt/", "sho.rt", "/", 0},
+        {"http://sho.rt/t/", "sho.rt", "/t/", 0},
+        {"HTTPS://SHO.RT/T/", "sho.rt", "/T/", 0},
+        {"https://sho.rt./t/", "sho.rt", "/t/", 0},
+        {"https://sho.rt:443/t/", "sho.rt", "/t/", 0},
+        {"http://sho.rt:80/t/", "sho.rt", "/t/", 0},
+        {"https://sho.rt:80/t/", "sho.rt", "/t/", 80},
+        {"http://sho.rt:443/t/", "sho.rt", "/t/", 443},
+        {"http://127.0.0.1:8080/t/", "127.0.0.1", "/t/", 8080},
+        {"http://[::1]:8080/", "[::1]", "/", 8080},
+        {"https://xn--mnchen-3ya.de/a/b/", "xn--mnchen-3ya.de", "/a/b/", 0},
+        {"https://sho.rt/%C3%BC/", "sho.rt", "/\xc3\xbc/", 0},
+        {"https://sho.rt/%7Ekim/", "sho.rt", "/~kim/", 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct url_app app = parse_app(cases[i].app_url);
+        assert_string_equal(app.host, cases[i].host);
+        assert_string_equal(app.path, cases[i].path);
+        assert_int_equal(app.path_len, strlen(cases[i].path));
+        assert_int_equal(app.port, cases[i].port);
+        url_app_free(&app);
+        assert_null(app.host);
+        assert_null(app.path);
+        url_app_free(&app);
+    }
+}
+
+static void refuses_what_ids_cannot_follow(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *app_url;
+        const char *why;
+    } cases[] = {
+        {"", "is empty"},
+        {"https://", "has no host"},
+        {"sho.rt/t/", "is not an absolute http or https URL"},
+        {"/t/", "is not an absolute http or https URL"},
+        {"ftp://sho.rt/t/", "is not an absolute http or https URL"},
+        {"https://u@sho.rt/t/", "has user information"},
+        {"https://sho.rt:99999/t/", "has no usable host or port"},
+        {"https://sho.rt/t", "must end with '/'"},
+        {"https://sho.rt", "must end with '/'"},
+        {"https://sho.rt/t/?a=/", "must not have a '?' or '#'"},
+        {"https://sho.rt/t/#/", "must not have a '?' or '#'"},
+        {"https://sho.rt/t /", "must be plain ASCII"},
+        {" https://sho.rt/t/", "must be plain ASCII"},
+        {"https://m\xc3\xbcnchen.de/", "must be plain ASCII"},
+        {"https://sho.rt/\xc3\xbc/", "must be plain ASCII"},
+        {"https://sho.rt:/t/", "must be plain ASCII"},
+        {"https://0x7f.1/t/", "must be plain ASCII"},
+        {"https://sho.rt/t\n/", "has a control character"},
+        {"https://sho.rt/\xff/", "is not valid UTF-8"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct url_app app;
+        const char *reason = NULL;
+        if (url_app_parse(cases[i].app_url, &app, &reason) != RESULT_INVALID)
+            fail_msg("%s was taken", cases[i].app_url);
+        if (strstr(reason, cases[i].why) == NULL)
+            fail_msg("%s: %s", cases[i].app_url, reason);
+        url_app_free(&app);
+    }
+}
+
+static void leaves_room_for_links(void **state)
+{
+    (void)state;
+    char app_url[1100];
+    struct url_app app;
+    const char *reason = NULL;
+    memset(app_url, 'a', sizeof(app_url));
+    memcpy(app_url, "https://sho.rt/", 15);
+    app_url[999] = '/';
+    app_url[1000] = '\0';
+    app = parse_app(app_url);
+    url_app_free(&app);
+    app_url[999] = 'a';
+    app_url[1000] = '/';
+    app_url[1001] = '\0';
+    assert_int_equal(url_app_parse(app_url, &app, &reason), RESULT_INVALID);
+    assert_string_equal(reason, "is longer than 1,000 bytes");
+}
+
+/* ---- Loops ----------------------------------------------------------- */
+
+/* Normalises url, as every caller does first, and asks. */
+static bool is_loop(const char *url, const char *app_url)
+{
+    struct url_app app = parse_app(app_url);
+    struct buf out;
+    const char *reason = NULL;
+    buf_init(&out, URL_MAX);
+    if (url_normalise(url, strlen(url), &out, &reason) != RESULT_OK)
+        fail_msg("%s %s", url, reason);
+    bool loop = url_is_loop(out.data, &app);
+    buf_free(&out);
+    url_app_free(&app);
+    return loop;
+}
+
+static void finds_loops_in_disguise(void **state)
+{
+    (void)state;
+    static const char *const loops[] = {
+        "https://sho.rt/t/",
+        "https://sho.rt/t/abc",
+        "https://sho.rt/t/abc/def",
+        "https://sho.rt/t//abc",
+        "https://sho.rt/t/?x",
+        "https://sho.rt/t/a?x#y",
+        "https://sho.rt/t/#",
+        "http://sho.rt/t/a",
+        "HTTPS://SHO.RT/t/a",
+        "https://sho.rt./t/a",
+        "https://sho.rt:443/t/a",
+        "http://sho.rt:80/t/a",
+        "https://sho.rt.:443/t/a",
+        "https://sho.rt:/t/a",
+        "https://sho.rt:00443/t/a",
+        "https://sho.r%74/t/a",
+        "https://\xef\xbd\x93ho.rt/t/a", /* fullwidth s */
+        "https://sho\xe3\x80\x82rt/t/a", /* ideographic full stop */
+        "https://sho.rt/%74/a",
+        "https://sho.rt/t%2fa",
+        "https://sho.rt/t%2Fa",
+        "https://sho.rt/%74%2F%61",
+        "https://sho.rt/./t/a",
+        "https://sho.rt/../t/a",
+        "https://sho.rt/x/../t/a",
+        "https://sho.rt/x/y/../../t/a",
+        "https://sho.rt/%2e/t/a",
+        "https://sho.rt/x/%2e%2E/t/a",
+        "https://sho.rt/x/.%2e/t/a",
+        "https://sho.rt/t/.",
+        "https://sho.rt/t/x/..",
+        "https://sho.rt/t\\a",
+        "https://sho.rt/x\\..\\t\\a",
+        "https://sho.rt/.\\t/a",
+        "https://sho.rt/t/a%00",
+    };
+    for (size_t i = 0; i < COUNT(loops); i++)
+        if (!is_loop(loops[i], "https://sho.rt/t/"))
+            fail_msg("%s is no loop", loops[i]);
+}
+
+static void leaves_other_addresses_alone(void **state)
+{
+    (void)state;
+    static const char *const others[] = {
+        "https://sho.rt/",
+        "https://sho.rt/t",
+        "https://sho.rt/t?a/",
+        "https://sho.rt/t#/",
+        "https://sho.rt/tea/",
+        "https://sho.rt/T/a",
+        "https://sho.rt//t/a",
+        "https://sho.rt/x/t/a",
+        "https://sho.rt/%2ft/a",
+        "https://sho.rt/%2574/a",
+        "https://sho.rt/t%252fa",
+        "https://sho.rt/t/../x",
+        "https://sho.rt/?/t/a",
+        "https://sho.rt/?u=https://sho.rt/t/a",
+        "https://sho.rt/#/t/a",
+        "https://sho.rt/...//t/a",
+        "https://sho.rt:8443/t/a",
+        "https://sho.rt:80/t/a",
+        "http://sho.rt:443/t/a",
+        "https://www.sho.rt/t/a",
+        "https://sho.rt.example/t/a",
+        "https://xsho.rt/t/a",
+        "https://sho-rt/t/a",
+        "https://example.com/t/a",
+    };
+    for (size_t i = 0; i < COUNT(others); i++)
+        if (is_loop(others[i], "https://sho.rt/t/"))
+            fail_msg("%s counts as a loop", others[i]);
+}
+
+static void knows_other_ways_to_serve(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *app_url;
+        const char *url;
+        bool loop;
+    } cases[] = {
+        /* At the root every path of the host is curt's. */
+        {"https://sho.rt/", "https://sho.rt", true},
+        {"https://sho.rt/", "http://sho.rt/x/y?z", true},
+        {"https://sho.rt/", "https://sho.rt.", true},
+        {"https://sho.rt/", "https://www.sho.rt/", false},
+        {"https://sho.rt/", "https://sho.rt:8443/", false},
+        /* A port of its own is another site on the same host. */
+        {"http://127.0.0.1:8080/t/", "http://127.0.0.1:8080/t/a", true},
+        {"http://127.0.0.1:8080/t/", "https://127.0.0.1:8080/t/a", true},
+        {"http://127.0.0.1:8080/t/", "http://127.0.0.1/t/a", false},
+        {"http://127.0.0.1:8080/t/", "http://127.0.0.1:8081/t/a", false},
+        {"http://127.0.0.1:8080/t/", "http://2130706433:8080/t/a", true},
+        {"http://127.0.0.1:8080/t/", "http://0x7f.1:8080/t/a", true},
+        {"http://127.0.0.1:8080/t/", "http://127.0.0.1.:8080/t/a", true},
+        {"http://[::1]/t/", "http://[0:0:0:0:0:0:0:1]/t/a", true},
+        {"http://[::1]/t/", "http://[::2]/t/a", false},
+        /* International names, in either form. */
+        {"https://xn--mnchen-3ya.de/t/", "https://m\xc3\xbcnchen.de/t/a", true},
+        {"https://xn--mnchen-3ya.de/t/", "https://M\xc3\x9cnchen.de/t/a", true},
+        /* A prefix of several segments, and one that is encoded. */
+        {"https://sho.rt/a/b/", "https://sho.rt/a/b/c", true},
+        {"https://sho.rt/a/b/", "https://sho.rt/a/c", false},
+        {"https://sho.rt/%C3%BC/", "https://sho.rt/\xc3\xbc/c", true},
+        {"https://sho.rt/%7Ekim/", "https://sho.rt/~kim/c", true},
+        {"https://sho.rt/~kim/", "https://sho.rt/%7ekim/c", true},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        if (is_loop(cases[i].url, cases[i].app_url) != cases[i].loop)
+            fail_msg("%s, %s", cases[i].app_url, cases[i].url);
+}
+
+static void what_is_no_url_is_no_loop(void **state)
+{
+    (void)state;
+    struct url_app app = parse_app("https://sho.rt/t/");
+    assert_false(url_is_loop("", &app));
+    assert_false(url_is_loop("/t/a", &app));
+    assert_false(url_is_loop("https:///t/a", &app));
+    assert_false(url_is_loop("https://sho.rt:x/t/a", &app));
+    url_app_free(&app);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_app_url_apart),
+        cmocka_unit_test(refuses_what_ids_cannot_follow),
+        cmocka_unit_test(leaves_room_for_links),
+        cmocka_unit_test(finds_loops_in_disguise),
+        cmocka_unit_test(leaves_other_addresses_alone),
+        cmocka_unit_test(knows_other_ways_to_serve),
+        cmocka_unit_test(what_is_no_url_is_no_loop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
