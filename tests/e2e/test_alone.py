@@ -1,0 +1,161 @@
+"""Processes without a master: `curt.fcgi -w 0` under spawn-fcgi -F,
+multiwatch and lighttpd."""
+
+import os
+import signal
+import time
+
+import pytest
+import requests
+
+import harness
+import proctools
+import webservers
+from harness import ForkedPool, MultiwatchPool, Pool, children_of, wait_until
+from proctools import (HalfRequest, descriptors, lone_janitors, make_link,
+                       slay, steady, wait_gone)
+
+
+def lone_pool(kind, build, settings=(), workers=4):
+    return {"spawn-fcgi": ForkedPool, "multiwatch": MultiwatchPool}[kind](
+        build, settings, workers=workers).start()
+
+
+LONE = pytest.mark.parametrize("kind", ["spawn-fcgi", "multiwatch"])
+
+
+def wait_one_janitor(pool, but=()):
+    """Asks for something until there is exactly one janitor, and goes on being
+    one: it is looked after by the workers as they serve."""
+    def janitors():
+        assert pool.request("GET", "/t/-").status == 404
+        found = lone_janitors(pool.workers())
+        return found if len(found) == 1 and found[0] not in but else None
+
+    return steady(janitors, "one janitor", seconds=2.5)[0]
+
+
+@LONE
+def test_alone_each_process_serves_and_ends_on_term(build, kind):
+    with lone_pool(kind, build) as pool:
+        workers = pool.workers()
+        assert len(workers) == 4
+        short_id = make_link(pool)
+        # Four connections at once are with four processes.
+        held = [pool.client() for _ in range(4)]
+        for client in held:
+            answer = client.request("GET", "/t/" + short_id, keep=True)
+            assert answer.status == 301
+        wait_until(lambda: [proctools.connections(p) for p in workers]
+                   == [1] * 4, "a connection with each")
+        for client in held:
+            client.close()
+        janitor = wait_one_janitor(pool)
+        pool.stop()
+        wait_gone(workers + [janitor], 15)
+
+
+@LONE
+def test_alone_there_is_one_janitor(build, kind):
+    with lone_pool(kind, build) as pool:
+        janitor = wait_one_janitor(pool)
+        state = pool.settings["STATE_DIR"]
+        assert proctools.lock_holders(state, [janitor]) == [janitor]
+        assert proctools.is_locked(state)
+        # It does not keep the socket open, nor a client's connection.
+        assert not [t for fd, t in descriptors(janitor).items()
+                    if fd not in (1, 2) and t.startswith("socket:")]
+        slay(janitor)
+        another = wait_one_janitor(pool, [janitor])
+
+        # It goes with its worker, and one of the others starts the next.
+        worker = harness.parent_of(another)[0]
+        assert worker in pool.workers()
+        os.kill(worker, signal.SIGKILL)
+        wait_gone([worker, another], 15)
+        if kind == "spawn-fcgi":
+            pool.pids.remove(worker)
+        wait_one_janitor(pool, [janitor, another])
+        assert proctools.is_locked(state)
+
+
+def test_alone_nothing_is_left_of_dead_janitors(build):
+    with Pool(build, {}, workers=0).start() as pool:
+        def janitors():
+            assert pool.request("GET", "/t/-").status == 404
+            return lone_janitors([pool.pid])
+        first = steady(janitors, "a janitor")[0]
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: first not in janitors() and janitors(), "another")
+        # Not even a zombie.
+        assert harness.parent_of(first)[1] == "X"
+
+
+@pytest.mark.parametrize("in_body", [False, True], ids=["params", "body"])
+@pytest.mark.parametrize("name", ["TERM", "INT", "QUIT", "USR1"])
+def test_alone_a_begun_request_is_finished(build, name, in_body):
+    with Pool(build, {}, workers=0).start() as pool:
+        half = HalfRequest(pool, in_body)
+        pool.signal(getattr(signal, "SIG" + name))
+        late = pool.client(0.5)
+        late.send(late.request_bytes("GET", "/t/-"))
+        half.finish()
+        assert pool.process.wait(30) == 0
+        late.socket.settimeout(20)
+        assert late.closed()
+        late.close()
+
+
+def test_alone_a_second_term_ends_at_once(build):
+    with Pool(build, {"DRAIN_TIMEOUT": 600}, workers=0).start() as pool:
+        half = HalfRequest(pool)
+        pool.signal(signal.SIGTERM)
+        time.sleep(0.2)  # two at the same time would be one
+        assert pool.process.poll() is None
+        pool.signal(signal.SIGTERM)
+        assert pool.process.wait(15) == 0
+        half.close()
+
+
+def test_alone_an_idle_kept_connection_does_not_delay_the_end(build):
+    with Pool(build, {"DRAIN_TIMEOUT": 600}, workers=0).start() as pool:
+        with pool.client() as kept:
+            assert kept.request("GET", "/t/-", keep=True).status == 404
+            pool.signal(signal.SIGTERM)
+            assert pool.process.wait(15) == 0
+            assert kept.closed()
+
+
+def test_lighttpd_starts_and_ends_the_processes(build, store_settings):
+    settings = store_settings("sqlite")
+    with webservers.Site(build, "lighttpd-bin-path", settings) as site:
+        def get(path):
+            return requests.get(site.url + path, allow_redirects=False,
+                                timeout=20)
+
+        def janitors():
+            assert get("/t/-").status_code == 404
+            found = lone_janitors(children_of(site.server.pid))
+            return found if len(found) == 1 else None
+
+        workers = children_of(site.server.pid)
+        assert len(workers) == 4
+        janitor = steady(janitors, "one janitor", seconds=2.5)[0]
+        assert proctools.is_locked(settings["STATE_DIR"])
+        slay(janitor)
+        fresh = steady(janitors, "one janitor", seconds=2.5)[0]
+
+        # HUP to each: the next requests know the new configuration.
+        harness.write_conf(site.conf, {**site.settings, "MIN_CHAR": 12,
+                                       "MAX_CHAR": 12})
+        for pid in workers:
+            os.kill(pid, signal.SIGHUP)
+        for _ in range(8):
+            answer = requests.post(
+                site.url + "/create", timeout=20,
+                json={"long_url": "https://example.com/lighttpd"})
+            assert answer.status_code == 200, answer.text
+            assert len(answer.text) == len(site.app_url) + 12
+        assert children_of(site.server.pid) == workers
+        site.server.stop()
+        wait_gone(workers + [janitor, fresh], 15)

@@ -1,0 +1,424 @@
+"""Configuration: what is refused, with which words, and what is not.
+
+tests/data/config has bad files, NAME.conf, each with the lines that curt.fcgi
+must say of it, NAME.expected.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+
+import pytest
+
+import harness
+from harness import ROOT, make_dir
+
+DATA = ROOT / "tests" / "data" / "config"
+BAD = sorted(path.stem for path in DATA.glob("*.conf"))
+GOOD = "APP_URL = https://sho.rt/t/\n"
+EX_USAGE, EX_CONFIG = 64, 78
+
+
+def run(build, args, env, cwd, stdin=subprocess.DEVNULL, program=None):
+    return subprocess.run(
+        [program or build.fcgi, *map(str, args)], stdin=stdin, cwd=cwd,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+        env=env, check=False)
+
+
+def said_lines(done):
+    """The lines on standard error, without the program's name, as text."""
+    text = done.stderr.decode()
+    assert done.stdout == b""
+    assert text.endswith("\n"), text
+    lines = text[:-1].split("\n")
+    for line in lines:
+        assert line.startswith("curt.fcgi: "), line
+        assert not re.search(r"[\x00-\x1f\x7f]", line), line
+    return [line[len("curt.fcgi: "):] for line in lines]
+
+
+class Checker:
+    """curt.fcgi -t, with directories that are in order."""
+
+    def __init__(self, build, top):
+        self.build = build
+        self.top = top
+        self.state = make_dir(top / "state")
+        self.runtime = make_dir(top / "run")
+        self.conf = top / "curt.conf"
+        self.env = harness.child_env(make_dir(top / "tmp"), {
+            "STATE_DIR": str(self.state), "RUNTIME_DIR": str(self.runtime)})
+
+    def run(self, text=GOOD, args=None, env=(), cwd=None):
+        """Checks a file of that text, or what args say."""
+        if args is None:
+            data = text if isinstance(text, bytes) else text.encode()
+            self.conf.write_bytes(data)
+            args = ["-c", self.conf]
+        full = {**self.env, **dict(env)}
+        done = run(self.build, ["-t", *args],
+                   {k: v for k, v in full.items() if v is not None},
+                   cwd or self.top)
+        assert list((self.top / "tmp").iterdir()) == [], "a sanitizer spoke"
+        return done
+
+    def check_good(self, *args, **options):
+        done = self.run(*args, **options)
+        assert said_lines(done) == ["the configuration is in order"]
+        assert done.returncode == 0
+
+    def check_bad(self, *args, **options):
+        """The faults, which must be more than none."""
+        done = self.run(*args, **options)
+        assert done.returncode == EX_CONFIG, done.stderr
+        return said_lines(done)
+
+    def value(self, key, text=GOOD, env=()):
+        """What a key's value is in the end, as `curt config` has it."""
+        self.conf.write_text(text)
+        done = run(self.build, ["-c", self.conf, "--json", "config"],
+                   {**self.env, **dict(env)}, self.top,
+                   program=self.build.tool)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)[key]
+
+
+@pytest.fixture
+def checker(build, tmp_path):
+    return Checker(build, tmp_path)
+
+
+# Bad files
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_file_gives_its_message(build, tmp_path, name):
+    env = harness.child_env(tmp_path)
+    expected = (DATA / (name + ".expected")).read_text().splitlines()
+    assert expected
+    done = run(build, ["-t", "-c", name + ".conf"], env, DATA)
+    assert sorted(said_lines(done)) == sorted(expected)
+    assert done.returncode == EX_CONFIG
+
+
+def test_there_is_a_message_for_each_bad_file():
+    assert len(BAD) > 50
+    assert sorted(p.stem for p in DATA.glob("*.expected")) == BAD
+    assert sorted(p.suffix for p in DATA.iterdir()) == sorted(
+        [".conf", ".expected"] * len(BAD))
+
+
+@pytest.mark.parametrize("args", [["-w", "0"], ["-w", "2"]], ids=" ".join)
+def test_bad_file_does_not_start_a_pool(build, tmp_path, args):
+    state = tmp_path / "state"
+    env = harness.child_env(tmp_path, {"STATE_DIR": str(state)})
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        done = run(build, ["-c", DATA / "number-hex.conf", *args], env,
+                   tmp_path, stdin=listener)
+    assert done.returncode == EX_CONFIG
+    line, = said_lines(done)
+    assert line.startswith("%s:2: MAX_CHAR: " % (DATA / "number-hex.conf"))
+    assert not state.exists()
+
+
+def test_tool_refuses_a_bad_file_too(build, tmp_path):
+    done = run(build, ["-c", "number-hex.conf", "config"],
+               harness.child_env(tmp_path), DATA, program=build.tool)
+    assert done.returncode == EX_CONFIG
+    expected = (DATA / "number-hex.expected").read_text()
+    assert done.stderr.decode().removeprefix("curt: ") == expected
+
+
+def test_nul_byte_is_refused(checker):
+    text = b"# none\n" + GOOD.encode() + b"TABLE = li\0nks\n"
+    assert checker.check_bad(text) == [
+        "%s:3: the line has a NUL byte in it" % checker.conf]
+    assert checker.check_bad(GOOD.encode() + b"\0") \
+        == ["%s:2: the line has a NUL byte in it" % checker.conf]
+
+
+@pytest.mark.parametrize("length", [4097, 100_000, 5_000_000])
+def test_very_long_line_is_refused(checker, length):
+    line = "TABLE = ".ljust(length - 1, "x") + "\n"
+    assert checker.check_bad(GOOD + line + "MAX_CHAR = 99\n") == [
+        "%s:2: the line is longer than 4096 bytes" % checker.conf,
+        "%s:3: MAX_CHAR: \"99\" is not right; it must be a whole number from 1"
+        " to 64" % checker.conf]
+
+
+def test_long_line_within_the_limit_is_read(checker):
+    checker.check_good(GOOD + "TABLE = ".ljust(4095, "x") + "\n")
+    checker.check_good(GOOD + "#" * 4095 + "\n")
+
+
+def test_thousands_of_faults_end_somewhere(checker):
+    lines = checker.check_bad(GOOD + "NO_KEY = 1\n" * 20000)
+    assert lines[0] == (
+        "%s:2: NO_KEY: no such key; curt.conf(5) lists the keys" % checker.conf)
+    assert len(lines) > 100
+
+
+@pytest.mark.parametrize("data", [
+    random.Random(1).randbytes(5000),
+    bytes(range(256)) * 16,
+    b"\x7fELF\x02\x01\x01" + bytes(200),
+    b"\xff\xfe" + GOOD.encode("utf-16-le"),
+], ids=["random", "all bytes", "a program", "UTF-16"])
+def test_file_of_anything_is_refused(checker, data):
+    done = checker.run(data)
+    assert done.returncode == EX_CONFIG
+    assert done.stderr.count(b"\n") >= 1
+    assert b"%s" % os.fsencode(checker.conf) in done.stderr
+
+
+def test_control_bytes_of_a_file_do_not_reach_the_terminal(checker):
+    for bad in ("MIN_CHAR = \x1b[31m7\n", "STORE = a\rb\n", "K\x07EY = 1\n",
+                "no \x1b[2J line\n", "LOG_LEVEL = a\x08b\n"):
+        assert len(checker.check_bad(GOOD + bad)) == 1  # asserts there is none
+
+
+def test_secrets_are_not_said(checker):
+    for bad in ("AWS_SECRET_ACCESS_KEY hushhush\n",
+                "AWS_SECRET_ACCESS_KEY: hushhush\n",
+                "AWS_SECRET_ACCESS_KEY = \"hushhush\n",
+                "AWS_SESSION_TOKEN = hush\x01hushhush\n",
+                "aws_session_token = hushhush\n"):
+        lines = checker.check_bad(GOOD + bad)
+        assert lines[0].startswith("%s:2: " % checker.conf)
+        assert "hush" not in "\n".join(lines)
+
+
+# Files that cannot be read
+
+@pytest.mark.parametrize("via", ["-c", "CURT_CONF"])
+def test_named_file_must_exist(checker, via):
+    missing = checker.top / "missing.conf"
+    args = ["-c", missing] if via == "-c" else []
+    env = {"CURT_CONF": str(missing)} if via != "-c" else {}
+    assert checker.check_bad(args=args, env={**env, "APP_URL": "http://h/t/"}) \
+        == ["%s: cannot be read: No such file or directory" % missing]
+
+
+def test_directory_is_no_file(checker):
+    lines = checker.check_bad(args=["-c", checker.top],
+                              env={"APP_URL": "http://h/t/"})
+    assert lines == ["%s: cannot be read: Is a directory" % checker.top]
+
+
+def test_unreadable_file_is_said(checker):
+    checker.conf.write_text(GOOD)
+    checker.conf.chmod(0)
+    program, words = checker.build.fcgi, []
+    if os.geteuid() == 0:  # for whom permissions do not count
+        program = checker.top / "curt.fcgi"
+        shutil.copy(checker.build.fcgi, program)
+        words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        open_path(checker.top)
+    words += [str(program), "-t", "-c", str(checker.conf)]
+    done = run(checker.build, words[1:], checker.env, "/", program=words[0])
+    assert done.returncode == EX_CONFIG
+    assert said_lines(done)[0] == ("%s: cannot be read: Permission denied"
+                                   % checker.conf)
+
+
+def open_path(path):
+    """Lets every account enter a directory of pytest's."""
+    for directory in (path, *path.parents):
+        if directory.stat().st_uid == os.geteuid() and \
+                directory.stat().st_mode & 0o111 != 0o111:
+            directory.chmod(directory.stat().st_mode | 0o111)
+
+
+def test_absent_default_file_is_fine(checker):
+    help_text = run(checker.build, ["-h"], checker.env, checker.top).stdout
+    default = re.search(rb"(/\S+/curt\.conf)", help_text).group(1).decode()
+    if os.path.exists(default):  # curt is installed here: then it is read
+        for line in said_lines(checker.run(args=[], env={"APP_URL": "x"})):
+            assert line.startswith((default, "environment: APP_URL: "))
+        return
+    checker.check_good(args=[], env={"APP_URL": "http://h/t/"})
+    assert checker.check_bad(args=[]) == [
+        "%s: APP_URL: is not set; it is the public prefix of short URLs, such "
+        "as https://sho.rt/t/" % default]
+
+
+def test_option_wins_over_curt_conf(checker):
+    other = checker.top / "other.conf"
+    other.write_text("NONSENSE\n")
+    checker.conf.write_text(GOOD)
+    checker.check_good(args=["-c", checker.conf],
+                       env={"CURT_CONF": str(other)})
+    assert checker.check_bad(args=["-c", other],
+                             env={"CURT_CONF": str(checker.conf)})[0] \
+        .startswith("%s:1: " % other)
+    checker.check_good(args=[], env={"CURT_CONF": str(checker.conf)})
+
+
+# Files that are fine
+
+@pytest.mark.parametrize("text", [
+    GOOD,
+    GOOD.rstrip("\n"),
+    "\n\n  # a comment = with an equals sign\n\t\n" + GOOD + "#\n",
+    "APP_URL=https://sho.rt/t/\n",
+    "  APP_URL\t=\t https://sho.rt/t/ \t \n",
+    'APP_URL = "https://sho.rt/t/"\n',
+    '\tAPP_URL = "https://sho.rt/t/" \r\n',
+    GOOD.replace("\n", "\r\n") + "\r\nMIN_CHAR = 7\r\n# comment\r\n",
+    "APP_URL = http://localhost:8080/t/\n",
+    "APP_URL = https://sho.rt/\n",
+    "APP_URL = http://[::1]:8080/\n",
+    "APP_URL = https://xn--gre-6ka8i.example/a/b/c%20d/\n",
+    GOOD + "TABLE = \"a = b # c\"\n",
+    GOOD + "AWS_SESSION_TOKEN = abc==\n",
+    GOOD + "AWS_SESSION_TOKEN =\nAWS_REGION = \"\"\n",
+    GOOD + "MIN_CHAR = 1\nMAX_CHAR = 64\nSTORE_TIMEOUT = 60\nLINK_TTL = 0\n",
+    GOOD + "MIN_CHAR = 007\n",
+], ids=range(17))
+def test_good_file(checker, text):
+    checker.check_good(text)
+
+
+def test_byte_order_mark_is_tolerated(checker):
+    """Editors that end lines with CRLF put one there."""
+    checker.check_good(b"\xef\xbb\xbf" + GOOD.encode())
+
+
+def test_values_are_what_was_written(checker):
+    text = GOOD + ('TABLE = "  a = b # c  "\r\nMAX_CHAR = 9\r\n'
+                   "AWS_ACCESS_KEY_ID = a=b=c\n")
+    assert checker.value("TABLE", text) == "  a = b # c  "
+    assert str(checker.value("MAX_CHAR", text)) == "9"
+    assert checker.value("AWS_ACCESS_KEY_ID", text) == "a=b=c"
+    assert checker.value("APP_URL", text) == "https://sho.rt/t/"
+
+
+# The environment
+
+def test_environment_wins_even_over_a_wrong_value(checker):
+    text = GOOD + "MAX_CHAR = seven\nSTORE = mysql\nLINK_TTL = 5\n"
+    env = {"MAX_CHAR": "9", "STORE": "sqlite", "LINK_TTL": "6"}
+    checker.check_good(text, env=env)
+    assert str(checker.value("MAX_CHAR", text, env)) == "9"
+    assert str(checker.value("LINK_TTL", text, env)) == "6"
+
+
+@pytest.mark.parametrize("key, value, message", [
+    ("MAX_CHAR", "7 ", '"7 " is not right; it must be a whole number from 1 to'
+     " 64"),
+    ("MAX_CHAR", "", '"" is not right; it must be a whole number from 1 to 64'),
+    ("MAX_CHAR", '"7"', '""7"" is not right; it must be a whole number from 1 '
+     "to 64"),
+    ("STORE", "SQLITE", '"SQLITE" is not right; it must be sqlite or dynamodb'),
+    ("STATE_DIR", "state", '"state" is not right; it must be an absolute path'),
+    ("APP_URL", "https://h", '"https://h" must end with \'/\', because ids are '
+     "put right behind it; right would be https://sho.rt/t/"),
+    ("APP_URL", "", "is not set; it is the public prefix of short URLs, such as"
+     " https://sho.rt/t/"),
+    ("MIN_CHAR", "8", "MIN_CHAR (8) is larger than MAX_CHAR (7); it must be "
+     "smaller or equal"),
+    ("TABLE", "a\tb", "has a control character in it"),
+])
+def test_wrong_value_in_the_environment(checker, key, value, message):
+    assert checker.check_bad(env={key: value}) == [
+        "environment: %s: %s" % (key, message)]
+
+
+@pytest.mark.parametrize("key", ["MAX_CHAR", "STORE", "STATE_DIR", "APP_URL"])
+def test_fault_in_the_environment_is_one_line(checker, key):
+    lines = checker.check_bad(env={key: "one\ncurt.fcgi: two\n\x1b[31mthree"})
+    assert len(lines) == 1
+    assert lines[0].startswith("environment: %s: " % key)
+
+
+def test_foreign_variables_are_none_of_curts_business(checker):
+    checker.check_good(env={"PORT": "x", "min_char": "x", "CURT_MIN_CHAR": "x"})
+
+
+# curt.fcgi -t
+
+def listing(top):
+    return sorted(str(p) for p in top.rglob("*"))
+
+
+def test_check_makes_nothing(checker):
+    fresh = checker.top / "fresh"
+    env = {"STATE_DIR": str(fresh / "state"), "RUNTIME_DIR": str(fresh / "run")}
+    fresh.mkdir()
+    checker.conf.write_text(GOOD)
+    before = listing(checker.top)
+    checker.check_good(env=env)
+    checker.check_good()
+    assert listing(checker.top) == before
+
+
+def test_check_leaves_the_store_as_it_is(build, checker):
+    checker.conf.write_text(GOOD)
+    for args in (["table", "create"], ["create", "https://example.com/"]):
+        done = run(build, ["-c", checker.conf, *args], checker.env,
+                   checker.top, program=build.tool)
+        assert done.returncode == 0, done.stderr
+    before = listing(checker.top)
+    data = (checker.state / "curt.db").read_bytes()
+    checker.check_good()
+    assert listing(checker.top) == before
+    assert (checker.state / "curt.db").read_bytes() == data
+
+
+@pytest.mark.parametrize("key", ["STATE_DIR", "RUNTIME_DIR"])
+@pytest.mark.parametrize("fault", ["file", "no parent"])
+def test_check_says_which_directory_is_wrong(checker, key, fault):
+    path = checker.top / "wrong"
+    reason = "Not a directory"
+    if fault == "file":
+        path.write_text("")
+    else:
+        path, reason = path / "sub" / "dir", "No such file or directory"
+    lines = checker.check_bad(env={key: str(path)})
+    assert lines[0] == (
+        "%s: %s: %s; make it a directory that the user who runs curt.fcgi can "
+        "write" % (key, path, reason))
+
+
+def test_check_says_that_the_store_is_broken(checker):
+    (checker.state / "curt.db").write_text("no database at all" * 100)
+    line, = checker.check_bad()
+    assert line.startswith("STORE: ") and str(checker.state / "curt.db") in line
+
+
+def test_check_says_that_dynamodb_does_not_answer(checker):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        lines = checker.check_bad(env={
+            "STORE": "dynamodb", "AWS_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hushhush",
+            "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:%d" % port})
+    assert len(lines) == 1
+    assert lines[0].startswith("STORE: dynamodb:")
+    assert "127.0.0.1" in lines[0] and str(port) in lines[0]
+    assert "hushhush" not in lines[0]
+
+
+def test_check_looks_for_the_table(checker, store_settings):
+    settings = store_settings("dynamodb")
+    checker.check_good(env=settings)
+    lines = checker.check_bad(env={**settings, "TABLE": "no-such-table"})
+    assert len(lines) == 1
+    assert "no-such-table" in lines[0]
+
+
+def test_check_needs_no_socket_and_help_needs_nothing(build, checker):
+    for option, text in (("-h", b"usage: spawn-fcgi -s SOCKET -- curt.fcgi"),
+                         ("-V", b"curt.fcgi ")):
+        done = run(build, [option], {**checker.env, "MIN_CHAR": "x"},
+                   checker.top)
+        assert done.returncode == 0
+        assert done.stdout.startswith(text)
+        assert done.stderr == b""

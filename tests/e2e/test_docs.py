@@ -1,0 +1,831 @@
+"""The documentation says what the programs do: manuals, sample file, README,
+NEWS and the description of the API are compared with the programs, and what
+can be run is run."""
+
+import base64
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+import harness
+import webservers
+from aws_wire import Proxy
+from harness import ROOT, find_program, wait_until
+from proctools import hits_of, insert_links, make_link, open_db
+
+DOC = ROOT / "doc"
+README = ROOT / "README.md"
+SAMPLE = DOC / "curt.conf.sample"
+MANUALS = ("curt.1", "curt.conf.5", "curt.fcgi.8")
+
+# Where the documentation says that a directory is, if it is built as README.md
+# says.
+DOCUMENTED_DIRS = (("runstatedir", "/run"), ("localstatedir", "/var"))
+
+
+def run(command, tmp_path, env=None):
+    return subprocess.run(
+        [str(c) for c in command], env=harness.child_env(tmp_path, env),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, timeout=60)
+
+
+def built_in_dirs(build):
+    """[(as it was built in, as it is documented)] of the directories."""
+    text = (build.dir / "Makefile").read_text()
+    variables = dict(re.findall(r"^(\w+) = (.*)$", text, re.M))
+
+    def expand(value):
+        while "${" in value:
+            value = re.sub(r"\$\{(\w+)\}", lambda m: variables[m[1]], value)
+        return value
+
+    return [(expand(variables[name]), documented)
+            for name, documented in DOCUMENTED_DIRS]
+
+
+@pytest.fixture
+def keys(build, tmp_path):
+    """{name: (type, range, default or "", reload or restart)} of `curt keys`,
+    the directories as they are documented."""
+    done = run([build.tool, "keys"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = {}
+    for line in done.stdout.splitlines():
+        name, kind, values, default, change = line.split("\t")
+        if kind == "directory":
+            # The longer one first: runstatedir may be below localstatedir.
+            built_in, documented = max(
+                (d for d in built_in_dirs(build)
+                 if default.startswith(d[0] + "/")), key=lambda d: len(d[0]))
+            default = documented + default[len(built_in):]
+        found[name] = (kind, values, "" if default == "-" else default, change)
+    assert len(found) == len(done.stdout.splitlines()) > 20
+    return found
+
+
+# ---- Manuals ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MANUALS)
+def test_manual_is_clean(name, tmp_path):
+    done = run([find_program("mandoc"), "-T", "lint", "-W", "warning",
+                DOC / name], tmp_path)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout
+
+
+def test_there_is_no_other_manual():
+    found = {p.name for p in DOC.iterdir() if re.search(r"\.\d$", p.name)}
+    assert found == set(MANUALS)
+
+
+def test_verbs_are_in_the_manual(build, tmp_path):
+    shown = run([build.tool, "--help"], tmp_path).stdout
+    verbs = re.findall(r"^  (\w+) +([A-Z]*|create\|check) ", shown, re.M)
+    there = set()
+    for verb, argument in verbs:
+        if "|" in argument:
+            there |= {verb + " " + word for word in argument.split("|")}
+        else:
+            there.add((verb + " " + argument.lower()).strip())
+    page = (DOC / "curt.1").read_text()
+    documented = {" ".join(m).replace("Ar ", "").strip() for m in re.findall(
+        r"^\.It Cm ([a-z ]+?)(?: (Ar \w+))?$", page, re.M)}
+    assert documented == there
+    assert len(verbs) > 5
+
+
+def options_of(page):
+    """The options that a manual lists, `.It Fl c Ar file , Fl -config`."""
+    found = set()
+    for item in re.findall(r"^\.It (Fl .*)$", page, re.M):
+        found |= {"-" + name for name in re.findall(r"Fl (-?\w+)", item)}
+    return found
+
+
+@pytest.mark.parametrize("program, name", [
+    ("fcgi", "curt.fcgi.8"), ("tool", "curt.1")])
+def test_options_are_in_the_manual(build, tmp_path, program, name):
+    done = run([getattr(build, program), "-h"], tmp_path)
+    assert done.returncode == 0
+    options = done.stdout.rpartition("\n\n")[2]
+    there = set(re.findall(r"(?<![\w-])(--?[A-Za-z]+)(?=[ ,\n])",
+                           "".join(re.findall(r"^  -.*\n", options, re.M))))
+    assert options_of((DOC / name).read_text()) == there
+    assert {"-c", "-h", "-V"} <= there
+
+
+@pytest.mark.parametrize("name, source, more", [
+    ("curt.1", "ctl.c", {0, 1}), ("curt.fcgi.8", "main.c", {0, 1})])
+def test_exit_statuses_are_in_the_manual(name, source, more):
+    page = (DOC / name).read_text()
+    section = page.split(".Sh EXIT STATUS\n")[1].split("\n.Sh ")[0]
+    documented = {int(n) for n in re.findall(r"^\.It (\d+)$", section, re.M)}
+    code = (ROOT / "src" / source).read_text()
+    used = {getattr(os, n) for n in re.findall(r"\bEX_[A-Z]+\b", code)}
+    assert documented == used | more
+    assert len(used) >= 3
+
+
+def test_usage_statuses(build, tmp_path):
+    """The ones that need no more than a command line."""
+    cases = (
+        ((build.tool, "keys"), os.EX_OK),
+        ((build.tool, "nonsense"), os.EX_USAGE),
+        ((build.tool, "-c", "/dev/null", "config"), os.EX_CONFIG),
+        ((build.fcgi, "-V"), os.EX_OK),
+        ((build.fcgi, "-w", "many"), os.EX_USAGE),
+        ((build.fcgi,), os.EX_USAGE),
+        ((build.fcgi, "-c", "/dev/null", "-t"), os.EX_CONFIG),
+    )
+    for command, status in cases:
+        done = run(command, tmp_path)
+        assert done.returncode == status, (command, done.stderr)
+
+
+# ---- Configuration keys -------------------------------------------------
+
+
+def described(text):
+    """(type, range, default, change) of "number: 1 to 64; default 7; reload"
+    or "string: text; no default; reload"."""
+    m = re.fullmatch(
+        r"(\w+): (.+?); (?:no default|default (\S+)); (reload|restart)", text)
+    assert m, text
+    return m[1], m[2], m[3] or "", m[4]
+
+
+def test_keys_are_in_the_manual(keys):
+    page = (DOC / "curt.conf.5").read_text()
+    section = page.split(".Sh KEYS\n")[1].split("\n.Sh ")[0]
+    items = re.findall(r"^\.It Cm (\S+)\n\.Pq (.+)$", section, re.M)
+    assert [name for name, _ in items] == list(keys)
+    assert {name: described(text) for name, text in items} == keys
+    assert len(re.findall(r"^\.It ", section, re.M)) == len(keys)
+
+
+def test_keys_are_in_the_sample(keys):
+    text = SAMPLE.read_text()
+    items = re.findall(r"^# (\w+: .*; (?:reload|restart))\n#(\w+) =(.*)$", text,
+                       re.M)
+    assert [name for _, name, _ in items] == list(keys)
+    assert {name: described(line) for line, name, _ in items} == keys
+    for _, name, value in items:
+        if name != "APP_URL":
+            assert value.strip() == keys[name][2], name
+    assert all(not line or line.startswith("#") for line in text.splitlines())
+
+
+def test_keys_are_in_the_readme(keys):
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \| (\w+): (.+?) \| (?:`(\S+)`)? ?\| (\w+) \| \S.* \|$",
+        README.read_text(), re.M)
+    assert [row[0] for row in rows] == list(keys)
+    assert {row[0]: row[1:] for row in rows} == keys
+
+
+def config_of(build, tmp_path, path, env=None):
+    done = run([build.tool, "-c", path, "config"], tmp_path, env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_sample_loads_as_shipped(build, tmp_path):
+    env = {"APP_URL": "https://example.org/t/"}
+    expected = config_of(build, tmp_path, "/dev/null", env)
+    assert config_of(build, tmp_path, SAMPLE, env) == expected
+    refused = run([build.tool, "-c", SAMPLE, "config"], tmp_path)
+    assert refused.returncode == os.EX_CONFIG
+    assert "APP_URL: is not set" in refused.stderr
+
+
+def test_sample_has_the_defaults(build, tmp_path):
+    """Every setting switched on is the same as none."""
+    text, count = re.subn(r"^#([A-Z_]+ =)", r"\1", SAMPLE.read_text(),
+                          flags=re.M)
+    assert count > 20
+    for built_in, documented in built_in_dirs(build):
+        text = re.sub(r"^(\w+_DIR = )%s/" % documented, r"\1%s/" % built_in,
+                      text, flags=re.M)
+    path = tmp_path / "curt.conf"
+    path.write_text(text)
+    assert config_of(build, tmp_path, path) == config_of(
+        build, tmp_path, "/dev/null", {"APP_URL": "https://example.org/t/"})
+
+
+def test_examples_of_the_manual_load(build, tmp_path):
+    page = (DOC / "curt.conf.5").read_text()
+    section = page.split(".Sh EXAMPLES\n")[1].split("\n.Sh ")[0]
+    examples = re.findall(r"^\.Bd .*\n((?:[A-Z].*\n)+)\.Ed", section, re.M)
+    assert len(examples) == 2
+    for number, text in enumerate(examples):
+        path = tmp_path / ("%d.conf" % number)
+        path.write_text(text)
+        assert "APP_URL = https://" in config_of(build, tmp_path, path)
+
+
+# ---- README, NEWS, picture ----------------------------------------------
+
+
+def anchors(text):
+    """The anchors that a Markdown page gives its headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text,
+                                               flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-")
+            for h in headings}
+
+
+def test_readme_links_lead_somewhere():
+    text = README.read_text()
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert len(links) > 15
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in anchors(text), link
+        elif not re.match(r"https?://", link):
+            assert (ROOT / link.partition("#")[0]).exists(), link
+
+
+def test_readme_names_files_that_exist():
+    names = set(re.findall(r"\b(?:sh|install -m \S+ -g \w+) "
+                           r"((?:deploy|tests|doc)/[\w./-]+)",
+                           README.read_text()))
+    assert {"deploy/quickstart.sh", "tests/run.sh"} <= names
+    for name in names:
+        assert (ROOT / name).is_file(), name
+
+
+def test_readme_names_every_deployment_file():
+    text = README.read_text()
+    files = [p for p in (ROOT / "deploy").glob("*/*.conf")]
+    assert len(files) >= 5
+    for path in files:
+        assert "(%s)" % path.relative_to(ROOT) in text
+
+
+def test_log_lines_of_the_readme_are_in_the_code():
+    code = "".join(p.read_text() for p in sorted((ROOT / "src").glob("*.c")))
+    # Strings that the compiler joins; %s and its like may be anything.
+    code = re.sub(r'"\s*(?:CURT_\w+|NAME)?\s*"', "", code)
+    section = README.read_text().split("## When something is wrong\n")[1]
+    section = section.split("\n## ")[0]
+    rows = [row for row in re.findall(r"^\| (.+?) \| .+ \|$", section, re.M)
+            if "`" in row]
+    assert len(rows) > 20
+    for row in rows:
+        for line in re.findall(r"`([^`]+)`", row):
+            assert line in code, line
+
+
+def test_build_packages_of_the_readme():
+    """Those that deploy/debian-packages.sh installs to build, and no fewer."""
+    script = (ROOT / "deploy" / "debian-packages.sh").read_text()
+    wanted = re.search(r"^    build\)\n        echo ((?:.*\\\n)*.*)$", script,
+                       re.M)[1]
+    wanted = {w.strip('"').split("|")[0]
+              for w in wanted.replace("\\\n", " ").split()}
+    section = README.read_text().split("## Build and install\n")[1]
+    listed = re.search(r"apt-get install ((?:.*\\\n)*.*)$", section, re.M)[1]
+    listed = set(listed.replace("\\\n", " ").split())
+    assert listed == wanted | {"libcmocka-dev", "spawn-fcgi"}
+
+
+def test_version_is_the_same_everywhere(build, tmp_path):
+    version = run([build.tool, "-V"], tmp_path).stdout.split()[1]
+    assert run([build.fcgi, "-V"], tmp_path).stdout.split()[1] == version
+    news = (ROOT / "NEWS").read_text()
+    assert news.splitlines()[0].split() == ["curt", version]
+    assert news.split("\n\n")[1].strip().startswith("Security")
+    assert api()["info"]["version"] == version
+
+
+def test_picture_is_well_formed():
+    root = ElementTree.parse(DOC / "architecture.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.find("{http://www.w3.org/2000/svg}title").text
+    text = (DOC / "architecture.svg").read_text()
+    assert "<script" not in text and "href" not in text
+
+
+# ---- The description of the API -----------------------------------------
+
+
+def api():
+    return yaml.safe_load((DOC / "openapi.yaml").read_text())
+
+
+def resolve(document, node):
+    while "$ref" in node:
+        target = document
+        for name in node["$ref"].removeprefix("#/").split("/"):
+            target = target[name]
+        node = target
+    return node
+
+
+def references(node):
+    if isinstance(node, dict):
+        if "$ref" in node:
+            yield node
+        for child in node.values():
+            yield from references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from references(child)
+
+
+def test_api_references_resolve():
+    document = api()
+    assert document["openapi"].startswith("3.1.")
+    found = list(references(document))
+    assert len(found) > 20
+    for node in found:
+        assert resolve(document, node), node
+
+
+class Answers:
+    """Asks curt.fcgi and keeps (operation, answer)."""
+
+    def __init__(self, pool):
+        self.pool = pool
+        self.seen = []
+
+    def ask(self, operation, method, path, headers=(), body=b""):
+        answer = self.pool.request(method, path, headers, body)
+        self.seen.append((operation, answer))
+        return answer
+
+    def create(self, body=b"", method="POST", **headers):
+        return self.ask(("/create", "post"), method, "/create",
+                        {k.replace("_", "-"): v for k, v in headers.items()},
+                        body)
+
+    def follow(self, short_id, method="GET"):
+        for operation in ("get", "head"):
+            if method == "POST" or operation == method.lower():
+                self.ask(("/t/{short_id}", operation), method, "/t/" + short_id)
+
+    def look(self, short_id):
+        self.follow(short_id)
+        self.follow(short_id, "HEAD")
+
+
+def ask_everything(pool):
+    """One request for each answer that curt.fcgi has."""
+    a = Answers(pool)
+    json = {"Content_Type": "application/json"}
+    made = a.create(b'{"long_url": "https://www.debian.org/"}', **json)
+    as_json = a.create(b'{"long_url": "https://www.debian.org/"}',
+                       Accept="application/json", **json)
+    a.create(b"long_url=https://www.debian.org/",
+             Content_Type="application/x-www-form-urlencoded")
+    a.create(b"{", **json)
+    a.create(b"{", Accept="text/html", **json)
+    a.create(b"x" * 65537, **json)
+    a.create(b"<a/>", Content_Type="text/xml")
+    a.create(method="DELETE")
+    short_id = made.text.rpartition("/")[2]
+    a.look(short_id)
+    a.look("nosuch1")
+    a.look("no-id")
+    a.follow(short_id, "POST")
+
+    path = pool.settings["STATE_DIR"] + "/curt.db"
+    with sqlite3.connect(path, timeout=20) as db:
+        db.execute("UPDATE links SET ttl = ? WHERE short_id = ?",
+                   (int(time.time()) - 5, short_id))
+    a.look(short_id)
+    with sqlite3.connect(path, timeout=20) as db:
+        db.execute("UPDATE links SET ttl = NULL, long_url = 'gopher://x/'"
+                   " WHERE short_id = ?", (short_id,))
+    a.look(short_id)
+
+    # The store goes away: a table that is not there.
+    with sqlite3.connect(path, timeout=20) as db:
+        db.execute("DROP TABLE links")
+    a.look(short_id)
+    a.create(b'{"long_url": "https://www.debian.org/"}', **json)
+    return a.seen, as_json
+
+
+def test_api_lists_the_answers_and_no_others(build):
+    document = api()
+    listed = {(path, method): {int(s) for s in operation["responses"]}
+              for path, item in document["paths"].items()
+              for method, operation in item.items() if method != "parameters"}
+    # Without the cache: another hand changes the file under the pool.
+    with harness.Pool(build, {"CACHE_TTL": 0}) as pool:
+        pool.start()
+        seen, as_json = ask_everything(pool)
+    given = {}
+    for operation, answer in seen:
+        given.setdefault(operation, set()).add(answer.status)
+    assert given == listed
+
+    # There is no status in the code that no request above has got.
+    reasons = re.search(r"reasons\[\] = \{(.*?)\};",
+                        (ROOT / "src" / "http.c").read_text(), re.S)[1]
+    in_code = {int(s) for s in re.findall(r"\{(\d{3}), ", reasons)}
+    assert in_code == set().union(*listed.values())
+
+    for (path, method), answer in seen:
+        check_answer(document, path, method, answer)
+
+    link = document["components"]["schemas"]["Link"]
+    body = yaml.safe_load(as_json.text)
+    assert set(link["required"]) <= set(body) <= set(link["properties"])
+
+
+def check_answer(document, path, method, answer):
+    """Header fields, media type and members are those of the description."""
+    where = (path, method, answer.status)
+    response = resolve(document, document["paths"][path][method]["responses"]
+                       [str(answer.status)])
+    headers = response["headers"]
+    assert {n.lower() for n in headers} == set(answer.headers) - {
+        "status", "content-type", "content-length"}, where
+    for name, header in headers.items():
+        schema = resolve(document, header)["schema"]
+        value = answer.headers[name.lower()]
+        assert value == schema.get("const", value), where
+        assert value in schema.get("enum", [value]), where
+    kind = answer.headers["content-type"].partition(";")[0]
+    assert kind in response["content"], where
+    if kind == "application/problem+json" and answer.body:
+        problem = yaml.safe_load(answer.text)
+        schema = document["components"]["schemas"]["Problem"]
+        assert set(problem) == set(schema["required"]), where
+        assert problem["status"] == answer.status
+
+
+# ---- Files, changes, hits, costs -----------------------------------------
+
+
+def documented_files():
+    """{path in README.md: (what it is, back it up, delete it)}."""
+    section = README.read_text().split("## What is kept where\n")[1]
+    section = section.split("\n## ")[0]
+    found = {}
+    for row in re.findall(r"^\| (`/.*) \|$", section, re.M):
+        names, what, backup, delete = row.split(" | ")
+        names = re.findall(r"`([^`]+)`", names)
+        for name in names:
+            path = str(Path(names[0]).parent / name)
+            found[path] = what, backup, delete
+    return found
+
+
+def file_sizes(directory):
+    return {p.name: p.stat().st_size for p in Path(directory).iterdir()}
+
+
+def test_files_are_those_of_the_documentation(build):
+    documented = documented_files()
+    page = (DOC / "curt.fcgi.8").read_text()
+    section = page.split(".Sh FILES\n")[1].split("\n.Sh ")[0]
+    in_manual = set(re.findall(r"^\.It Pa (/(?:var|run)/\S+)$", section, re.M))
+    in_manual |= {"/var/lib/curt/" + name for name in
+                  re.findall(r"^\.Pa (curt\.db-\w+)\b", section, re.M)}
+    with harness.Pool(build, {}) as pool:
+        pool.start()
+        pool.request("GET", "/t/" + make_link(pool))
+        state = file_sizes(pool.settings["STATE_DIR"])
+        runtime = file_sizes(pool.settings["RUNTIME_DIR"])
+    there = {"/var/lib/curt/" + n for n in state}
+    there |= {"/run/curt/" + n for n in runtime}
+    assert there == set(documented) == in_manual
+    # As large as README.md says; the cache within a thousandth.
+    assert "26 MiB" in documented["/var/lib/curt/hits"][0]
+    assert round(state["hits"] / 2**20) == 26
+    assert state["janitor.lock"] == 0
+    assert abs(runtime["cache"] - 2**26) < 2**26 / 1000
+    # What can be lost is what the table says.
+    assert {path for path, (_, _, delete) in documented.items()
+            if delete == "never"} == {"/var/lib/curt/curt.db" + end
+                                      for end in ("", "-wal", "-shm")}
+
+
+def test_what_may_be_deleted_is_not_missed(build):
+    """All but curt.db, with the pool stopped and nothing pending."""
+    with harness.Pool(build, {}) as pool:
+        pool.start()
+        short_id = make_link(pool)
+        assert pool.request("GET", "/t/" + short_id).status == 301
+        pool.stop()
+        assert pending(pool) == (0, 0)
+        for path, (_, _, delete) in documented_files().items():
+            key = "STATE_DIR" if path.startswith("/var/") else "RUNTIME_DIR"
+            if delete != "never":
+                (Path(pool.settings[key]) / Path(path).name).unlink()
+        pool.start()
+        assert pool.request("GET", "/t/" + short_id).status == 301
+        assert hits_of(pool, short_id) == 2
+
+
+def pending(pool):
+    """(hits, links) of `curt hits`, which says the same in words."""
+    answer = json.loads(pool.tool("-j", "hits").stdout)
+    assert set(answer) == {"pending", "links"}
+    assert pool.tool("hits").stdout == (
+        "%d hits of %d links are pending\n"
+        % (answer["pending"], answer["links"]))
+    return answer["pending"], answer["links"]
+
+
+def test_hits_are_pending_until_they_are_moved(build):
+    """`curt hits` is as curt(1) shows it, `curt get` adds what is pending, and
+    an orderly stop moves everything."""
+    page = (DOC / "curt.1").read_text()
+    assert "\n0 hits of 0 links are pending\n" in page
+    example = json.loads(re.search(
+        r'^\.Ql (\{"pending".*\}) ,$', page, re.M)[1])
+    assert set(example) == {"pending", "links"}
+    with harness.Pool(build, {"HITS_FLUSH": 3600}) as pool:
+        pool.start()
+        assert pending(pool) == (0, 0)
+        first, second = make_link(pool), make_link(pool)
+        for short_id in (first, first, second):
+            assert pool.request("GET", "/t/" + short_id).status == 301
+        assert pool.request("HEAD", "/t/" + first).status == 301
+        assert pending(pool) == (3, 2)
+        assert hits_of(pool, first) == 2
+        query = "SELECT hits, node, seq FROM links WHERE short_id = ?"
+        with open_db(pool) as db:
+            assert db.execute(query, (first,)).fetchone() == (0, None, None)
+        pool.stop()
+        assert pending(pool) == (0, 0)
+        with open_db(pool) as db:
+            hits, node, seq = db.execute(query, (first,)).fetchone()
+        assert hits == 2 and seq > 0
+        assert re.fullmatch("[A-Za-z0-9]{12}", node)
+
+
+def test_changes_are_seen_when_the_documentation_says(build):
+    ttl = 3
+    with harness.Pool(build, {"CACHE_TTL": ttl}) as pool:
+        pool.start()
+
+        def location(short_id):
+            answer = pool.request("GET", "/t/" + short_id)
+            return answer.headers.get("location", answer.status)
+
+        # By curt: the next request.
+        short_id = make_link(pool, "https://example.com/old")
+        assert location(short_id) == "https://example.com/old"
+        pool.tool("delete", short_id)
+        assert location(short_id) == 404
+        # By another hand: within CACHE_TTL, and not before the cache has to.
+        short_id = make_link(pool, "https://example.com/old")
+        assert location(short_id) == "https://example.com/old"
+        with open_db(pool) as db:
+            db.execute("UPDATE links SET long_url = 'https://example.com/new'")
+        changed = time.monotonic()
+        assert location(short_id) == "https://example.com/old"
+        wait_until(lambda: location(short_id) == "https://example.com/new",
+                   "the new URL", ttl + 1)
+        # A new one by another hand whose id was asked for: 5 seconds.
+        assert location("another") == 404
+        with open_db(pool) as db:
+            insert_links(db, [("another", None)])
+        assert location("another") == 404
+        wait_until(lambda: location("another") != 404, "the new link", 6)
+        assert time.monotonic() - changed > ttl * 0.8
+
+
+TUTORIAL_ATTRIBUTES = {"short_id", "long_url", "short_url", "created_at",
+                       "ttl", "hits", "analytics"}
+
+
+def test_what_redirects_cost_the_table(build, store_settings, dynamodb_local):
+    """One read for a link that is visited, one for an id that is not there,
+    one write for all hits; and nothing else is left in the item."""
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        settings = store_settings("dynamodb")
+        settings["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.endpoint
+        settings.update({"HITS_FLUSH": 3600, "CACHE_TTL": 600})
+        with harness.Pool(build, settings, workers=3) as pool:
+            pool.start()
+            short_id = make_link(pool)
+            for _ in range(100):
+                assert pool.request("GET", "/t/" + short_id).status == 301
+            begun = time.monotonic()
+            asked = 0
+            while time.monotonic() - begun < 3 and asked < 100:
+                assert pool.request("GET", "/t/nosuch1").status == 404
+                asked += 1
+            assert asked > 10
+            pool.stop()
+        actions = proxy.actions()
+        updates = [r.json for r in proxy.requests if r.action == "UpdateItem"]
+    assert sorted(actions) == ["GetItem", "GetItem", "PutItem", "UpdateItem"]
+    [update] = updates
+    assert update["ExpressionAttributeValues"][":n"] == {"N": "100"}
+    item = dynamodb_local.client().get_item(
+        TableName=settings["TABLE"], ConsistentRead=True,
+        Key={"short_id": {"S": short_id}})["Item"]
+    assert item["hits"] == {"N": "100"}
+    [more] = set(item) - TUTORIAL_ATTRIBUTES
+    assert re.fullmatch("node_[A-Za-z0-9]{12}", more)
+    assert set(item) - {more} == TUTORIAL_ATTRIBUTES
+
+
+def constant(source, name):
+    code = (ROOT / "src" / source).read_text()
+    return int(re.search(r"^#define %s +(\d+)$" % name, code, re.M)[1])
+
+
+def amount(cell):
+    """The number that a cell of the example ends with: its product is right."""
+    formula, _, result = cell.rpartition(" = ")
+    value = int(result.replace(",", ""))
+    if formula:
+        factors = formula.replace(",", "")
+        product, _, divisor = factors.partition(" ÷ ")
+        hosts, links, seconds = (int(n) for n in product.split(" × "))
+        assert hosts * links * seconds == value * int(divisor), cell
+    return value
+
+
+def test_costs_of_the_readme_add_up(keys):
+    section = README.read_text().split("### What it costs\n")[1]
+    section = section.split("\n## ")[0]
+    # The intervals are those of the program and its defaults.
+    ahead = int(keys["CACHE_TTL"][2]) * constant("lookup.c", "AHEAD_PERCENT")
+    assert ("in %d seconds, four fifths of `CACHE_TTL`" % (ahead / 100)
+            in section)
+    again = constant("lookup.c", "NEGATIVE_MS") * constant(
+        "lookup.c", "AHEAD_PERCENT")
+    assert "one GetItem per host in %d seconds" % (again / 100000) in section
+    rows = {name: cells.split(" | ") for name, cells in re.findall(
+        r"^\| ((?:writes|reads), [^|]+|sum) \| (.+) \|$", section, re.M)}
+    assert len(rows) == 5
+    shipped, slow, _ = rows["writes, the 100 links"]
+    assert " ÷ %s = " % keys["HITS_FLUSH"][2] in shipped
+    assert " ÷ 60 = " in slow
+    assert " ÷ %d = " % (ahead / 100) in rows["reads, the 100 links"][0]
+    write, read = (Decimal(n) for n in re.search(
+        r"at \$([\d.]+) for a million write units and \$([\d.]+) for a "
+        r"million read", section).groups())
+
+    def sums(more=0):
+        for column in range(3):
+            units = {"writes": 0, "reads": 0}
+            for name in rows:
+                if name != "sum":
+                    units[name.partition(",")[0]] += amount(rows[name][column])
+            dollars = (units["writes"] + more) * write / 10**6 + (
+                units["reads"] + more) * read / 10**6
+            yield "$" + str(dollars.quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+    assert list(sums()) == rows["sum"]
+    assert "make the third %s." % list(sums(81 * 10**6))[2] in section
+
+
+# ---- The password in front of /create -----------------------------------
+
+
+def snippet(language):
+    """The code block of README.md in that language; there is one."""
+    [text] = re.findall(r"^```%s\n(.*?)^```$" % language, README.read_text(),
+                        re.M | re.S)
+    assert "/etc/curt/htpasswd" in text
+    return text
+
+
+class WithPassword:
+    """A web server whose configuration has what README.md says, and where."""
+
+    def deploy_file(self):
+        path = super().deploy_file()
+        users = self.workdir / "htpasswd"
+        done = subprocess.run(
+            [find_program("openssl"), "passwd", "-6", "-stdin"],
+            input="open sesame\n", stdout=subprocess.PIPE, text=True,
+            check=True, timeout=60)
+        users.write_text("alice:" + done.stdout)
+        users.chmod(0o644)
+        lines = snippet(self.language).replace("/etc/curt/htpasswd",
+                                               str(users))
+        path.write_text(self.put(path.read_text(), lines))
+        return path
+
+
+class LighttpdPut:
+    language = "lighttpd"
+
+    def put(self, shipped, lines):
+        return lines + shipped
+
+
+class ApachePut:
+    language = "apache"
+    password_modules = ("auth_basic", "authn_core", "authn_file", "authz_user")
+
+    @property
+    def modules(self):
+        return super().modules + self.password_modules
+
+    def put(self, shipped, lines):
+        return shipped + lines
+
+
+class NginxPut:
+    language = "nginx"
+
+    def put(self, shipped, lines):
+        start = "location = /create {\n"
+        assert shipped.count(start) == 1
+        return shipped.replace(start, start + lines)
+
+
+PUT = {"lighttpd": LighttpdPut, "lighttpd-bin-path": LighttpdPut,
+       "apache-proxy-fcgi": ApachePut, "apache-fcgid": ApachePut,
+       "nginx": NginxPut}
+
+
+@pytest.fixture(params=sorted(webservers.KINDS))
+def site_with_password(request, build, store_settings, monkeypatch):
+    kind = request.param
+    server = type("Server", (WithPassword, PUT[kind], webservers.KINDS[kind]),
+                  {})
+    monkeypatch.setitem(webservers.KINDS, kind, server)
+    with webservers.Site(build, kind, store_settings("sqlite")) as site:
+        yield site
+
+
+def post_create(site, path="/create", password=None):
+    """(status, body) of a create over HTTP."""
+    request = urllib.request.Request(
+        site.url + path, b'{"long_url": "https://www.debian.org/"}',
+        {"Content-Type": "application/json"})
+    if password:
+        value = base64.b64encode(("alice:" + password).encode()).decode()
+        request.add_header("Authorization", "Basic " + value)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
+def raw_post(site, target):
+    """The whole answer to a create whose request line has this target."""
+    body = b'{"long_url": "https://www.debian.org/"}'
+    answer = b""
+    with harness.socket.create_connection(("127.0.0.1", site.port), 20) as s:
+        s.sendall(b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                  b"Content-Type: application/json\r\nConnection: close\r\n"
+                  b"Content-Length: %d\r\n\r\n%s"
+                  % (target.encode(), len(body), body))
+        while more := s.recv(65536):
+            answer += more
+    return answer
+
+
+# Ways to write /create of which one might pass by the password.
+DISGUISES = (
+    "/%63reate", "/create?x", "/create#/t/x", "/create#/../t/x",
+    "/create?/../t/x", "/t/../create", "/t/%2e%2e/create", "/t/..%2fcreate",
+    "//create", "/./create", "/create/", "/create/../create", "/create%00",
+    "/create;x", "/CREATE", "\\create", "/t/x/../../create",
+    "http://127.0.0.1/create", "http://127.0.0.1/%63reate",
+    "http://127.0.0.1/create#/../t/x", "/create%23/../t/x",
+    "/create%3f/../t/x", "/create/../t/x",
+)
+
+
+def test_password_protects_create(site_with_password):
+    site = site_with_password
+    assert post_create(site)[0] == 401
+    assert post_create(site, password="wrong")[0] == 401
+    status, short_url = post_create(site, password="open sesame")
+    assert status == 200
+    for target in DISGUISES:
+        answer = raw_post(site, target)
+        assert answer and site.app_url.encode() not in answer, target
+    # Links are followed without it.
+    client = urllib.request.build_opener(NoRedirect)
+    with pytest.raises(urllib.error.HTTPError) as followed:
+        client.open(short_url, timeout=20)
+    assert followed.value.code == 301
+    assert followed.value.headers["Location"] == "https://www.debian.org/"
+    # And nothing was made on the way.
+    path = site.settings["STATE_DIR"] + "/curt.db"
+    with sqlite3.connect(path, timeout=20) as db:
+        assert db.execute("SELECT count(*) FROM links").fetchone() == (1,)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None

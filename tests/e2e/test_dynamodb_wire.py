@@ -1,0 +1,832 @@
+"""What curt says to DynamoDB, byte by byte, and what it makes of every answer
+that is not the expected one."""
+
+import datetime
+import json
+import subprocess
+import time
+import uuid
+
+import pytest
+
+import harness
+from aws_wire import HANG_UP, Answer, Proxy, closed_port
+
+EX_DATAERR, EX_NOPERM, EX_TEMPFAIL = 65, 77, 75
+
+TOKEN = "FwoGZXIvYXdzEXAMPLE" + "T0k3n/+=" * 180
+SECRET = "s3cr3t/with:odd+characters%2F=&EXAMPLE"
+LONG_URL = "https://example.com/a?utm_source=\u00e4 \U0001f517&q=1#end"
+
+
+class Curt:
+    """The curt tool against one endpoint and one table."""
+
+    def __init__(self, build, workdir, local, **settings):
+        self.build = build
+        self.workdir = workdir
+        self.env = {
+            "CURT_CONF": "/dev/null",
+            "APP_URL": "https://sho.rt/t/",
+            "STORE": "dynamodb",
+            "STATE_DIR": str(workdir / "state"),
+            "RUNTIME_DIR": str(workdir / "run"),
+            "TABLE": "links-" + uuid.uuid4().hex[:12],
+            "AWS_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+        }
+        if local is not None:
+            self.env.update(local.env())
+        self.env.update(settings)
+
+    def at(self, proxy):
+        self.env["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.endpoint
+        return self
+
+    def __call__(self, *args):
+        """Status, standard output and standard error."""
+        done = subprocess.run(
+            [self.build.tool, *args],
+            env=harness.child_env(self.workdir, {
+                k: v for k, v in self.env.items() if v is not None}),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, timeout=60)
+        reports = list(self.workdir.glob("sanitizer*"))
+        assert reports == [], reports[0].read_text()
+        for secret in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            value = self.env.get(secret)
+            assert not value or value not in done.stdout + done.stderr
+        return done.returncode, done.stdout.strip(), done.stderr.strip()
+
+    def ok(self, *args):
+        status, out, error = self(*args)
+        assert (status, error) == (0, ""), (args, status, out, error)
+        return out
+
+
+@pytest.fixture
+def table(build, tmp_path, dynamodb_local):
+    """curt with a table of its own on DynamoDB Local."""
+    curt = Curt(build, tmp_path, dynamodb_local)
+    dynamodb_local.create_table(curt.env["TABLE"])
+    return curt
+
+
+@pytest.fixture
+def nowhere(build, tmp_path):
+    """curt where the other end is a fault alone."""
+    return Curt(build, tmp_path, None, STORE_TIMEOUT="2")
+
+
+def items(table, local):
+    return local.client().scan(TableName=table.env["TABLE"],
+                               ConsistentRead=True)["Items"]
+
+
+def id_of(short_url):
+    return short_url.removeprefix("https://sho.rt/t/")
+
+
+# ---- What is sent ---------------------------------------------------------
+
+
+def check_request(request, env, port, scheme="http"):
+    assert request.method == "POST"
+    assert request.path == "/"
+    assert request.value("Host") == "127.0.0.1:%d" % port
+    assert request.value("Content-Type") == "application/x-amz-json-1.0"
+    assert request.value("Content-Length") == str(len(request.body))
+    assert request.value("X-Amz-Target").startswith("DynamoDB_20120810.")
+    token = env.get("AWS_SESSION_TOKEN")
+    assert request.values("X-Amz-Security-Token") == ([token] if token else [])
+    for name in ("Accept-Encoding", "Expect", "Cookie", "Transfer-Encoding",
+                 "Proxy-Authorization", "Connection"):
+        assert request.values(name) == [], name
+    assert request.json["TableName"] == env["TABLE"]
+
+    must = {"host", "x-amz-date", "x-amz-target", "content-type"}
+    assert must | ({"x-amz-security-token"} if token else set()) <= set(
+        request.signed_headers())
+    assert (request.value("Authorization")
+            == request.authorization_by_botocore(env, scheme))
+    sent = datetime.datetime.strptime(request.value("X-Amz-Date"),
+                                      "%Y%m%dT%H%M%SZ")
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    assert abs((now - sent).total_seconds()) < 60
+
+
+@pytest.mark.parametrize("token", [None, TOKEN], ids=["lasting", "session"])
+def test_every_signature_is_botocores(table, dynamodb_local, token):
+    table.env["AWS_SESSION_TOKEN"] = token
+    table.env["AWS_SECRET_ACCESS_KEY"] = SECRET
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        table.at(proxy)
+        short_id = id_of(table.ok("create", LONG_URL))
+        item = json.loads(table.ok("--json", "get", short_id))
+        assert item["short_id"] == short_id
+        table.ok("table", "check")
+        table.ok("table", "create")
+        table.ok("delete", short_id)
+        assert table("get", short_id)[0] == 1
+        for request in proxy.requests:
+            check_request(request, table.env, proxy.port)
+        assert {"PutItem", "GetItem", "DeleteItem", "CreateTable",
+                "DescribeTable", "DescribeTimeToLive"} <= set(proxy.actions())
+
+
+def test_the_check_itself_notices_a_wrong_signature(table, dynamodb_local):
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        table.at(proxy).ok("create", "https://example.com/")
+        [request] = proxy.requests
+        check_request(request, table.env, proxy.port)
+        with pytest.raises(AssertionError):
+            check_request(request, {**table.env,
+                                    "AWS_SECRET_ACCESS_KEY": SECRET + "x"},
+                          proxy.port)
+        request.body = request.body.replace(b"example", b"elpmaxe")
+        with pytest.raises(AssertionError):
+            check_request(request, table.env, proxy.port)
+
+
+def test_the_region_decides_what_is_signed(table, dynamodb_local):
+    table.env["AWS_DEFAULT_REGION"] = "ap-southeast-2"
+    table.env["AWS_REGION"] = None
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        table.at(proxy).ok("create", "https://example.com/")
+        [request] = proxy.requests
+        check_request(request, {**table.env, "AWS_REGION": "ap-southeast-2"},
+                      proxy.port)
+
+
+def test_requests_are_what_the_design_says(table, dynamodb_local):
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        table.at(proxy)
+        short_id = id_of(table.ok("create", LONG_URL))
+        table.ok("get", short_id)
+        table.ok("delete", short_id)
+        put, get, delete = [r.json for r in proxy.requests]
+    assert set(put) == {"TableName", "Item", "ConditionExpression"}
+    assert put["ConditionExpression"] == "attribute_not_exists(short_id)"
+    assert set(put["Item"]) == {"short_id", "long_url", "short_url",
+                                "created_at", "ttl", "hits", "analytics"}
+    assert put["Item"]["analytics"]["M"]["source_ip"] == {"NULL": True}
+    assert put["Item"]["analytics"]["M"]["utm_source"] == {
+        "S": "\u00e4 \U0001f517"}
+    key = {"short_id": {"S": short_id}}
+    assert get == {"TableName": table.env["TABLE"], "Key": key,
+                   "ConsistentRead": True}
+    assert delete == {"TableName": table.env["TABLE"], "Key": key,
+                      "ConditionExpression": "attribute_exists(short_id)"}
+
+
+def test_the_item_is_the_tutorials(table, dynamodb_local):
+    short_url = table.ok("create", LONG_URL)
+    [item] = items(table, dynamodb_local)
+    analytics = item.pop("analytics")["M"]
+    ttl = int(item.pop("ttl")["N"])
+    created = datetime.datetime.strptime(item.pop("created_at")["S"],
+                                         "%Y-%m-%dT%H:%M:%S")
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    assert abs((now - created).total_seconds()) < 60
+    assert abs(ttl - 604800 - time.time()) < 60
+    assert item == {
+        "short_id": {"S": id_of(short_url)},
+        "short_url": {"S": short_url},
+        "long_url": {"S": "https://example.com/a?utm_source=%C3%A4%20"
+                          "%F0%9F%94%97&q=1#end"},
+        "hits": {"N": "0"},
+    }
+    assert analytics.pop("xray_trace_id")["S"].startswith("Root=1-")
+    assert analytics.pop("user_agent")["S"].startswith("curt/")
+    assert analytics == {"source_ip": {"NULL": True}, "q": {"S": "1"},
+                         "utm_source": {"S": "\u00e4 \U0001f517"}}
+
+
+# ---- Connections ----------------------------------------------------------
+
+
+def test_each_store_keeps_one_connection(table, dynamodb_local, tmp_path):
+    """The contract suite opens the store twice in its own process, and once in
+    each of twelve others."""
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        table.at(proxy)
+        done = subprocess.run(
+            [table.build.dir / "tests" / "unit" / "store_contract"],
+            env=harness.child_env(tmp_path, table.env), timeout=300,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout
+        assert proxy.connections == 14
+        assert len(proxy.requests) > 290
+        for request in proxy.requests:
+            check_request(request, table.env, proxy.port)
+
+
+def start_pool(table, proxy, workdir):
+    settings = {k: v for k, v in table.at(proxy).env.items()
+                if k != "CURT_CONF"}
+    return harness.Pool(table.build, settings, workers=1,
+                        workdir=harness.make_dir(workdir / "pool"))
+
+
+def create_in(pool, url):
+    response = pool.request("POST", "/create",
+                            [("Content-Type", "application/json")],
+                            json.dumps({"long_url": url}).encode())
+    return response
+
+
+def test_a_worker_keeps_one_connection(table, dynamodb_local, tmp_path):
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        pool = start_pool(table, proxy, tmp_path)
+        with pool:
+            pool.start()
+            before = len(proxy.requests)
+            for i in range(10):
+                response = create_in(pool, "https://example.com/%d" % i)
+                assert response.status == 200
+                path = "/t/" + id_of(response.body.decode())
+                assert pool.request("GET", path).status == 301
+            used = [r for r in proxy.requests[before:]
+                    if r.action in ("PutItem", "GetItem")]
+            assert len(used) == 20
+            assert len({r.connection for r in used}) == 1
+
+
+def test_a_connection_that_the_server_ended_costs_nothing(
+        table, dynamodb_local, tmp_path):
+    """Servers end idle connections without a word."""
+    def answer_and_close(request, forward):
+        answer = forward()
+        answer.cut = request.action == "UpdateItem"
+        return answer
+
+    with Proxy(dynamodb_local.endpoint, answer_and_close) as proxy:
+        pool = start_pool(table, proxy, tmp_path)
+        with pool:
+            pool.start()
+            response = create_in(pool, "https://example.com/")
+            path = "/t/" + id_of(response.body.decode())
+            for hits in range(1, 6):
+                assert pool.request("GET", path).status == 301
+                harness.wait_until(
+                    lambda: items(table, dynamodb_local)[0]["hits"]["N"]
+                    == str(hits), "hit %d" % hits)
+            assert proxy.actions().count("UpdateItem") == 5
+            assert len({r.connection for r in proxy.requests}) >= 5
+
+
+# ---- Lost answers ---------------------------------------------------------
+
+
+def once(action, what):
+    """A fault for the first request of one action."""
+    left = [what]
+
+    def fault(request, forward):
+        if request.action == action and left:
+            return left.pop()(request, forward)
+        return None
+    return fault
+
+
+def apply_and(answer):
+    """The request is carried out, and then answered otherwise."""
+    def fault(request, forward):
+        assert forward().status == 200
+        return answer() if callable(answer) else answer
+    return fault
+
+
+def hang(request=None, forward=None):
+    time.sleep(5)
+    return HANG_UP
+
+
+@pytest.mark.parametrize("lost", [
+    apply_and(HANG_UP),
+    apply_and(hang),
+    apply_and(Answer(b'{"__type":"x#InternalServerError"}', 500)),
+    apply_and(Answer(b"<html>bad gateway</html>", 502, "text/html")),
+    apply_and(Answer(b"{}", length=400, cut=True)),
+    apply_and(Answer(b"{")),
+    apply_and(Answer(b"")),
+], ids=["closed", "hang", "internal", "gateway", "short", "garbled", "empty"])
+def test_a_create_whose_answer_was_lost_is_found(table, dynamodb_local, lost):
+    with Proxy(dynamodb_local.endpoint, once("PutItem", lost)) as proxy:
+        start = time.monotonic()
+        short_id = id_of(table.at(proxy).ok("create", "https://example.com/"))
+        assert time.monotonic() - start < 4.5
+        assert proxy.actions() == ["PutItem", "GetItem"]
+        assert proxy.requests[1].json["ConsistentRead"] is True
+    [item] = items(table, dynamodb_local)
+    assert item["short_id"]["S"] == short_id
+
+
+def test_a_create_that_never_arrived_is_not_claimed(table, dynamodb_local):
+    lost = once("PutItem", lambda request, forward: HANG_UP)
+    with Proxy(dynamodb_local.endpoint, lost) as proxy:
+        status, out, error = table.at(proxy)("create", "https://example.com/")
+    assert (status, out) == (EX_TEMPFAIL, "")
+    assert error.startswith("curt: outcome unknown: ")
+    assert "found no item" in error
+    assert items(table, dynamodb_local) == []
+
+
+def test_a_create_that_another_one_won_is_drawn_again(table, dynamodb_local):
+    client = dynamodb_local.client()
+    foreign = []
+
+    def steal(request, forward):
+        item = {**request.json["Item"], "long_url": {"S": "https://e.org/"}}
+        client.put_item(TableName=table.env["TABLE"], Item=item)
+        foreign.append(item)
+        return HANG_UP
+
+    with Proxy(dynamodb_local.endpoint, once("PutItem", steal)) as proxy:
+        short_id = id_of(table.at(proxy).ok("create", "https://example.com/"))
+        assert proxy.actions() == ["PutItem", "GetItem", "PutItem"]
+    stored = {i["short_id"]["S"]: i["long_url"]["S"]
+              for i in items(table, dynamodb_local)}
+    assert stored == {foreign[0]["short_id"]["S"]: "https://e.org/",
+                      short_id: "https://example.com/"}
+
+
+def test_a_create_sent_twice_on_a_dead_connection_is_one_link(
+        table, dynamodb_local, tmp_path):
+    """libcurl repeats a request by itself when a kept connection dies."""
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        pool = start_pool(table, proxy, tmp_path)
+        with pool:
+            pool.start()
+            first = create_in(pool, "https://example.com/1")
+            assert first.status == 200
+            before = len(proxy.requests)
+            proxy.fault = once("PutItem", apply_and(HANG_UP))
+            second = create_in(pool, "https://example.com/2")
+            assert second.status == 200
+            assert proxy.actions()[before:] == ["PutItem", "PutItem",
+                                                "GetItem"]
+            assert proxy.requests[before].body == proxy.requests[
+                before + 1].body
+    stored = {i["short_id"]["S"]: i["long_url"]["S"]
+              for i in items(table, dynamodb_local)}
+    assert stored == {id_of(first.body.decode()): "https://example.com/1",
+                      id_of(second.body.decode()): "https://example.com/2"}
+
+
+def test_a_hit_is_never_sent_twice(table, dynamodb_local, tmp_path):
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        pool = start_pool(table, proxy, tmp_path)
+        with pool:
+            pool.start()
+            response = create_in(pool, "https://example.com/")
+            path = "/t/" + id_of(response.body.decode())
+            proxy.fault = once("UpdateItem", apply_and(HANG_UP))
+            assert pool.request("GET", path).status == 301
+            assert pool.request("GET", path).status == 301
+            harness.wait_until(
+                lambda: proxy.actions().count("UpdateItem") == 2, "hits")
+            harness.wait_until(
+                lambda: items(table, dynamodb_local)[0]["hits"]["N"] == "2",
+                "the second hit")
+            assert proxy.actions().count("UpdateItem") == 2
+
+
+def test_a_delete_sent_once_is_unknown(table, dynamodb_local):
+    short_id = id_of(table.ok("create", "https://example.com/"))
+    lost = once("DeleteItem", apply_and(HANG_UP))
+    with Proxy(dynamodb_local.endpoint, lost) as proxy:
+        status, out, error = table.at(proxy)("delete", short_id)
+        assert proxy.actions() == ["DeleteItem"]
+    assert (status, out) == (EX_TEMPFAIL, "")
+    assert error.startswith("curt: outcome unknown: ")
+
+
+# ---- Answers that are none ------------------------------------------------
+
+
+def test_a_refused_connection(nowhere):
+    with closed_port() as s:
+        port = s.getsockname()[1]
+        nowhere.env["AWS_ENDPOINT_URL"] = "http://127.0.0.1:%d" % port
+        nowhere.env["STORE_TIMEOUT"] = "30"
+        start = time.monotonic()
+        status, out, error = nowhere("get", "abc")
+        assert time.monotonic() - start < 10
+    assert (status, out) == (EX_TEMPFAIL, "")
+    assert "curt: unavailable: dynamodb:GetItem" in error
+    assert str(port) in error
+
+
+def test_a_refused_create_is_known_to_have_failed(nowhere):
+    with closed_port() as s:
+        nowhere.env["AWS_ENDPOINT_URL"] = ("http://127.0.0.1:%d"
+                                           % s.getsockname()[1])
+        status, out, error = nowhere("create", "https://example.com/")
+    assert (status, out) == (EX_TEMPFAIL, "")
+    assert error.startswith("curt: unavailable: ")
+
+
+def drip():
+    for _ in range(100):
+        time.sleep(0.1)
+        yield b" "
+
+
+@pytest.mark.parametrize("answer, text", [
+    (Answer(b"<html>oops</html>", 500, "text/html"), "HTTP status 500"),
+    (Answer(b"<html>no</html>", 404, "text/html"), "HTTP status 404"),
+    (Answer(b"<html>hi</html>", 200, "text/html"), "no JSON object"),
+    (Answer(b"{}", length=3, cut=True), ""),
+    (Answer(b'{"Item":{"long_url":{"S":"https://e.com/', cut=True),
+     "no JSON object"),
+    (Answer(b"{}", length=1), "no JSON object"),
+    (Answer(b"{} {}"), "no JSON object"),
+    (Answer(b"[]"), "no JSON object"),
+    (Answer(b"null"), "no JSON object"),
+    (Answer(b""), "no JSON object"),
+    (Answer(b"\xff\xfe{}"), "no JSON object"),
+    (Answer(b'{"Item":{"long_url":{"S":"\xff\xfe"}}}'), "no JSON object"),
+    (Answer(b'{"Item":"' + b"x" * (5 << 20) + b'"}'), "more than"),
+    (Answer(b"{", length=None), "no JSON object"),
+    (HANG_UP, ""),
+    (Answer(b"", 302, headers=[("Location", "http://127.0.0.1:9/")]),
+     "HTTP status 302"),
+    (Answer(b"", 204), "HTTP status 204"),
+], ids=lambda value: None)
+def test_an_answer_that_is_none(nowhere, answer, text):
+    with Proxy(None, lambda request, forward: answer) as proxy:
+        status, out, error = nowhere.at(proxy)("get", "abc")
+        assert proxy.actions() == ["GetItem"]
+    assert (status, out) == (EX_TEMPFAIL, "")
+    assert error.startswith("curt: unavailable: dynamodb:GetItem on table "
+                            + nowhere.env["TABLE"])
+    assert text in error
+
+
+@pytest.mark.parametrize("slow", [
+    hang,
+    lambda request, forward: Answer(drip(), length=1000),
+    lambda request, forward: Answer(drip(), length=None),
+], ids=["silence", "drip", "drip without length"])
+@pytest.mark.parametrize("args", [("get", "abc"), ("delete", "abc"),
+                                  ("create", "https://example.com/")])
+def test_the_deadline_is_kept(nowhere, slow, args):
+    nowhere.env["STORE_TIMEOUT"] = "1"
+    with Proxy(None, slow) as proxy:
+        start = time.monotonic()
+        status, out, error = nowhere.at(proxy)(*args)
+        took = time.monotonic() - start
+    assert (status, out) == (EX_TEMPFAIL, "")
+    assert 0.9 < took < 4, took
+    assert "imed out" in error or "timeout" in error, error
+    unknown = args[0] != "get"
+    assert error.startswith("curt: outcome unknown: " if unknown
+                            else "curt: unavailable: ")
+
+
+def test_an_item_that_nests_too_deeply_is_corrupt(nowhere):
+    deep = b'{"Item":' + b'{"M":' * 5000 + b"1" + b"}" * 5001
+    with Proxy(None, lambda request, forward: Answer(deep)) as proxy:
+        status, out, error = nowhere.at(proxy)("get", "abc")
+    assert (status, out) == (EX_DATAERR, "")
+    assert "too deeply" in error
+
+
+@pytest.mark.parametrize("item, status", [
+    ({"long_url": {"S": "https://e.com/"}}, 0),
+    ({"long_url": {"S": "https://e.com/"}, "ttl": {"S": "x"},
+      "hits": {"L": []}, "analytics": {"S": "x"}, "owner": {"B": b"\0"}}, 0),
+    ({}, EX_DATAERR),
+    ({"long_url": {"N": "1"}}, EX_DATAERR),
+    ({"long_url": {"S": "https://e.com/\0"}}, EX_DATAERR),
+], ids=lambda value: None)
+def test_items_of_other_hands(table, dynamodb_local, item, status):
+    dynamodb_local.client().put_item(
+        TableName=table.env["TABLE"], Item={"short_id": {"S": "abc"}, **item})
+    got, out, error = table("--json", "get", "abc")
+    assert got == status, error
+    if status == 0:
+        link = json.loads(out)
+        assert link["long_url"] == "https://e.com/"
+        assert link["hits"] == 0
+        assert "ttl" not in link
+    else:
+        assert "long_url" in error
+
+
+# ---- Refusals -------------------------------------------------------------
+
+KEYS, TOKENS, CLOCK = "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "clock"
+
+REFUSALS = [
+    ("AccessDeniedException", EX_NOPERM, "denied", "policy"),
+    ("UnrecognizedClientException", EX_NOPERM, "denied", KEYS),
+    ("InvalidClientTokenId", EX_NOPERM, "denied", TOKENS),
+    ("MissingAuthenticationToken", EX_NOPERM, "denied", KEYS),
+    ("MissingAuthenticationTokenException", EX_NOPERM, "denied", KEYS),
+    ("IncompleteSignatureException", EX_NOPERM, "denied", KEYS),
+    ("InvalidSignatureException", EX_NOPERM, "denied", CLOCK),
+    ("SignatureDoesNotMatch", EX_NOPERM, "denied", "AWS_SECRET_ACCESS_KEY"),
+    ("ExpiredTokenException", EX_NOPERM, "denied", TOKENS),
+    ("ThrottlingException", EX_TEMPFAIL, "throttled", "Throttling"),
+    ("ProvisionedThroughputExceededException", EX_TEMPFAIL, "throttled", ""),
+    ("RequestLimitExceeded", EX_TEMPFAIL, "throttled", ""),
+    ("ResourceNotFoundException", EX_TEMPFAIL, "unavailable",
+     "`curt table create`"),
+    ("ValidationException", EX_TEMPFAIL, "unavailable", "`curt table check`"),
+    ("UnknownOperationException", EX_TEMPFAIL, "unavailable",
+     "AWS_ENDPOINT_URL_DYNAMODB"),
+    ("InternalServerError", EX_TEMPFAIL, "unavailable", ""),
+    ("InternalFailure", EX_TEMPFAIL, "unavailable", ""),
+    ("ServiceUnavailable", EX_TEMPFAIL, "unavailable", ""),
+    ("SomethingNew", EX_TEMPFAIL, "unavailable", "SomethingNew"),
+]
+
+
+@pytest.mark.parametrize("kind, status, words, advice", REFUSALS,
+                         ids=[r[0] for r in REFUSALS])
+@pytest.mark.parametrize("http, prefix, key", [
+    (400, "com.amazonaws.dynamodb.v20120810#", "message"),
+    (500, "com.amazon.coral.service#", "Message"),
+    (400, "", "other"),
+], ids=["message", "Message", "none"])
+def test_each_refusal_says_what_to_mend(nowhere, kind, status, words, advice,
+                                        http, prefix, key):
+    body = json.dumps({"__type": prefix + kind, key: "why\r\nnot"})
+    with Proxy(None, lambda request, forward: Answer(body, http)) as proxy:
+        got, out, error = nowhere.at(proxy)("get", "abc")
+        assert proxy.actions() == ["GetItem"]
+    assert (got, out) == (status, "")
+    assert error.startswith(
+        "curt: %s: dynamodb:GetItem on table %s in eu-west-1: %s"
+        % (words, nowhere.env["TABLE"], kind))
+    assert advice in error
+    assert len(error.splitlines()) == 1
+    shown = key != "other" and (words != "denied" or "AccessDenied" in kind)
+    assert ("why  not" in error) == shown
+
+
+@pytest.mark.parametrize("kind", ["InvalidSignatureException",
+                                  "AccessDeniedException", "Other"])
+def test_no_secret_comes_back_from_the_server(nowhere, kind):
+    """AWS repeats the signed request, token included, in some messages.
+    (Curt.__call__ looks for the secrets in all that is printed.)"""
+    nowhere.env["AWS_SESSION_TOKEN"] = TOKEN
+    body = json.dumps({"__type": "x#" + kind, "message":
+                       "should have been 'x-amz-security-token:%s\n%s'"
+                       % (TOKEN, SECRET)})
+    with Proxy(None, lambda request, forward: Answer(body, 400)) as proxy:
+        status, out, error = nowhere.at(proxy)("get", "abc")
+    assert status != 0
+    assert kind in error
+    assert "should have been" not in error
+
+
+def test_a_missing_table_is_no_missing_link(table, dynamodb_local):
+    table.env["TABLE"] += "-other"
+    for args in (("get", "abc"), ("delete", "abc"),
+                 ("create", "https://example.com/")):
+        status, out, error = table(*args)
+        assert (status, out) == (EX_TEMPFAIL, ""), args
+        assert "curt table create" in error
+
+
+# ---- Configuration --------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings, text", [
+    ({"AWS_REGION": None}, "AWS_REGION"),
+    ({"AWS_REGION": "eu west"}, "AWS_REGION"),
+    ({"AWS_REGION": "eu:west:x"}, "AWS_REGION"),
+    ({"AWS_REGION": "evil.example/x"}, "AWS_REGION"),
+    ({"AWS_ACCESS_KEY_ID": None}, "AWS_ACCESS_KEY_ID"),
+    ({"AWS_SECRET_ACCESS_KEY": None}, "AWS_SECRET_ACCESS_KEY"),
+    ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
+     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ({"AWS_SESSION_TOKEN": "a token"}, "AWS_SESSION_TOKEN"),
+    ({"AWS_SECRET_ACCESS_KEY": "with space"}, "AWS_SECRET_ACCESS_KEY"),
+    ({"AWS_ENDPOINT_URL_DYNAMODB": "ftp://127.0.0.1/"},
+     "AWS_ENDPOINT_URL_DYNAMODB"),
+    ({"AWS_ENDPOINT_URL_DYNAMODB": "127.0.0.1:8000"},
+     "AWS_ENDPOINT_URL_DYNAMODB"),
+    ({"AWS_ENDPOINT_URL_DYNAMODB": "http://u:p@127.0.0.1:8000/"},
+     "AWS_ENDPOINT_URL_DYNAMODB"),
+    ({"AWS_ENDPOINT_URL": "file:///etc/passwd"}, "AWS_ENDPOINT_URL"),
+], ids=lambda value: None)
+def test_what_is_missing_is_named_and_nothing_is_sent(nowhere, settings, text):
+    with Proxy(None, lambda request, forward: Answer(b"{}")) as proxy:
+        nowhere.at(proxy)
+        if "AWS_ENDPOINT_URL" in settings:
+            nowhere.env["AWS_ENDPOINT_URL_DYNAMODB"] = None
+        nowhere.env.update(settings)
+        status, out, error = nowhere("get", "abc")
+        assert proxy.requests == []
+    assert (status, out) == (EX_NOPERM, "")
+    assert text in error
+
+
+def test_the_specific_endpoint_wins(nowhere):
+    missing = Answer(b"{}")
+    with Proxy(None, lambda request, forward: missing) as one, \
+            Proxy(None, lambda request, forward: missing) as other:
+        nowhere.env["AWS_ENDPOINT_URL"] = other.endpoint
+        assert nowhere("get", "abc")[0] == 1
+        assert (len(one.requests), len(other.requests)) == (0, 1)
+        nowhere.env["AWS_ENDPOINT_URL_DYNAMODB"] = one.endpoint + "/"
+        assert nowhere("get", "abc")[0] == 1
+        assert (len(one.requests), len(other.requests)) == (1, 1)
+
+
+def test_a_proxy_is_not_asked_for_this_host(nowhere):
+    with closed_port() as s, \
+            Proxy(None, lambda request, forward: Answer(b"{}")) as proxy:
+        dead = "http://127.0.0.1:%d" % s.getsockname()[1]
+        for name in ("http_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            nowhere.env[name] = dead
+        assert nowhere.at(proxy)("get", "abc")[0] == 1
+        assert len(proxy.requests) == 1
+
+
+def test_a_proxy_is_asked_for_the_real_endpoint(nowhere):
+    """Without an endpoint it is the region's own, over https."""
+    seen = []
+    with closed_port() as s:
+        s.listen()
+        s.settimeout(20)
+        nowhere.env["HTTPS_PROXY"] = "http://127.0.0.1:%d" % s.getsockname()[1]
+        for region, host in (("eu-west-1", "dynamodb.eu-west-1.amazonaws.com"),
+                             ("cn-north-1",
+                              "dynamodb.cn-north-1.amazonaws.com.cn")):
+            nowhere.env["AWS_REGION"] = region
+            process = subprocess.Popen(
+                [nowhere.build.tool, "get", "abc"],
+                env=harness.child_env(nowhere.workdir, nowhere.env),
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            connection, _ = s.accept()
+            with connection:
+                seen.append(connection.recv(4096).split(b"\r\n")[0].decode())
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+            assert process.communicate(timeout=30)[0] is None
+            assert process.returncode == EX_TEMPFAIL
+            assert seen[-1] == "CONNECT %s:443 HTTP/1.1" % host
+
+
+def make_certificate(directory):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
+         "2", "-subj", "/CN=curt test", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out",
+         "cert.pem"], cwd=directory, check=True, stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL)
+    return directory / "cert.pem", directory / "key.pem"
+
+
+def test_tls_is_verified(table, dynamodb_local, tmp_path):
+    tls = make_certificate(tmp_path)
+    with Proxy(dynamodb_local.endpoint, tls=tls) as proxy:
+        table.at(proxy)
+        for bundle in (None, str(tmp_path / "no such file"),
+                       "/etc/ssl/certs/ca-certificates.crt"):
+            table.env["AWS_CA_BUNDLE"] = bundle
+            status, out, error = table("create", "https://example.com/")
+            assert (status, out) == (EX_NOPERM, ""), (bundle, error)
+            assert "AWS_CA_BUNDLE" in error
+        assert proxy.requests == []
+        table.env["AWS_CA_BUNDLE"] = str(tls[0])
+        table.ok("create", "https://example.com/")
+        [request] = proxy.requests
+        check_request(request, table.env, proxy.port, "https")
+
+
+# ---- The table ------------------------------------------------------------
+
+
+def test_the_table_is_made_whole(table, dynamodb_local):
+    client = dynamodb_local.client()
+    name = table.env["TABLE"] = "made-" + uuid.uuid4().hex[:12]
+    status, out, error = table("table", "check")
+    assert status == 1
+    assert "there is none" in out and "curt table create" in out
+    table.ok("table", "create")
+    described = client.describe_table(TableName=name)["Table"]
+    assert described["KeySchema"] == [
+        {"AttributeName": "short_id", "KeyType": "HASH"}]
+    assert described["AttributeDefinitions"] == [
+        {"AttributeName": "short_id", "AttributeType": "S"}]
+    assert (described["BillingModeSummary"]["BillingMode"]
+            == "PAY_PER_REQUEST")
+    ttl = client.describe_time_to_live(TableName=name)
+    assert ttl["TimeToLiveDescription"]["TimeToLiveStatus"] == "ENABLED"
+    assert ttl["TimeToLiveDescription"]["AttributeName"] == "ttl"
+    table.ok("create", "https://example.com/")
+    table.ok("table", "create")
+    table.ok("table", "check")
+    assert len(items(table, dynamodb_local)) == 1
+
+
+def test_a_table_without_time_to_live_is_completed(table, dynamodb_local):
+    client = dynamodb_local.client()
+    name = table.env["TABLE"] = "tutorial-" + uuid.uuid4().hex[:12]
+    client.create_table(
+        TableName=name,
+        ProvisionedThroughput={"ReadCapacityUnits": 5,
+                               "WriteCapacityUnits": 5},
+        KeySchema=[{"AttributeName": "short_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "short_id",
+                               "AttributeType": "S"}])
+    status, out, error = table("table", "check")
+    assert status == 1
+    [line] = out.splitlines()
+    assert "curt table create" in line
+    assert ("aws dynamodb update-time-to-live --table-name %s --region "
+            "eu-west-1 --endpoint-url %s" % (name, dynamodb_local.endpoint)
+            ) in line
+    table.ok("table", "create")
+    table.ok("table", "check")
+
+
+def other_table(client, name, keys, types):
+    client.create_table(
+        TableName=name, BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": k, "KeyType": t} for k, t in keys],
+        AttributeDefinitions=[{"AttributeName": k, "AttributeType": t}
+                              for k, t in types])
+
+
+@pytest.mark.parametrize("keys, types", [
+    ([("id", "HASH")], [("id", "S")]),
+    ([("short_id", "HASH")], [("short_id", "N")]),
+    ([("short_id", "HASH"), ("at", "RANGE")], [("short_id", "S"),
+                                               ("at", "N")]),
+], ids=["name", "type", "sort key"])
+def test_a_table_with_another_key_is_refused(table, dynamodb_local, keys,
+                                             types):
+    name = table.env["TABLE"] = "odd-" + uuid.uuid4().hex[:12]
+    other_table(dynamodb_local.client(), name, keys, types)
+    status, out, error = table("table", "check")
+    assert status == 1
+    assert "its key is not the string short_id alone" in out
+    assert "aws dynamodb delete-table" in out
+    status, out, error = table("table", "create")
+    assert status == EX_DATAERR
+    assert "its key is not the string short_id alone" in error
+    status, out, error = table("create", "https://example.com/")
+    assert (status, out) == (EX_TEMPFAIL, "")
+    assert "curt table check" in error
+    ttl = dynamodb_local.client().describe_time_to_live(TableName=name)
+    assert (ttl["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED"
+            ), "a table that is not curt's must not be changed"
+
+
+def test_time_to_live_on_another_attribute(table, dynamodb_local):
+    client = dynamodb_local.client()
+    name = table.env["TABLE"] = "late-" + uuid.uuid4().hex[:12]
+    other_table(client, name, [("short_id", "HASH")], [("short_id", "S")])
+    client.update_time_to_live(
+        TableName=name, TimeToLiveSpecification={
+            "Enabled": True, "AttributeName": "expires"})
+    status, out, error = table("table", "check")
+    assert status == 1
+    assert "another attribute" in out
+    status, out, error = table("table", "create")
+    assert status == EX_DATAERR
+    assert "another attribute" in error
+
+
+def test_the_wait_for_a_new_table(table, dynamodb_local):
+    """A real table is CREATING for a while, and not visible at first."""
+    looks = []
+
+    def slow(request, forward):
+        if request.action != "DescribeTable":
+            return None
+        looks.append(request)
+        if len(looks) == 1:
+            return Answer('{"__type":"x#ResourceNotFoundException"}', 400)
+        answer = forward()
+        if len(looks) < 4:
+            answer.body = answer.body.replace(b'"ACTIVE"', b'"CREATING"')
+            answer.length = len(answer.body)
+        return answer
+
+    table.env["TABLE"] = "slow-" + uuid.uuid4().hex[:12]
+    with Proxy(dynamodb_local.endpoint, slow) as proxy:
+        table.at(proxy).ok("table", "create")
+        assert len(looks) >= 4
+        assert proxy.actions().count("CreateTable") == 1
+
+
+def test_two_who_turn_time_to_live_on(table, dynamodb_local):
+    """Enabling it twice is an error at DynamoDB, and none at curt."""
+    def beaten(request, forward):
+        forward()
+        return forward()
+
+    table.env["TABLE"] = "raced-" + uuid.uuid4().hex[:12]
+    with Proxy(dynamodb_local.endpoint,
+               once("UpdateTimeToLive", beaten)) as proxy:
+        table.at(proxy).ok("table", "create")
+        assert proxy.actions().count("UpdateTimeToLive") == 1

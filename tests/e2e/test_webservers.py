@@ -1,0 +1,510 @@
+"""What a client sees of curt through each web server, with the deployment
+files as shipped: all five set-ups, on both stores."""
+
+import http.client
+import json
+import re
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+import webservers
+from harness import find_program, wait_until
+
+LONG_URL = "https://www.example.org/a/path?q=1&lang=en#part"
+TRACE = "Root=1-5bff2bce-0123456789abcdef01234567;Sampled=1"
+MADE_TRACE = re.compile(r"^Root=1-[0-9a-f]{8}-[0-9a-f]{24}$")
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+# Fields that belong to the server, the connection or this one transfer.
+PASSING = {"date", "server", "connection", "keep-alive", "content-length",
+           "transfer-encoding", "accept-ranges"}
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.header_list = response.getheaders()
+        self.headers = {n.lower(): v for n, v in self.header_list}
+        self.body = response.read()
+        self.text = self.body.decode("utf-8")
+
+
+def ask(site, method, target, headers=None, body=None, **options):
+    """One request, on a connection of its own, with these headers and Host."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
+    connection.request(method, target, body, headers or {}, **options)
+    try:
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def create(site, long_url=LONG_URL, headers=None):
+    """Creates a link; returns the path of its short URL."""
+    fields = {"Content-Type": "application/json"}
+    fields.update(headers or {})
+    answer = ask(site, "POST", "/create", fields,
+                 json.dumps({"long_url": long_url}))
+    assert answer.status == 200, answer.text
+    assert answer.text.startswith(site.app_url)
+    return answer.text[len(site.url):]
+
+
+def item(site, path):
+    return json.loads(site.tool("get", path.rpartition("/")[2], "--json").stdout)
+
+
+def run_curl(*args):
+    """The real curl; returns what it printed, byte for byte."""
+    done = subprocess.run([find_program("curl"), "-sS", "--max-time", "60", *args],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=90)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
+
+
+def check_problem(answer, status):
+    """The answer is RFC 9457, made by curt and not by the web server."""
+    assert answer.status == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = json.loads(answer.text)
+    assert problem["status"] == status
+    assert problem["title"] and problem["detail"]
+    assert problem["trace_id"] == answer.headers["x-amzn-trace-id"]
+    return problem
+
+
+def check_short_url(site, text):
+    assert re.fullmatch(re.escape(site.app_url) + "[A-Za-z0-9]{7}", text), text
+
+
+# ---- Create ------------------------------------------------------------
+
+
+def test_create_with_json(site):
+    answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
+                 json.dumps({"long_url": LONG_URL}))
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    check_short_url(site, answer.text)
+
+
+def test_create_with_a_form(site):
+    answer = ask(site, "POST", "/create",
+                 {"Content-Type": "application/x-www-form-urlencoded"},
+                 "long_url=https%3A%2F%2Fwww.example.org%2F%3Fa%3D1%26b%3D2")
+    assert answer.status == 200
+    check_short_url(site, answer.text)
+    target = ask(site, "GET", answer.text[len(site.url):]).headers["location"]
+    assert target == "https://www.example.org/?a=1&b=2"
+
+
+def test_create_answers_an_object_when_asked(site):
+    answer = ask(site, "POST", "/create", {
+        "Content-Type": "application/json", "Accept": "application/json",
+    }, json.dumps({"long_url": LONG_URL}))
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    link = json.loads(answer.text)
+    check_short_url(site, link["short_url"])
+    assert link["short_url"] == site.app_url + link["short_id"]
+    assert link["long_url"] == LONG_URL
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", link["created_at"])
+    assert abs(link["ttl"] - time.time() - 604800) < 60
+
+
+def test_the_demo_with_curl(site):
+    """The tutorial's two lines: create, then follow with curl -iL."""
+    long_url = site.url + "/index.html?by=curl"
+    short_url = run_curl(
+        "-XPOST", "-H", "Content-Type: application/json",
+        "-d", '{"long_url": "%s"}' % long_url, site.url + "/create")
+    check_short_url(site, short_url)
+    shown = run_curl("-iL", short_url)
+    assert re.match(r"HTTP/1\.1 301 ", shown)
+    assert re.search(r"^location: %s\r$" % re.escape(long_url), shown,
+                     re.M | re.I)
+    assert shown.endswith(webservers.SITE_FILES["index.html"])
+
+
+def test_curl_without_a_content_type(site):
+    """curl -d says that JSON is a form; curt sees what it is."""
+    short_url = run_curl("-d", json.dumps({"long_url": LONG_URL}),
+                         site.url + "/create")
+    check_short_url(site, short_url)
+    assert run_curl("-o", "/dev/null", "-w", "%{redirect_url}",
+                    short_url) == LONG_URL
+
+
+def test_create_with_a_chunked_body(site):
+    body = json.dumps({"long_url": LONG_URL}).encode()
+    answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
+                 iter([body[:10], body[10:]]), encode_chunked=True)
+    assert answer.status == 200, answer.text
+    check_short_url(site, answer.text)
+
+
+def test_create_waits_for_continue(site):
+    """Expect: 100-continue, as curl sends it with a large body."""
+    long_url = "https://www.example.org/" + "x" * 4000
+    short_url = run_curl(
+        "-H", "Expect: 100-continue", "-H", "Content-Type: application/json",
+        "-d", json.dumps({"long_url": long_url}), site.url + "/create")
+    check_short_url(site, short_url)
+
+
+# ---- Redirect ----------------------------------------------------------
+
+
+def test_get_redirects(site):
+    path = create(site)
+    answer = ask(site, "GET", path)
+    assert answer.status == 301
+    assert answer.headers["location"] == LONG_URL
+    assert answer.headers["cache-control"] == "private, max-age=90"
+    assert answer.headers["content-type"].startswith("text/html")
+    assert LONG_URL.replace("&", "&amp;") in answer.text
+
+
+def test_location_byte_for_byte(site):
+    """What a server could be tempted to tidy up comes through as it is."""
+    long_url = ("HTTPS://Example.org:443/a/../b//c/%7e%2F%2e;p=1?x=%zz&y=a+b&&="
+                "#!/%E2%82%AC?'()*")
+    path = create(site, long_url)
+    location = ask(site, "GET", path).headers["location"]
+    stored = item(site, path)["long_url"]
+    assert location == stored
+    assert stored.partition("://")[2].lower().startswith("example.org")
+    assert stored.endswith(long_url.partition(":443")[2])
+
+
+def test_the_longest_url(site):
+    long_url = "https://www.example.org/" + "&" * 7976
+    assert len(long_url) == 8000
+    path = create(site, long_url)
+    answer = ask(site, "GET", path)
+    assert answer.status == 301
+    assert answer.headers["location"] == long_url
+    assert answer.text.count("&amp;") == 2 * 7976
+    assert ask(site, "HEAD", path).headers["location"] == long_url
+
+
+def test_a_url_that_is_too_long(site):
+    answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
+                 json.dumps({"long_url": "https://www.example.org/" + "a" * 7977}))
+    assert "long_url" in check_problem(answer, 400)["detail"]
+
+
+def test_head_is_get_without_a_body(site):
+    path = create(site)
+    trace = {"X-Amzn-Trace-Id": TRACE}
+    get = ask(site, "GET", path, trace)
+    head = ask(site, "HEAD", path, trace)
+    assert head.status == 301
+    assert head.body == b""
+
+    def lasting(answer):
+        return sorted((n.lower(), v) for n, v in answer.header_list
+                      if n.lower() not in PASSING)
+
+    assert lasting(head) == lasting(get)
+    if "content-length" in head.headers:
+        assert head.headers["content-length"] == str(len(get.body))
+
+
+def test_hits_are_counted_exactly(site):
+    path = create(site)
+    assert item(site, path)["hits"] == 0
+    for _ in range(7):
+        assert ask(site, "GET", path).status == 301
+    for _ in range(3):
+        assert ask(site, "HEAD", path).status == 301
+    assert ask(site, "POST", path).status == 405
+    assert item(site, path)["hits"] == 7
+
+
+def test_the_query_of_a_short_url_is_ignored(site):
+    path = create(site)
+    answer = ask(site, "GET", path + "?utm_source=mail")
+    assert (answer.status, answer.headers["location"]) == (301, LONG_URL)
+
+
+def test_an_escaped_short_id(site):
+    """Servers differ in what they make of the path; REQUEST_URI they all
+    pass on as it came, and curt decodes it once."""
+    path = create(site)
+    escaped = "/t/" + "".join("%%%02x" % ord(c) for c in path[3:])
+    answer = ask(site, "GET", escaped)
+    assert (answer.status, answer.headers["location"]) == (301, LONG_URL)
+    twice = escaped.replace("%", "%25")
+    check_problem(ask(site, "GET", twice), 404)
+
+
+# ---- Errors ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [
+    "/t/", "/t/0000000", "/t/no-id", "/t/0000000/x", "/t/" + "a" * 500,
+    "/t/%C3%A9", "/t/x.php", "/t/index.html", "/t/.htaccess", "/t/a;b",
+])
+def test_what_is_no_link_is_404(site, target):
+    check_problem(ask(site, "GET", target), 404)
+
+
+@pytest.mark.parametrize("target", [
+    "/t/abc%2Fdef", "/t/%00", "/t/%0a", "/t/%ff", "/t/..%2fcreate", "/t/%zz",
+])
+def test_odd_escapes_harm_nobody(site, target):
+    """Some servers refuse these themselves; the others let curt do it."""
+    assert ask(site, "GET", target).status in (400, 404)
+
+
+def test_wrong_method(site):
+    answer = ask(site, "GET", "/create")
+    check_problem(answer, 405)
+    assert answer.headers["allow"] == "POST"
+    path = create(site)
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        answer = ask(site, method, path)
+        check_problem(answer, 405)
+        allowed = re.split(r",\s*", answer.headers["allow"])
+        assert sorted(allowed) == ["GET", "HEAD"]
+
+
+@pytest.mark.parametrize("body, word", [
+    ("", "body"),
+    ("{", "JSON"),
+    ('{"url": "https://example.org/"}', "long_url"),
+    ('{"long_url": 5}', "long_url"),
+    ('{"long_url": "ftp://example.org/"}', "long_url"),
+    ('{"long_url": "https://user:pw@example.org/"}', "long_url"),
+    ('{"long_url": "https://example.org/\\r\\nSet-Cookie: a=b"}', "long_url"),
+])
+def test_a_bad_body(site, body, word):
+    answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
+                 body)
+    assert word in check_problem(answer, 400)["detail"]
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_loop(site):
+    answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
+                 json.dumps({"long_url": site.app_url + "abcdefg"}))
+    assert "long_url" in check_problem(answer, 400)["detail"]
+
+
+def test_another_media_type(site):
+    check_problem(ask(site, "POST", "/create", {"Content-Type": "image/png"},
+                      "long_url=https://example.org/"), 415)
+
+
+@pytest.mark.parametrize("size", [65537, 200000, 2 << 20])
+def test_a_large_body(site, size):
+    """Above MAX_BODY the answer is curt's own, up to what a server buffers."""
+    check_problem(ask(site, "POST", "/create",
+                      {"Content-Type": "application/json"}, b"{" * size), 413)
+
+
+@pytest.mark.parametrize("size", [65537, 200000])
+def test_a_large_chunked_body(site, size):
+    check_problem(ask(site, "POST", "/create",
+                      {"Content-Type": "application/json"},
+                      iter([b"{" * size]), encode_chunked=True), 413)
+
+
+def test_the_largest_body(site):
+    body = json.dumps({"long_url": LONG_URL}).ljust(65536)
+    answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
+                 body)
+    assert answer.status == 200, answer.text
+
+
+def test_a_browser_gets_a_page(site):
+    answer = ask(site, "GET", "/t/0000000", {"Accept": BROWSER})
+    assert answer.status == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "<html" in answer.text
+    assert answer.headers["x-amzn-trace-id"] in answer.text
+
+
+# ---- What the web server tells curt -------------------------------------
+
+
+def test_the_trace_id_comes_back(site):
+    answer = ask(site, "GET", "/t/0000000", {"X-Amzn-Trace-Id": TRACE})
+    assert answer.headers["x-amzn-trace-id"] == TRACE
+    assert json.loads(answer.text)["trace_id"] == TRACE
+
+
+def test_a_trace_id_is_made(site):
+    path = create(site)
+    first, second = (ask(site, "GET", path).headers["x-amzn-trace-id"]
+                     for _ in range(2))
+    assert MADE_TRACE.match(first) and MADE_TRACE.match(second)
+    assert first != second
+
+
+def test_what_is_stored_of_the_client(site):
+    path = create(site, headers={"User-Agent": "tester/1.0 (né)".encode("utf-8"),
+                                 "X-Amzn-Trace-Id": TRACE})
+    stored = item(site, path)
+    assert stored["long_url"] == LONG_URL
+    assert stored["short_url"] == site.url + path
+    assert stored["analytics"] == {
+        "user_agent": "tester/1.0 (né)",
+        "source_ip": "127.0.0.1",
+        "xray_trace_id": TRACE,
+        "q": "1",
+        "lang": "en",
+    }
+
+
+def test_the_link_is_in_the_store_itself(site, request):
+    """Read by another program than curt: SQLite's own or boto3."""
+    path = create(site)
+    assert ask(site, "GET", path).status == 301
+    short_id = path.rpartition("/")[2]
+    if site.store == "sqlite":
+        file = site.settings["STATE_DIR"] + "/curt.db"
+        database = sqlite3.connect("file:%s?mode=ro" % file, uri=True)
+        database.row_factory = sqlite3.Row
+        [row] = database.execute(
+            "SELECT * FROM links WHERE short_id = ?", [short_id]).fetchall()
+        assert (row["long_url"], row["hits"]) == (LONG_URL, 1)
+        database.close()
+    else:
+        local = request.getfixturevalue("dynamodb_local")
+        stored = local.client().get_item(
+            TableName=site.settings["TABLE"], ConsistentRead=True,
+            Key={"short_id": {"S": short_id}})["Item"]
+        assert stored["long_url"] == {"S": LONG_URL}
+        assert stored["hits"] == {"N": "1"}
+        assert stored["analytics"]["M"]["source_ip"] == {"S": "127.0.0.1"}
+
+
+def test_an_absent_user_agent_is_null(site):
+    path = create(site)
+    assert item(site, path)["analytics"]["user_agent"] is None
+
+
+def test_a_client_cannot_choose_its_address(site):
+    path = create(site, headers={"X-Forwarded-For": "203.0.113.9",
+                                 "Remote-Addr": "203.0.113.9",
+                                 "X-Real-IP": "203.0.113.9"})
+    assert item(site, path)["analytics"]["source_ip"] == "127.0.0.1"
+
+
+# ---- The site around it --------------------------------------------------
+
+
+def test_other_paths_are_untouched(site):
+    hidden = "t/index.html"
+    for name, text in webservers.SITE_FILES.items():
+        if name == hidden:
+            continue
+        answer = ask(site, "GET", "/" + name)
+        assert (answer.status, answer.text) == (200, text), name
+    for target in ("/create.d/", "/tea/", "/sub/t/"):
+        assert ask(site, "GET", target).status == 200
+    for target in ("/Create", "/T/abcdefg", "/creat", "/create/x", "/nothing"):
+        answer = ask(site, "GET", target)
+        assert answer.text == webservers.SITE_ERROR, target
+
+
+def test_a_kept_connection(site):
+    """Many requests of all kinds, one after the other, on one connection.
+    (Not those that get a 400: Apache httpd closes after it.)"""
+    path = create(site)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
+    connection.connect()
+    port = connection.sock.getsockname()
+    for _ in range(5):
+        for method, target, body, status in (
+            ("GET", path, None, 301),
+            ("HEAD", path, None, 301),
+            ("GET", "/t/0000000", None, 404),
+            ("POST", "/create", json.dumps({"long_url": LONG_URL}), 200),
+            ("GET", "/index.html", None, 200),
+            ("GET", "/create", None, 405),
+            ("PUT", path, "{", 405),
+        ):
+            connection.request(method, target, body)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == status, (method, target)
+            assert connection.sock, "closed after %s %s" % (method, target)
+            assert connection.sock.getsockname() == port
+    connection.close()
+
+
+# ---- Set-ups of their own -------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", webservers.KINDS)
+def test_an_expired_link_is_410(build, store_settings, kind):
+    settings = dict(store_settings("sqlite"), LINK_TTL=2)
+    with webservers.Site(build, kind, settings) as site:
+        path = create(site)
+        answer = ask(site, "GET", path)
+        assert answer.status == 301
+        assert re.fullmatch("private, max-age=[0-2]",
+                            answer.headers["cache-control"])
+        ttl = item(site, path)["ttl"]
+        time.sleep(max(0, ttl + 1.1 - time.time()))
+        check_problem(ask(site, "GET", path), 410)
+        assert ask(site, "HEAD", path).status == 410
+
+
+@pytest.mark.parametrize("kind", [
+    k for k, c in webservers.KINDS.items() if c.forwarded_examples])
+def test_behind_a_proxy(build, store_settings, kind):
+    """The example lines for those behind a proxy, activated: the address is
+    the client's, and it is only believed from who is trusted."""
+    examples = webservers.KINDS[kind].forwarded_examples
+    with webservers.Site(build, kind, store_settings("sqlite"),
+                         examples=examples) as site:
+        path = create(site, headers={"X-Forwarded-For": "203.0.113.9"})
+        assert item(site, path)["analytics"]["source_ip"] == "203.0.113.9"
+        path = create(site, headers={
+            "X-Forwarded-For": "198.51.100.7, 203.0.113.9"})
+        assert item(site, path)["analytics"]["source_ip"] == "203.0.113.9"
+        path = create(site)
+        assert item(site, path)["analytics"]["source_ip"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("kind", webservers.KINDS)
+def test_many_at_once(build, store_settings, kind):
+    """Clients at the same time: each create is answered once and is there,
+    each redirect is counted."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with webservers.Site(build, kind, store_settings("sqlite"),
+                         workers=3) as site:
+        urls = ["https://www.example.org/%d" % n for n in range(40)]
+        with ThreadPoolExecutor(8) as pool:
+            paths = list(pool.map(lambda u: create(site, u), urls))
+            assert len(set(paths)) == len(urls)
+            answers = list(pool.map(lambda p: ask(site, "GET", p), paths * 2))
+        for answer, url in zip(answers, urls * 2):
+            assert (answer.status, answer.headers["location"]) == (301, url)
+        assert [item(site, p)["hits"] for p in paths[:5]] == [2] * 5
+
+
+@pytest.mark.parametrize("kind", [
+    k for k, c in webservers.KINDS.items() if not c.spawns])
+def test_the_pool_is_started_again(build, store_settings, kind):
+    """A web server that found no pool asks again at once when there is one;
+    only lighttpd takes a moment."""
+    with webservers.Site(build, kind, store_settings("sqlite")) as site:
+        path = create(site)
+        site.pool.stop()
+        assert ask(site, "GET", path).status in (500, 502, 503)
+        site.pool.start()
+        if kind == "lighttpd":
+            wait_until(lambda: ask(site, "GET", path).status == 301,
+                       "the first redirect", 10)
+        for _ in range(5):
+            assert ask(site, "GET", path).status == 301
