@@ -1,6 +1,7 @@
 #include "cache.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "log.h"
 #include "mapfile.h"
 #include "mem.h"
+#include "store.h"
 
 #define VERSION 1
 #define NAME    "cache"
@@ -16,6 +18,9 @@
  * the cache, or, to forget a link, waits FORGET_WAIT. */
 #define FILL_WAIT   300
 #define FORGET_WAIT 1000000
+
+/* For how long a question that failed answers others, in milliseconds. */
+#define FAILED_MS 1000
 
 #define FLIGHTS     4096
 #define GENERATIONS 4096
@@ -35,7 +40,7 @@ struct entry {
 };
 
 /* Size of an entry in each class, and its share of the memory in eighths. The
- * first holds URLs of up to 136 bytes, the last all of them. */
+ * first holds URLs of up to 143 bytes, the last all of them. */
 static const struct {
     size_t size;
     unsigned eighths;
@@ -75,16 +80,31 @@ static size_t sets_of(size_t class, uint64_t size)
     return count > 0 ? count : 1;
 }
 
-static struct mapfile_header make_header(uint64_t cache_size)
+/* Times in the cache are of a clock that a boot starts over. */
+static uint64_t boot_identity(void)
+{
+    char id[IDS_MAX + 1] = "";
+    FILE *in = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (in != NULL) {
+        if (fgets(id, sizeof(id), in) == NULL)
+            id[0] = '\0';
+        fclose(in);
+    }
+    return ids_hash(id);
+}
+
+static struct mapfile_header make_header(const struct conf *conf)
 {
     struct mapfile_header header = {
         .magic = "curtmem",
         .version = VERSION,
         .header_size = offsetof(struct table, sets),
         .size = sizeof(struct table),
+        .owner = store_identity(conf) ^ boot_identity(),
     };
     for (size_t i = 0; i < CLASSES; i++)
-        header.size += sets_of(i, cache_size) * entry_size(i) * CACHE_WAYS;
+        header.size +=
+            sets_of(i, conf->cache_size) * entry_size(i) * CACHE_WAYS;
     return header;
 }
 
@@ -113,7 +133,7 @@ struct cache *cache_open(const struct conf *conf)
     const char *reason = "";
     if (conf->cache_size == 0 || conf->cache_ttl == 0)
         return NULL;
-    struct mapfile_header header = make_header(conf->cache_size);
+    struct mapfile_header header = make_header(conf);
     if (mapfile_open(conf->runtime_dir, NAME, &header, init_table, &file,
                      &reason) == RESULT_OK)
         return use(&file, conf->cache_size);
@@ -126,7 +146,7 @@ struct cache *cache_open_existing(const struct conf *conf)
 {
     struct mapfile file;
     const char *reason;
-    struct mapfile_header header = make_header(conf->cache_size);
+    struct mapfile_header header = make_header(conf);
     if (mapfile_open_existing(conf->runtime_dir, NAME, &header, &file,
                               &reason) == RESULT_OK)
         return use(&file, conf->cache_size);
@@ -343,33 +363,46 @@ static _Atomic uint64_t *flight_of(struct cache *c, uint64_t hash)
     return &c->table->flights[hash % FLIGHTS];
 }
 
-#define FLIGHT_TIME UINT32_MAX /* low half */
+/* A flight: the hash's high half, when it began or failed in milliseconds, and
+ * in the lowest bit which of the two. */
+#define FLIGHT_ID     (~(uint64_t)UINT32_MAX)
+#define FLIGHT_FAILED 1u
 
-bool cache_begin_flight(struct cache *c, const char *short_id, int64_t now_ms,
-                        int64_t max_ms)
+static uint64_t make_flight(uint64_t hash, int64_t now_ms, unsigned failed)
 {
-    if (c == NULL)
-        return true;
-    const uint64_t hash = ids_hash(short_id);
-    const uint64_t mine =
-        (hash & ~(uint64_t)FLIGHT_TIME) | ((uint64_t)now_ms & FLIGHT_TIME);
-    _Atomic uint64_t *flight = flight_of(c, hash);
-    uint64_t other = atomic_load(flight);
-    uint32_t age = (uint32_t)mine - (uint32_t)other;
-    if (other != 0 && (other ^ mine) >> 32 == 0 && age < (uint64_t)max_ms)
-        return false;
-    /* Taken by another id: both ask, and the later one is announced. */
-    return atomic_compare_exchange_strong(flight, &other, mine) ||
-           (other ^ mine) >> 32 != 0;
+    return (hash & FLIGHT_ID) | ((uint32_t)now_ms & ~FLIGHT_FAILED) | failed;
 }
 
-void cache_end_flight(struct cache *c, const char *short_id)
+enum cache_flight cache_begin_flight(struct cache *c, const char *short_id,
+                                     int64_t now_ms, int64_t max_ms)
+{
+    if (c == NULL)
+        return CACHE_FLIGHT_MINE;
+    const uint64_t hash = ids_hash(short_id);
+    const uint64_t mine = make_flight(hash, now_ms, 0);
+    _Atomic uint64_t *flight = flight_of(c, hash);
+    uint64_t other = atomic_load(flight);
+    bool same = ((other ^ hash) & FLIGHT_ID) == 0;
+    bool failed = (other & FLIGHT_FAILED) != 0;
+    uint32_t age = (uint32_t)now_ms - (uint32_t)other;
+    if (other != 0 && same && age < (failed ? FAILED_MS : max_ms))
+        return failed ? CACHE_FLIGHT_FAILED : CACHE_FLIGHT_OTHERS;
+    /* Taken by another id: both ask, and the later one is announced. */
+    return atomic_compare_exchange_strong(flight, &other, mine) || !same
+               ? CACHE_FLIGHT_MINE
+               : CACHE_FLIGHT_OTHERS;
+}
+
+void cache_end_flight(struct cache *c, const char *short_id, int64_t now_ms,
+                      bool failed)
 {
     if (c == NULL)
         return;
     const uint64_t hash = ids_hash(short_id);
     _Atomic uint64_t *flight = flight_of(c, hash);
     uint64_t mine = atomic_load(flight);
-    if ((mine ^ hash) >> 32 == 0)
-        atomic_compare_exchange_strong(flight, &mine, 0);
+    if (((mine ^ hash) & FLIGHT_ID) == 0)
+        atomic_compare_exchange_strong(
+            flight, &mine,
+            failed ? make_flight(hash, now_ms, FLIGHT_FAILED) : 0);
 }

@@ -69,10 +69,18 @@ void cache_forget(struct cache *c, const char *short_id);
 /* Sets retry_ms of an entry that is there. */
 void cache_set_retry(struct cache *c, const char *short_id, int64_t retry_ms);
 
-/* Whether the caller is the one who asks the store for this id now. False:
- * another process began less than max_ms ago and is not back yet. */
-bool cache_begin_flight(struct cache *c, const char *short_id, int64_t now_ms,
-                        int64_t max_ms);
-void cache_end_flight(struct cache *c, const char *short_id);
+/* Who asks the store for an id. */
+enum cache_flight {
+    CACHE_FLIGHT_MINE,   /* the caller; cache_end_flight() follows */
+    CACHE_FLIGHT_OTHERS, /* another process, which is not back yet */
+    CACHE_FLIGHT_FAILED  /* one did, and the store failed just now */
+};
+
+/* A flight that began max_ms ago or longer does not count any more: whoever
+ * began it is dead or stopped. */
+enum cache_flight cache_begin_flight(struct cache *c, const char *short_id,
+                                     int64_t now_ms, int64_t max_ms);
+void cache_end_flight(struct cache *c, const char *short_id, int64_t now_ms,
+                      bool failed);
 
 #endif

@@ -27,7 +27,9 @@
 struct ctl {
     struct conf conf;
     struct store *store;
-    struct hits *hits;   /* of the pool on this host, if there is one */
+    struct hits *hits; /* of the pool on this host, if there is one */
+    enum result hits_result;
+    const char *hits_reason;
     struct cache *cache; /* likewise */
     bool json;
 };
@@ -242,6 +244,11 @@ static int run_hits(struct ctl *ctl, const char *argument)
 {
     (void)argument;
     uint64_t hits, links;
+    if (ctl->hits_result != RESULT_OK && ctl->hits_result != RESULT_NOT_FOUND) {
+        fprintf(stderr, "curt: %s/hits: %s\n", ctl->conf.state_dir,
+                ctl->hits_reason);
+        return EX_NOPERM;
+    }
     hits_pending_all(ctl->hits, &hits, &links);
     if (ctl->json) {
         json_object *answer = json_object_new_object();
@@ -397,7 +404,8 @@ static int run_verb(struct ctl *ctl, const struct verb *verb, const char *file,
     }
     log_set_level(LOG_LEVEL_WARNING);
     ctl->store = store_new(&ctl->conf);
-    ctl->hits = hits_open_existing(&ctl->conf);
+    ctl->hits_result =
+        hits_open_existing(&ctl->conf, &ctl->hits, &ctl->hits_reason);
     ctl->cache = cache_open_existing(&ctl->conf);
     int status = verb->run(ctl, argument);
     cache_close(ctl->cache);

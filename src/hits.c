@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ids.h"
 #include "mapfile.h"
@@ -31,8 +32,8 @@
  * became of them is not known yet.
  */
 struct slot {
-    _Atomic uint64_t word;
-    char id[IDS_MAX + 1]; /* NUL-terminated */
+    _Alignas(128) _Atomic uint64_t word; /* so that no slot is on two pages */
+    char id[IDS_MAX + 1];                /* NUL-terminated */
     _Atomic uint64_t done;
     _Atomic uint64_t sent;
     _Atomic uint64_t seq;
@@ -42,7 +43,7 @@ struct journal {
     struct mapfile_header header;
     char node[STORE_NODE_SIZE]; /* this file's name in the store */
     _Atomic uint64_t last_seq;  /* of all slots */
-    _Alignas(128) struct slot slots[SLOTS];
+    _Alignas(4096) struct slot slots[SLOTS];
 };
 
 struct hits {
@@ -87,16 +88,18 @@ struct hits *hits_open(const struct conf *conf)
     return h;
 }
 
-struct hits *hits_open_existing(const struct conf *conf)
+enum result hits_open_existing(const struct conf *conf, struct hits **out,
+                               const char **reason)
 {
     struct mapfile file;
-    const char *reason;
-    if (mapfile_open_existing(conf->state_dir, NAME, &header, &file, &reason) !=
-        RESULT_OK)
-        return NULL;
-    struct hits *h = mem_zalloc(sizeof(*h));
-    *h = (struct hits){.file = file, .journal = file.base};
-    return h;
+    *out = NULL;
+    enum result r =
+        mapfile_open_existing(conf->state_dir, NAME, &header, &file, reason);
+    if (r == RESULT_OK) {
+        *out = mem_zalloc(sizeof(**out));
+        **out = (struct hits){.file = file, .journal = file.base};
+    }
+    return r;
 }
 
 void hits_close(struct hits *h)
@@ -203,19 +206,29 @@ static void give_away(struct slot *slot, uint64_t word)
     atomic_compare_exchange_strong(&slot->word, &expected, word & ~USED);
 }
 
-/* Settles what one slot has pending. False: the store does not answer. */
-static bool flush_slot(struct hits *h, struct store *store, struct slot *slot,
-                       uint64_t word, struct hits_flushed *out)
+/* Whether the slot has something to send, which is then written down. */
+static bool prepare(struct hits *h, struct slot *slot)
 {
+    const uint64_t word = load(&slot->word);
     const uint64_t count = word & COUNT_MASK;
     const uint64_t done = load(&slot->done);
-    if (load(&slot->sent) <= done) {
-        if (count == done) {
-            give_away(slot, word);
-            return true;
-        }
-        begin_sending(h, slot, count);
+    if ((word & USED) == 0)
+        return false;
+    if (load(&slot->sent) > done)
+        return true;
+    if (count == done) {
+        give_away(slot, word);
+        return false;
     }
+    begin_sending(h, slot, count);
+    return true;
+}
+
+/* Sends what a slot has written down. False: the store does not answer. */
+static bool settle(struct hits *h, struct store *store, struct slot *slot,
+                   struct hits_flushed *out)
+{
+    const uint64_t done = load(&slot->done);
     const uint64_t sent = load(&slot->sent);
     const struct store_flush flush = {h->journal->node, load(&slot->seq)};
     enum result r = store_add_hits(store, slot->id, sent - done, &flush);
@@ -241,10 +254,20 @@ void hits_flush(struct hits *h, struct store *store, unsigned part,
     const size_t first = (size_t)SLOTS / parts * part;
     const size_t end =
         part + 1 == parts ? SLOTS : (size_t)SLOTS / parts * (part + 1);
-    for (size_t i = first; i < end; i++) {
-        struct slot *slot = &h->journal->slots[i];
-        uint64_t word = load(&slot->word);
-        if ((word & USED) != 0 && !flush_slot(h, store, slot, word, out))
+    struct slot *slots = h->journal->slots;
+    size_t prepared = 0;
+    for (size_t i = first; i < end; i++)
+        prepared += prepare(h, &slots[i]);
+    if (prepared == 0)
+        return;
+    /* What was written down must outlive a power loss once it is sent. */
+    fdatasync(h->file.fd);
+    for (size_t i = first; i < end && prepared > 0; i++) {
+        if ((load(&slots[i].word) & USED) == 0 ||
+            load(&slots[i].sent) <= load(&slots[i].done))
+            continue;
+        prepared--;
+        if (!settle(h, store, &slots[i], out))
             return;
     }
 }

@@ -18,6 +18,9 @@
  * 4. This holds when any process is killed at any instruction: each step is
  *    one atomic store, and what a step needs is there before it. Slots are
  *    claimed under a lock that the kernel releases when its holder dies.
+ * 5. A power loss takes the hits since the last flush began, no more, and none
+ *    is counted twice by it: what is written down is on the disk before it is
+ *    sent.
  */
 #ifndef CURT_HITS_H
 #define CURT_HITS_H
@@ -34,8 +37,10 @@ struct hits;
  * the log, where that is not possible. */
 struct hits *hits_open(const struct conf *conf);
 
-/* Opens the journal only if it is there; else NULL, without a word. */
-struct hits *hits_open_existing(const struct conf *conf);
+/* Opens the journal only if it is there. RESULT_NOT_FOUND: it is not.
+ * Otherwise *reason says why not. *out is NULL unless RESULT_OK. */
+enum result hits_open_existing(const struct conf *conf, struct hits **out,
+                               const char **reason) MUST_CHECK;
 
 /* Closes; NULL is allowed. What is pending stays. */
 void hits_close(struct hits *h);

@@ -18,6 +18,10 @@
 /* After the store failed it is not asked about a known link again before. */
 #define RETRY_MS 1000
 
+/* How long an answer of another process is waited for when an old one is there,
+ * in milliseconds: a store that is slower than this counts as failing. */
+#define STALE_WAIT_MS 100
+
 /* How often a process looks whether another one has the answer. */
 #define POLL_US 200
 
@@ -125,25 +129,41 @@ static bool store_answered(enum result r)
     return r == RESULT_OK || r == RESULT_NOT_FOUND || r == RESULT_CORRUPT;
 }
 
+/* Asks the store, for all who want to know. */
+static enum result fly(struct lookup *l, const char *short_id,
+                       struct cache_entry *out)
+{
+    enum result r = ask(l, short_id, out);
+    cache_end_flight(l->cache, short_id, clock_monotonic_ms(),
+                     !store_answered(r));
+    return store_answered(r) ? r : fall_back(l, short_id, r, out);
+}
+
 enum result lookup_link(struct lookup *l, const char *short_id,
                         struct cache_entry *out)
 {
-    const int64_t flight_ms = (int64_t)l->conf->store_timeout * 1000;
-    const struct timespec poll = {0, POLL_US * 1000};
+    const int64_t max_ms = (int64_t)l->conf->store_timeout * 1000;
+    const struct timespec pause = {0, POLL_US * 1000};
+    const int64_t begin_ms = clock_monotonic_ms();
+    int64_t now_ms = begin_ms;
     enum freshness freshness;
-    int64_t now_ms = clock_monotonic_ms();
-    if (know(l, short_id, now_ms, out, &freshness))
-        return answer(out);
-    while (!cache_begin_flight(l->cache, short_id, now_ms, flight_ms)) {
-        /* Another process is asking already. */
-        if (freshness == DUE)
-            return answer(out);
-        nanosleep(&poll, NULL);
+    while (!know(l, short_id, now_ms, out, &freshness)) {
+        switch (cache_begin_flight(l->cache, short_id, now_ms, max_ms)) {
+        case CACHE_FLIGHT_MINE:
+            return fly(l, short_id, out);
+        case CACHE_FLIGHT_FAILED:
+            if (freshness != USELESS)
+                return answer(out);
+            return store_fail(l->store, RESULT_UNAVAILABLE,
+                              "it failed another request for this link just "
+                              "now");
+        case CACHE_FLIGHT_OTHERS:
+            if (freshness == DUE ||
+                (freshness == STALE && now_ms - begin_ms >= STALE_WAIT_MS))
+                return answer(out);
+        }
+        nanosleep(&pause, NULL);
         now_ms = clock_monotonic_ms();
-        if (know(l, short_id, now_ms, out, &freshness))
-            return answer(out);
     }
-    enum result r = ask(l, short_id, out);
-    cache_end_flight(l->cache, short_id);
-    return store_answered(r) ? r : fall_back(l, short_id, r, out);
+    return answer(out);
 }

@@ -1,5 +1,6 @@
 /* curt.fcgi: the FastCGI application. See curt.fcgi(8). */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,7 @@ int main(int argc, char **argv)
         say_lines(text);
         return EX_USAGE;
     }
+    signal(SIGHUP, SIG_IGN); /* until somebody can do what it asks for */
     umask(umask(0) | 007);
     load_or_exit(o.conf_file, &conf);
     int status;

@@ -20,6 +20,7 @@ struct mapfile_header {
     uint32_t version;
     uint32_t header_size; /* of this and what the owner puts behind it */
     uint64_t size;        /* of the whole file */
+    uint64_t owner;       /* whose data it is; 0 where that does not matter */
 };
 
 struct mapfile {

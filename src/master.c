@@ -23,6 +23,10 @@
 /* Pause between two children that a reload replaces, in milliseconds. */
 #define RELOAD_STEP 20
 
+/* What the janitor has at least for its last flush, in milliseconds. What it
+ * leaves stays in the journal. */
+#define JANITOR_GRACE 500
+
 /* A place that always has a child, or waits for its next one. */
 struct slot {
     int (*role)(const struct conf *conf);
@@ -52,7 +56,7 @@ struct master {
     size_t leaver_count;
     int64_t next_step; /* of a reload; 0: none is under way */
     bool stopping;
-    int64_t stop_by;  /* when the last child is killed, in milliseconds */
+    int64_t stop_by;  /* when the workers are killed; 0: at once */
     sigset_t signals; /* the ones it waits for: blocked all the time */
     sigset_t original;
 };
@@ -214,7 +218,7 @@ static void let_role_go(struct master *m, const char *name, int64_t kill_at)
 static void begin_stop(struct master *m, int64_t now)
 {
     if (m->stopping) {
-        m->stop_by = now;
+        m->stop_by = 0;
         for (size_t i = 0; i < m->leaver_count; i++)
             m->leavers[i].kill_at = now;
         return;
@@ -226,11 +230,12 @@ static void begin_stop(struct master *m, int64_t now)
 
 /* When the last worker is gone, the janitor has nothing more to wait for: it
  * moves the last hits and goes, too. */
-static void step_stop(struct master *m)
+static void step_stop(struct master *m, int64_t now)
 {
     if (!m->stopping || m->leaver_count > 0)
         return;
-    let_role_go(m, janitor_name, m->stop_by);
+    int64_t grace = m->stop_by > 0 ? now + JANITOR_GRACE : now;
+    let_role_go(m, janitor_name, m->stop_by > grace ? m->stop_by : grace);
 }
 
 static void kill_overdue(struct master *m, int64_t now)
@@ -300,7 +305,7 @@ static void serve(struct master *m)
         reap_children(m, now);
         step_reload(m, now);
         start_due(m, now);
-        step_stop(m);
+        step_stop(m, now);
         kill_overdue(m, now);
     }
 }
@@ -312,8 +317,10 @@ static void block_signals(struct master *m)
     for (size_t i = 0; i < sizeof(waited) / sizeof(waited[0]); i++)
         sigaddset(&m->signals, waited[i]);
     sigprocmask(SIG_BLOCK, &m->signals, &m->original);
+    /* A signal that is ignored need not be delivered to who waits for it. */
+    for (size_t i = 0; i < sizeof(waited) / sizeof(waited[0]); i++)
+        signal(waited[i], SIG_DFL);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL);
 }
 
 int master_run(struct conf *conf, const char *conf_file, unsigned workers,

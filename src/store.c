@@ -1,6 +1,10 @@
 #include "store.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
+
+#include "ids.h"
+#include "mem.h"
 
 /* Longest store_error(), in bytes. */
 #define ERROR_MAX 4096
@@ -18,6 +22,26 @@ struct store *store_new(const struct conf *conf)
     s->conf = conf;
     buf_init(&s->error, ERROR_MAX);
     return s;
+}
+
+static const char *or_nothing(const char *s)
+{
+    return s != NULL ? s : "";
+}
+
+uint64_t store_identity(const struct conf *conf)
+{
+    char *name =
+        conf->store == CONF_STORE_SQLITE
+            ? mem_printf("sqlite %s", conf->state_dir)
+            : mem_printf("dynamodb %s %s %s %s %s", or_nothing(conf->table),
+                         or_nothing(conf->aws_region),
+                         or_nothing(conf->aws_default_region),
+                         or_nothing(conf->aws_endpoint_url_dynamodb),
+                         or_nothing(conf->aws_endpoint_url));
+    uint64_t identity = ids_hash(name);
+    free(name);
+    return identity;
 }
 
 void store_free(struct store *s)

@@ -36,6 +36,10 @@ enum store_view {
 /* The store that conf names. No I/O, never fails; conf must outlive it. */
 struct store *store_new(const struct conf *conf);
 
+/* A number that tells one set of links from another: it differs where STORE,
+ * the table, its region or endpoint, or the SQLite file does. */
+uint64_t store_identity(const struct conf *conf);
+
 /* Closes and releases; NULL is allowed. */
 void store_free(struct store *s);
 
