@@ -212,7 +212,9 @@ static const char *take_parameters(char **envp, struct http_request *req,
     };
     for (; *envp != NULL; envp++) {
         for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-            if (strncmp(*envp, wanted[i].name, wanted[i].len) == 0) {
+            /* The first letter alone tells most of them apart. */
+            if (**envp == wanted[i].name[0] &&
+                strncmp(*envp, wanted[i].name, wanted[i].len) == 0) {
                 *wanted[i].value = *envp + wanted[i].len;
                 break;
             }
