@@ -362,27 +362,33 @@ def test_what_is_stored_of_the_client(site):
     }
 
 
-def test_the_link_is_in_the_store_itself(site, request):
-    """Read by another program than curt: SQLite's own or boto3."""
-    path = create(site)
-    assert ask(site, "GET", path).status == 301
-    short_id = path.rpartition("/")[2]
+def stored_by(site, request, short_id):
+    """long_url, source_ip and hits, read by another program than curt: SQLite's
+    own or boto3."""
     if site.store == "sqlite":
         file = site.settings["STATE_DIR"] + "/curt.db"
         database = sqlite3.connect("file:%s?mode=ro" % file, uri=True)
-        database.row_factory = sqlite3.Row
-        [row] = database.execute(
-            "SELECT * FROM links WHERE short_id = ?", [short_id]).fetchall()
-        assert (row["long_url"], row["hits"]) == (LONG_URL, 1)
+        [(long_url, analytics, hits)] = database.execute(
+            "SELECT long_url, analytics, hits FROM links WHERE short_id = ?",
+            [short_id]).fetchall()
         database.close()
-    else:
-        local = request.getfixturevalue("dynamodb_local")
-        stored = local.client().get_item(
-            TableName=site.settings["TABLE"], ConsistentRead=True,
-            Key={"short_id": {"S": short_id}})["Item"]
-        assert stored["long_url"] == {"S": LONG_URL}
-        assert stored["hits"] == {"N": "1"}
-        assert stored["analytics"]["M"]["source_ip"] == {"S": "127.0.0.1"}
+        return long_url, json.loads(analytics)["source_ip"], hits
+    local = request.getfixturevalue("dynamodb_local")
+    item = local.client().get_item(
+        TableName=site.settings["TABLE"], ConsistentRead=True,
+        Key={"short_id": {"S": short_id}})["Item"]
+    return (item["long_url"]["S"], item["analytics"]["M"]["source_ip"]["S"],
+            int(item["hits"]["N"]))
+
+
+def test_the_link_is_in_the_store_itself(site, request):
+    path = create(site)
+    short_id = path.rpartition("/")[2]
+    item = (LONG_URL, "127.0.0.1")
+    assert stored_by(site, request, short_id) == (*item, 0)
+    assert ask(site, "GET", path).status == 301
+    wait_until(lambda: stored_by(site, request, short_id) == (*item, 1),
+               "the hit is moved to the store")
 
 
 def test_an_absent_user_agent_is_null(site):

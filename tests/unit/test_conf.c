@@ -301,9 +301,7 @@ static const struct {
     {APP "LIMITS = on\n",
      "FILE:2: LIMITS: \"on\" is not right; it must be off\n"},
     /* All of them at once, in the order of the lines. */
-    {"APP_URL = x\nMIN_CHAR = x\nx\nX = x\n",
-     "FILE:1: APP_URL: \"x\" is not an absolute http or https URL; right "
-     "would be https://sho.rt/t/\n"
+    {APP "MIN_CHAR = x\nx\nX = x\n",
      "FILE:2: MIN_CHAR: \"x\" is not right; it must be a whole number from 1 "
      "to 64\n"
      "FILE:3: \"x\" is no `KEY = value` line; comments begin with #\n"
