@@ -1,7 +1,6 @@
 #include "cache.h"
 
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,19 +79,6 @@ static size_t sets_of(size_t class, uint64_t size)
     return count > 0 ? count : 1;
 }
 
-/* Times in the cache are of a clock that a boot starts over. */
-static uint64_t boot_identity(void)
-{
-    char id[IDS_MAX + 1] = "";
-    FILE *in = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (in != NULL) {
-        if (fgets(id, sizeof(id), in) == NULL)
-            id[0] = '\0';
-        fclose(in);
-    }
-    return ids_hash(id);
-}
-
 static struct mapfile_header make_header(const struct conf *conf)
 {
     struct mapfile_header header = {
@@ -100,7 +86,8 @@ static struct mapfile_header make_header(const struct conf *conf)
         .version = VERSION,
         .header_size = offsetof(struct table, sets),
         .size = sizeof(struct table),
-        .owner = store_identity(conf) ^ boot_identity(),
+        /* Times in the cache are of a clock that a boot starts over. */
+        .owner = store_identity(conf) ^ mapfile_boot(),
     };
     for (size_t i = 0; i < CLASSES; i++)
         header.size +=

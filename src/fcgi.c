@@ -211,8 +211,10 @@ static const char *take_parameters(char **envp, struct http_request *req,
         {"CONTENT_LENGTH=", 15, &content_length},
     };
     for (; *envp != NULL; envp++) {
+        /* A web server sends some twenty that curt does not look at. */
+        if (**envp != 'C' && **envp != 'H' && **envp != 'R')
+            continue;
         for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-            /* The first letter alone tells most of them apart. */
             if (**envp == wanted[i].name[0] &&
                 strncmp(*envp, wanted[i].name, wanted[i].len) == 0) {
                 *wanted[i].value = *envp + wanted[i].len;

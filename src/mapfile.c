@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ids.h"
+#include "log.h"
 #include "mem.h"
 
 /* How long a process that makes the file may take, in microseconds. */
@@ -43,6 +45,18 @@ bool mapfile_lock(const struct mapfile *m, unsigned wait_us)
 void mapfile_unlock(const struct mapfile *m)
 {
     flock(m->fd, LOCK_UN);
+}
+
+uint64_t mapfile_boot(void)
+{
+    char id[IDS_MAX + 1] = "";
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t n = read(fd, id, sizeof(id) - 1);
+        id[n > 0 ? n : 0] = '\0';
+        close(fd);
+    }
+    return ids_hash(id);
 }
 
 static bool is_right(int fd, const struct mapfile_header *wanted)
@@ -86,6 +100,17 @@ static enum result open_right(int dir, const char *name,
     return map(fd, header->size, out, reason);
 }
 
+/* A file that root makes (curt run by hand) is for the workers, too. */
+static void give_to_owner(int dir, int fd)
+{
+    struct stat st;
+    if (geteuid() == 0 && fstat(dir, &st) == 0 &&
+        fchown(fd, st.st_uid, st.st_gid) < 0)
+        log_warning("a shared file cannot be given to the owner of its "
+                    "directory: %s",
+                    strerror(errno));
+}
+
 /* Makes the file under another name and gives it its name when it is whole. */
 static enum result make(int dir, const char *name,
                         const struct mapfile_header *header,
@@ -96,6 +121,8 @@ static enum result make(int dir, const char *name,
     int fd = openat(dir, fresh,
                     O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
     int error = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)header->size);
+    if (error == 0)
+        give_to_owner(dir, fd);
     enum result r = RESULT_UNAVAILABLE;
     if (error != 0)
         *reason = strerror(error);

@@ -23,6 +23,10 @@ struct mapfile_header {
     uint64_t owner;       /* whose data it is; 0 where that does not matter */
 };
 
+/* A number for this boot of the machine, for owner where a file must not
+ * outlive it. */
+uint64_t mapfile_boot(void);
+
 struct mapfile {
     void *base; /* size bytes, shared and writable */
     size_t size;
@@ -32,7 +36,8 @@ struct mapfile {
 /* Maps dir/name, and makes it first where it is missing or not what header
  * (magic, version, header_size, size) says. A new file is all zeros behind the
  * header until init has been called on it; nobody sees it before. Its blocks
- * are allocated, so that a full disk shows here and not as a SIGBUS later.
+ * are allocated, and it gets the owner of dir when root makes it, so that a
+ * full disk shows here and not as a SIGBUS later.
  * Otherwise *reason, static text or strerror's, says why not. */
 enum result mapfile_open(const char *dir, const char *name,
                          const struct mapfile_header *header,

@@ -1,16 +1,16 @@
 /*
  * Links in an SQLite file, STATE_DIR/curt.db.
  *
- * WAL, so that redirects read while a link is written; synchronous=FULL, so
- * that a create that was answered survives a power loss
- * (https://www.sqlite.org/pragma.html#pragma_synchronous). Hits do not wait
- * for the disk: they are written with synchronous=NORMAL, which a crash of
- * curt cannot lose and only a power loss can.
+ * WAL, so that redirects read while a link is written. synchronous=NORMAL, in
+ * which a commit does not wait for the disk
+ * (https://www.sqlite.org/pragma.html#pragma_synchronous); what is answered to
+ * somebody does, behind the commit: make_durable(). So nobody holds the write
+ * lock while the disk works, and one turn of the disk serves all who wait.
+ * Hits are not waited for: only a power loss can take them.
  */
 #include "store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,31 +18,10 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "dbfile.h"
 #include "mem.h"
-
-/* "curt" in PRAGMA application_id: tells the file from any other. */
-#define APPLICATION_ID 0x63757274
-
-/* Each entry takes the schema from version i to i + 1 (PRAGMA user_version).
- * Entries are never changed, only added. */
-static const char *const migrations[] = {
-    "CREATE TABLE links ("
-    " short_id TEXT NOT NULL PRIMARY KEY,"
-    " long_url TEXT NOT NULL,"
-    " short_url TEXT NOT NULL,"
-    " created_at TEXT NOT NULL,"
-    " ttl INTEGER,"
-    " hits INTEGER NOT NULL DEFAULT 0,"
-    " analytics TEXT NOT NULL);"
-    "CREATE INDEX links_ttl ON links (ttl) WHERE ttl IS NOT NULL;",
-
-    /* The last flush of hits that the link has seen (store.h). One node will
-     * do: the journal lies beside this file. */
-    "ALTER TABLE links ADD COLUMN node TEXT;"
-    "ALTER TABLE links ADD COLUMN seq INTEGER;",
-};
-
-#define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
+#include "schema.h"
+#include "turn.h"
 
 enum statement {
     CREATE,
@@ -79,7 +58,9 @@ static const char *const sql[STATEMENTS] = {
 struct store_sqlite {
     struct store base;
     char *path;
-    sqlite3 *db; /* NULL until it is first used, and after a fault */
+    sqlite3 *db;       /* NULL until it is first used, and after a fault */
+    int wal;           /* its log; -1 until it is first brought to the disk */
+    struct turn *turn; /* of the writers on this host */
     sqlite3_stmt *statements[STATEMENTS];
 };
 
@@ -87,6 +68,7 @@ static struct store *sqlite_make(const struct conf *conf)
 {
     struct store_sqlite *s = mem_zalloc(sizeof(*s));
     s->path = mem_printf("%s/curt.db", conf->state_dir);
+    s->wal = -1;
     return &s->base;
 }
 
@@ -98,12 +80,16 @@ static void disconnect(struct store_sqlite *s)
     }
     sqlite3_close(s->db);
     s->db = NULL;
+    if (s->wal >= 0)
+        close(s->wal);
+    s->wal = -1;
 }
 
 static void sqlite_release(struct store *base)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     disconnect(s);
+    turn_close(s->turn);
     free(s->path);
     free(s);
 }
@@ -181,7 +167,8 @@ static enum result read_version(struct store_sqlite *s, int *version)
         rc = run(s, "COMMIT");
     if (rc != SQLITE_OK)
         return fail(s, rc);
-    if (application != APPLICATION_ID && (application != 0 || *version != 0))
+    if (application != SCHEMA_APPLICATION_ID &&
+        (application != 0 || *version != 0))
         return store_fail(&s->base, RESULT_INVALID,
                           "%s: is an SQLite file of another program", s->path);
     if (*version > SCHEMA_VERSION)
@@ -201,32 +188,16 @@ static enum result migrate(struct store_sqlite *s)
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA user_version", &version);
     for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
-        rc = run(s, migrations[version]);
+        rc = run(s, schema_steps[version]);
     if (rc == SQLITE_OK) {
         char *stamp = mem_printf("PRAGMA application_id = %d;"
                                  "PRAGMA user_version = %d;"
                                  "COMMIT",
-                                 APPLICATION_ID, version);
+                                 SCHEMA_APPLICATION_ID, version);
         rc = run(s, stamp);
         free(stamp);
     }
     return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
-}
-
-/* A file that root makes (curt run by hand) must be one that the workers can
- * write: it gets the owner of its directory. SQLite gives its -wal and -shm
- * files the owner of the file. */
-static void make_file(const struct store_sqlite *s)
-{
-    int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-    if (fd < 0)
-        return; /* it is there, or SQLite will say why not */
-    struct stat dir;
-    if (geteuid() == 0 && stat(s->base.conf->state_dir, &dir) == 0 &&
-        fchown(fd, dir.st_uid, dir.st_gid) < 0)
-        log_warning("%s: cannot be given to the owner of its directory: %s",
-                    s->path, strerror(errno));
-    close(fd);
 }
 
 static enum result open_file(struct store_sqlite *s, int flags)
@@ -249,8 +220,9 @@ static enum result set_pragmas(struct store_sqlite *s)
         clock_monotonic_ms() + (int64_t)s->base.conf->store_timeout * 1000;
     int rc;
     while (((rc = run(s, "PRAGMA journal_mode = WAL;"
-                         "PRAGMA synchronous = FULL;"
-                         "PRAGMA journal_size_limit = 67108864;")) &
+                         "PRAGMA synchronous = NORMAL;"
+                         "PRAGMA journal_size_limit = 67108864;"
+                         "PRAGMA cache_size = -512;")) &
             0xff) == SQLITE_BUSY &&
            clock_monotonic_ms() < end)
         sqlite3_sleep(10);
@@ -262,7 +234,9 @@ static enum result connect(struct store_sqlite *s)
 {
     if (s->db != NULL)
         return RESULT_OK;
-    make_file(s);
+    if (s->turn == NULL)
+        s->turn = turn_open(s->base.conf->runtime_dir, "writers");
+    dbfile_make(s->path, s->base.conf->state_dir);
     enum result r = open_file(s, SQLITE_OPEN_READWRITE);
     if (r != RESULT_OK)
         return r;
@@ -309,10 +283,25 @@ static void finish(sqlite3_stmt *statement)
 static enum result change(struct store_sqlite *s, sqlite3_stmt *statement,
                           int *changed)
 {
+    bool taken = turn_take(s->turn);
     int rc = sqlite3_step(statement);
+    if (taken)
+        turn_give(s->turn);
     *changed = sqlite3_changes(s->db);
     finish(statement);
     return rc == SQLITE_DONE ? RESULT_OK : fail(s, rc);
+}
+
+/* Waits until what was committed is on the disk. */
+static enum result make_durable(struct store_sqlite *s)
+{
+    if (dbfile_sync_log(s->path, &s->wal))
+        return RESULT_OK;
+    enum result r = store_fail(&s->base, RESULT_UNKNOWN,
+                               "%s-wal: cannot be brought to the disk: %s",
+                               s->path, strerror(errno));
+    disconnect(s);
+    return r;
 }
 
 static enum result sqlite_create(struct store *base, const struct link *l)
@@ -331,7 +320,9 @@ static enum result sqlite_create(struct store *base, const struct link *l)
     sqlite3_bind_text(insert, 7, l->analytics, -1, SQLITE_STATIC);
     int changed;
     r = change(s, insert, &changed);
-    return r == RESULT_OK && changed == 0 ? RESULT_CONFLICT : r;
+    if (r == RESULT_OK && changed == 0)
+        return RESULT_CONFLICT;
+    return r == RESULT_OK ? make_durable(s) : r;
 }
 
 /* A column as text that the caller owns; NULL where it is no text. */
@@ -391,7 +382,9 @@ static enum result sqlite_remove(struct store *base, const char *short_id)
     enum result r = prepare(s, REMOVE, short_id, &statement);
     if (r == RESULT_OK)
         r = change(s, statement, &changed);
-    return r == RESULT_OK && changed == 0 ? RESULT_NOT_FOUND : r;
+    if (r == RESULT_OK && changed == 0)
+        return RESULT_NOT_FOUND;
+    return r == RESULT_OK ? make_durable(s) : r;
 }
 
 /* Whether there is a row for the id; for an update that changed none. */
@@ -423,10 +416,7 @@ static enum result sqlite_add_hits(struct store *base, const char *short_id,
         sqlite3_bind_text(statement, 3, flush->node, -1, SQLITE_STATIC);
         sqlite3_bind_int64(statement, 4, (sqlite3_int64)flush->seq);
     }
-    run(s, "PRAGMA synchronous = NORMAL");
     r = change(s, statement, &changed);
-    if (s->db != NULL)
-        run(s, "PRAGMA synchronous = FULL");
     if (r == RESULT_OK && changed == 0)
         r = flush != NULL ? tell_apart(s, short_id) : RESULT_NOT_FOUND;
     return r;

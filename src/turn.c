@@ -1,0 +1,81 @@
+#include "turn.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "mapfile.h"
+#include "mem.h"
+
+/* How long the turn is waited for, in nanoseconds. */
+#define WAIT_NS 500000000
+
+struct shared {
+    struct mapfile_header header;
+    pthread_mutex_t mutex; /* robust: that of a dead holder is given on */
+};
+
+struct turn {
+    struct mapfile file;
+    struct shared *shared;
+};
+
+static void init_shared(void *base)
+{
+    struct shared *s = base;
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(&s->mutex, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
+struct turn *turn_open(const char *dir, const char *name)
+{
+    const struct mapfile_header header = {
+        .magic = "curttrn",
+        .version = 1,
+        .header_size = offsetof(struct shared, mutex),
+        .size = sizeof(struct shared),
+        /* A mutex means nothing to the processes of another boot. */
+        .owner = mapfile_boot(),
+    };
+    struct mapfile file;
+    const char *reason;
+    if (mapfile_open(dir, name, &header, init_shared, &file, &reason) !=
+        RESULT_OK)
+        return NULL;
+    struct turn *t = mem_zalloc(sizeof(*t));
+    *t = (struct turn){.file = file, .shared = file.base};
+    return t;
+}
+
+void turn_close(struct turn *t)
+{
+    if (t == NULL)
+        return;
+    mapfile_close(&t->file);
+    free(t);
+}
+
+bool turn_take(struct turn *t)
+{
+    struct timespec end;
+    if (t == NULL)
+        return false;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += WAIT_NS;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    int rc = pthread_mutex_clocklock(&t->shared->mutex, CLOCK_MONOTONIC, &end);
+    if (rc == EOWNERDEAD)
+        rc = pthread_mutex_consistent(&t->shared->mutex);
+    return rc == 0;
+}
+
+void turn_give(struct turn *t)
+{
+    pthread_mutex_unlock(&t->shared->mutex);
+}

@@ -1,0 +1,422 @@
+"""Hits: each 301 that a GET got is one hit in the store, whatever dies and
+whatever is away meanwhile."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+
+import dynamodb_local
+from aws_wire import HANG_UP, Proxy
+from harness import ForkedPool, MultiwatchPool, Pool, parent_of, wait_until
+from proctools import (Load, age_of, freeze, insert_links, lock_holders,
+                       lone_janitors, make_link, open_db, said, slay, steady,
+                       wait_complete, wait_gone, wait_said)
+
+LINKS = 12
+
+
+class Table:
+    """The store by another hand: Python's SQLite, or boto3."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        if settings.get("STORE") == "dynamodb":
+            self.client = boto3.session.Session().client(
+                "dynamodb", region_name=dynamodb_local.REGION,
+                endpoint_url=settings["AWS_ENDPOINT_URL_DYNAMODB"],
+                aws_access_key_id=dynamodb_local.ACCESS_KEY,
+                aws_secret_access_key=dynamodb_local.SECRET_KEY)
+
+    def hits(self):
+        """{short_id: hits} of all links."""
+        if self.settings.get("STORE") == "dynamodb":
+            items = self.client.scan(TableName=self.settings["TABLE"],
+                                     ConsistentRead=True)["Items"]
+            return {i["short_id"]["S"]: int(i["hits"].get("N", -1))
+                    for i in items}
+        path = Path(self.settings["STATE_DIR"]) / "curt.db"
+        db = sqlite3.connect(path, timeout=20)
+        try:
+            return dict(db.execute("SELECT short_id, hits FROM links"))
+        finally:
+            db.close()
+
+
+class Books:
+    """What clients saw: 301s by link, and requests that were cut off, of which
+    nobody knows whether they were counted."""
+
+    def __init__(self, pool, ids):
+        self.pool = pool
+        self.ids = ids
+        self.lock = threading.Lock()
+        self.seen = {i: 0 for i in ids}
+        self.cut = {i: 0 for i in ids}
+
+    def work(self, _):
+        short_id = random.choice(self.ids)
+        try:
+            answer = self.pool.request("GET", "/t/" + short_id)
+        except OSError:
+            with self.lock:
+                self.cut[short_id] += 1
+            time.sleep(0.01)
+            return
+        assert answer.status == 301, answer.raw
+        with self.lock:
+            self.seen[short_id] += 1
+
+    def follow(self, n):
+        for i in range(n):
+            self.work(i)
+        assert not any(self.cut.values())
+
+    def check(self, hits):
+        wrong = {i: (self.seen[i], hits[i], self.cut[i]) for i in self.ids
+                 if not self.seen[i] <= hits[i] <= self.seen[i] + self.cut[i]}
+        assert not wrong, "(301s, hits, cut off) by link: %r" % wrong
+
+
+def pending(pool):
+    return json.loads(pool.tool("hits", "--json").stdout)["pending"]
+
+
+def make_links(pool, n=LINKS):
+    return [make_link(pool, "https://example.com/%d" % i) for i in range(n)]
+
+
+def test_every_301_is_one_hit_whoever_is_killed(build, store_env):
+    settings = {**store_env, "HITS_FLUSH": 1, "CACHE_TTL": 2}
+    pool = Pool(build, settings, workers=3).start()
+    with pool:
+        books = Books(pool, make_links(pool))
+        killed = {"worker": 0, "janitor": 0}
+        with Load(books.work, threads=3) as load:
+            while sum(killed.values()) < 24:
+                load.wait_calls(random.randrange(5, 60))
+                # One that dies young is replaced late.
+                old = [p for p in pool.children() if age_of(p) > 1.05]
+                if not old:
+                    continue
+                janitors = pool.janitors()
+                victim = random.choice(
+                    [p for p in old if p in janitors] * 3 or old)
+                if killed["janitor"] > killed["worker"]:
+                    victim = random.choice(old)
+                killed["janitor" if victim in janitors else "worker"] += 1
+                slay(victim)
+            load.wait_calls(50)
+        wait_complete(pool)
+        assert min(killed.values()) >= 4, killed
+        assert sum(books.seen.values()) > 500
+        pool.stop()
+        assert pending(pool) == 0
+        books.check(Table(store_env).hits())
+
+
+def test_killed_master_loses_nothing(build, store_env):
+    settings = {**store_env, "HITS_FLUSH": 3600}
+    with Pool(build, settings, workers=2).start() as pool:
+        books = Books(pool, make_links(pool, 4))
+        for _ in range(3):
+            books.follow(30)
+            everyone = pool.children()
+            for pid in [pool.pid] + everyone:
+                os.kill(pid, signal.SIGKILL)
+            pool.process.wait(30)
+            wait_gone(everyone)
+            pool.kill()
+            # What was on its way is in the store and pending, until it is
+            # repeated.
+            seen, stored = sum(books.seen.values()), Table(store_env).hits()
+            assert sum(stored.values()) <= seen
+            assert sum(stored.values()) + pending(pool) >= seen
+            pool.launch()
+            wait_complete(pool)
+        books.follow(10)
+        pool.stop()
+        assert pending(pool) == 0
+        books.check(Table(store_env).hits())
+
+
+@pytest.mark.parametrize("kind, workers", [
+    (Pool, 3), (Pool, 0), (ForkedPool, 3), (MultiwatchPool, 2)])
+def test_orderly_stop_leaves_nothing_pending(build, store_settings, kind,
+                                             workers):
+    store = store_settings("sqlite")
+    with kind(build, {**store, "HITS_FLUSH": 3600}, workers=workers) as pool:
+        pool.start()
+        books = Books(pool, make_links(pool, 4))
+        time.sleep(1.2)  # a lone worker looks for a janitor once a second
+        with Load(books.work, threads=3) as load:
+            load.wait_calls(150)
+        assert pending(pool) > 0
+        assert json.loads(pool.tool("get", books.ids[0], "--json").stdout)[
+            "hits"] == books.seen[books.ids[0]]
+        pool.stop()
+        # The janitor of a lone worker ends a moment after it.
+        wait_until(lambda: pending(pool) == 0, "nothing pending", 10)
+        assert sum(books.cut.values()) == 0
+        books.check(Table(store).hits())
+
+
+def test_last_of_the_lone_workers_flushes(build, store_settings):
+    """The one that had the janitor goes first; the other has just looked."""
+    store = store_settings("sqlite")
+    with ForkedPool(build, {**store, "HITS_FLUSH": 3600}, workers=2) as pool:
+        pool.start()
+        books = Books(pool, make_links(pool, 2))
+        state = store["STATE_DIR"]
+        wait_until(lambda: lone_janitors(pool.pids), "a janitor")
+        [janitor] = steady(
+            lambda: lock_holders(state, lone_janitors(pool.pids)), "one")
+        first = parent_of(janitor)[0]
+        [second] = [p for p in pool.pids if p != first]
+        freeze(first)
+        books.follow(1)
+        os.kill(first, signal.SIGCONT)
+        os.kill(first, signal.SIGTERM)
+        wait_gone([first, janitor])
+        books.follow(3)
+        os.kill(second, signal.SIGTERM)
+        wait_gone([second])
+        wait_until(lambda: pending(pool) == 0, "nothing pending", 5)
+        books.check(Table(store).hits())
+
+
+def test_stop_right_after_a_reload_leaves_nothing_pending(build,
+                                                          store_settings):
+    store = store_settings("sqlite")
+    with Pool(build, {**store, "HITS_FLUSH": 3600}, workers=2).start() as pool:
+        books = Books(pool, make_links(pool, 2))
+        before = pool.children()
+        pool.signal(signal.SIGHUP)
+        wait_gone(before)
+        books.follow(20)
+        pool.stop()
+        assert pending(pool) == 0
+        books.check(Table(store).hits())
+
+
+def test_locked_sqlite_only_delays_hits(build, store_settings):
+    store = store_settings("sqlite")
+    settings = {**store, "HITS_FLUSH": 1, "STORE_TIMEOUT": 1}
+    with Pool(build, settings, workers=2).start() as pool:
+        books = Books(pool, make_links(pool, 5))
+        books.follow(20)
+        db = open_db(pool)
+        db.execute("BEGIN IMMEDIATE")
+        books.follow(40)
+        wait_said(pool, "hits stay in the journal", "warning")
+        assert pending(pool) >= 40
+        books.follow(10)
+        slay(pool.janitors()[0])
+        db.execute("COMMIT")
+        db.close()
+        wait_until(lambda: pending(pool) == 0, "all hits in the store", 20)
+        books.check(Table(store).hits())
+        # It says that once, not each second.
+        assert len(said(pool, "hits stay in the journal")) <= 2
+
+
+def dynamodb_through(proxy, store_settings, **more):
+    store = store_settings("dynamodb")
+    return store, {**store, "AWS_ENDPOINT_URL_DYNAMODB": proxy.endpoint,
+                   "HITS_FLUSH": 1, "STORE_TIMEOUT": 2, **more}
+
+
+def is_update(request):
+    return request.action == "UpdateItem"
+
+
+def test_dynamodb_away_only_delays_hits(build, dynamodb_local, store_settings):
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        store, settings = dynamodb_through(proxy, store_settings, CACHE_TTL=2)
+        with Pool(build, settings, workers=2).start() as pool:
+            books = Books(pool, make_links(pool, 5))
+            books.follow(20)
+            proxy.fault = lambda request, forward: HANG_UP
+            begun = time.monotonic()
+            while time.monotonic() - begun < 4:
+                books.follow(5)
+            wait_said(pool, "hits stay in the journal", "warning")
+            assert pending(pool) > 0
+            proxy.fault = None
+            wait_until(lambda: pending(pool) == 0, "all hits in the store", 20)
+            books.check(Table(store).hits())
+
+
+def test_dynamodb_answers_that_are_lost_count_once(build, dynamodb_local,
+                                                   store_settings):
+    lost = {"before": 0, "after": 0}
+
+    def fault(request, forward):
+        if not is_update(request) or random.random() < 0.4:
+            return None
+        if random.random() < 0.6:
+            forward()
+            lost["after"] += 1
+        else:
+            lost["before"] += 1
+        return HANG_UP
+
+    with Proxy(dynamodb_local.endpoint, fault) as proxy:
+        store, settings = dynamodb_through(proxy, store_settings)
+        with Pool(build, settings, workers=2).start() as pool:
+            books = Books(pool, make_links(pool))
+            with Load(books.work, threads=2) as load:
+                for _ in range(5):
+                    load.wait_calls(20)
+                    wait_until(lambda: age_of(pool.janitors()[0]) > 1.1
+                               if pool.janitors() else False, "a janitor")
+                    slay(pool.janitors()[0])
+                    wait_complete(pool)
+            wait_until(lambda: lost["after"] > 20, "lost answers", 60)
+            proxy.fault = None
+            wait_until(lambda: pending(pool) == 0, "all hits in the store", 30)
+        assert lost["before"] > 5
+        assert not any(books.cut.values())
+        books.check(Table(store).hits())
+
+
+def test_one_bad_item_does_not_hold_up_the_others(build, dynamodb_local,
+                                                  store_settings):
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        store, settings = dynamodb_through(proxy, store_settings)
+        table = Table(store)
+        with Pool(build, settings, workers=2).start() as pool:
+            ids = make_links(pool, 24)
+            for bad in ids[:4]:
+                table.client.update_item(
+                    TableName=store["TABLE"], Key={"short_id": {"S": bad}},
+                    UpdateExpression="SET hits = :many",
+                    ExpressionAttributeValues={":many": {"S": "many"}})
+            for short_id in ids:
+                assert pool.request("GET", "/t/" + short_id).status == 301
+            wait_until(
+                lambda: all(table.hits()[i] == 1 for i in ids[4:]),
+                "hits of the good ones", 20)
+            assert pending(pool) == 4
+
+
+def test_an_update_costs_a_link_one_request_a_flush(build, dynamodb_local,
+                                                    store_settings):
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        store, settings = dynamodb_through(proxy, store_settings)
+        with Pool(build, settings, workers=2).start() as pool:
+            books = Books(pool, make_links(pool, 1))
+            with Load(books.work, threads=2):
+                time.sleep(3)
+            wait_until(lambda: pending(pool) == 0, "all hits in the store", 20)
+            seen = sum(books.seen.values())
+            assert seen > 100
+            assert 2 <= proxy.actions().count("UpdateItem") <= 7
+            sent = [r.json for r in proxy.requests if is_update(r)]
+            values = [s["ExpressionAttributeValues"] for s in sent]
+            assert sum(int(v[":n"]["N"]) for v in values) == seen
+            numbers = [int(v[":seq"]["N"]) for v in values]
+            assert numbers == sorted(set(numbers))
+            assert len({json.dumps(s["ExpressionAttributeNames"])
+                        for s in sent}) == 1
+            books.check(Table(store).hits())
+
+
+def test_hits_of_a_deleted_link_are_dropped(build, store_env):
+    settings = {**store_env, "HITS_FLUSH": 3600}
+    with Pool(build, settings, workers=2).start() as pool:
+        books = Books(pool, make_links(pool, 2))
+        gone, kept = books.ids
+        for _ in range(3):
+            assert pool.request("GET", "/t/" + gone).status == 301
+        for _ in range(2):
+            assert pool.request("GET", "/t/" + kept).status == 301
+        pool.tool("delete", gone)
+        assert pool.request("GET", "/t/" + gone).status == 404
+        pool.stop()
+        assert pending(pool) == 0
+        assert Table(store_env).hits() == {kept: 2}
+        [line] = said(pool, "hits of links that are gone", "info")
+        assert line["msg"].startswith("3 ")
+
+
+def test_only_redirects_of_get_count(build, store_settings):
+    store = store_settings("sqlite")
+    with Pool(build, {**store, "HITS_FLUSH": 1}, workers=1).start() as pool:
+        short_id = make_link(pool)
+        db = open_db(pool)
+        insert_links(db, [("late", int(time.time()) - 10)])
+        db.close()
+        for method, uri, status in (
+                ("GET", short_id, 301), ("HEAD", short_id, 301),
+                ("HEAD", short_id, 301), ("GET", "late", 410),
+                ("GET", "nobody", 404), ("POST", short_id, 405)):
+            assert pool.request(method, "/t/" + uri).status == status
+        pool.stop()
+        assert Table(store).hits() == {short_id: 1, "late": 0}
+
+
+def test_pending_hits_are_shown(build, store_settings):
+    store = store_settings("sqlite")
+    with Pool(build, {**store, "HITS_FLUSH": 3600}, workers=1) as pool:
+        pool.write_conf()
+        assert "0 hits of 0 links" in pool.tool("hits").stdout
+        pool.start()
+        books = Books(pool, make_links(pool, 3))
+        for i, short_id in enumerate(books.ids):
+            for _ in range(i + 1):
+                assert pool.request("GET", "/t/" + short_id).status == 301
+        assert pool.tool("hits").stdout == "6 hits of 3 links are pending\n"
+        for i, short_id in enumerate(books.ids):
+            item = json.loads(pool.tool("get", short_id, "--json").stdout)
+            assert item["hits"] == i + 1
+        assert set(Table(store).hits().values()) == {0}
+
+
+def test_without_a_journal_hits_go_to_the_store(build, store_env):
+    settings = {**store_env, "HITS_FLUSH": 3600}
+    (Path(store_env["STATE_DIR"]) / "hits").mkdir()
+    with Pool(build, settings, workers=2).start() as pool:
+        wait_said(pool, "/hits: ", "warning")
+        books = Books(pool, make_links(pool, 3))
+        books.follow(30)
+        books.check(Table(store_env).hits())
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"\0" * 4096],
+                         ids=["empty", "garbage", "zeros"])
+def test_a_file_that_is_no_journal_is_replaced(build, store_settings, content):
+    store = store_settings("sqlite")
+    path = Path(store["STATE_DIR"]) / "hits"
+    path.write_bytes(content)
+    with Pool(build, {**store, "HITS_FLUSH": 1}, workers=2).start() as pool:
+        books = Books(pool, make_links(pool, 3))
+        books.follow(30)
+        wait_until(lambda: pending(pool) == 0, "all hits in the store", 20)
+        books.check(Table(store).hits())
+    assert not path.with_name("hits.new").exists()
+
+
+def test_a_janitor_that_found_no_journal_looks_again(build, store_settings):
+    """The disk was full at the start, say, and is not any more."""
+    store = store_settings("sqlite")
+    obstacle = Path(store["STATE_DIR"]) / "hits"
+    obstacle.mkdir()
+    with Pool(build, {**store, "HITS_FLUSH": 1}, workers=1).start() as pool:
+        wait_said(pool, "/hits: ", "warning")
+        books = Books(pool, make_links(pool, 2))
+        books.follow(5)
+        obstacle.rmdir()
+        wait_until(lambda: age_of(pool.workers()[0]) > 1.1, "an old worker")
+        slay(pool.workers()[0])
+        wait_complete(pool)
+        books.follow(20)
+        wait_until(lambda: pending(pool) == 0, "all hits in the store", 10)
+        books.check(Table(store).hits())

@@ -1,0 +1,477 @@
+/* The link cache: what is found in it, what is forgotten, and what stays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cache.h"
+#include "clock.h"
+#include "crew.h"
+#include "ids.h"
+#include "mapfile.h"
+#include "mem.h"
+
+#define CROWD  4
+#define ROUNDS 2000
+
+static struct conf *conf;
+static struct {
+    _Atomic unsigned gate;
+    _Atomic unsigned leaders;
+} * shared;
+
+static int set_up(void **state)
+{
+    int r = crew_set_up(state);
+    conf = *state;
+    shared = crew_share(sizeof(*shared));
+    return r;
+}
+
+static struct cache *open_cache(void)
+{
+    struct cache *c = cache_open(conf);
+    assert_non_null(c);
+    return c;
+}
+
+/* An entry whose URL has len bytes, and says so from its first one on. */
+static struct cache_entry make_entry(size_t len, char filler)
+{
+    struct cache_entry e = {.exists = true,
+                            .ttl = 1000 + (int64_t)len,
+                            .read_ms = 5,
+                            .url_len = len};
+    char text[40];
+    snprintf(text, sizeof(text), "https://%zu/%c/", len, filler);
+    memset(e.url, filler, len);
+    memcpy(e.url, text, len < strlen(text) ? len : strlen(text));
+    e.url[len] = '\0';
+    return e;
+}
+
+static void fill(struct cache *c, const char *id, const struct cache_entry *e)
+{
+    cache_fill(c, id, e, cache_generation(c, id));
+}
+
+static void assert_there(struct cache *c, const char *id,
+                         const struct cache_entry *e)
+{
+    struct cache_entry found;
+    memset(&found, 'x', sizeof(found));
+    assert_true(cache_get(c, id, &found));
+    assert_int_equal(found.exists, e->exists);
+    assert_int_equal(found.ttl, e->ttl);
+    assert_int_equal(found.read_ms, e->read_ms);
+    assert_int_equal(found.retry_ms, 0);
+    assert_int_equal(found.url_len, e->url_len);
+    assert_string_equal(found.url, e->url);
+}
+
+static bool is_there(struct cache *c, const char *id)
+{
+    struct cache_entry found;
+    return cache_get(c, id, &found);
+}
+
+static void urls_of_every_length_come_back(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache(), *other = open_cache();
+    for (size_t len = 0; len <= URL_MAX; len += len < 1100 ? 1 : 53) {
+        const struct cache_entry e = make_entry(len, 'a');
+        fill(c, "one", &e);
+        assert_there(c, "one", &e);
+        assert_there(other, "one", &e);
+        assert_false(is_there(c, "two"));
+    }
+    const struct cache_entry longest = make_entry(URL_MAX, 'b');
+    fill(c, "one", &longest);
+    assert_there(other, "one", &longest);
+    cache_close(c);
+    assert_there(other, "one", &longest);
+    cache_close(other);
+    c = open_cache();
+    assert_there(c, "one", &longest);
+    cache_close(c);
+}
+
+static void ids_of_every_length_are_told_apart(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache();
+    char id[IDS_MAX + 1] = "";
+    for (size_t len = 1; len <= IDS_MAX; len++) {
+        memset(id, 'q', len);
+        id[len] = '\0';
+        const struct cache_entry e = make_entry(40 + len, 'q');
+        fill(c, id, &e);
+    }
+    for (size_t len = 1; len <= IDS_MAX; len++) {
+        memset(id, 'q', len);
+        id[len] = '\0';
+        const struct cache_entry e = make_entry(40 + len, 'q');
+        assert_there(c, id, &e);
+        id[len - 1] = 'p';
+        assert_false(is_there(c, id));
+    }
+    cache_close(c);
+}
+
+static void a_missing_link_is_remembered_as_missing(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache();
+    const struct cache_entry none = {.exists = false, .read_ms = 77};
+    const struct cache_entry some = make_entry(50, 's');
+    const uint32_t before = cache_generation(c, "id");
+    fill(c, "id", &none);
+    assert_there(c, "id", &none);
+    /* It comes into being: */
+    cache_forget_missing(c, "id");
+    assert_false(is_there(c, "id"));
+    cache_fill(c, "id", &none, before);
+    assert_false(is_there(c, "id"));
+    fill(c, "id", &some);
+    cache_forget_missing(c, "id"); /* as is said of another id, too */
+    assert_there(c, "id", &some);
+    fill(c, "id", &none);
+    assert_there(c, "id", &none);
+    cache_close(c);
+}
+
+static void only_the_last_entry_of_an_id_is_left(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache();
+    static const size_t lengths[] = {10, 8000, 500, 10, 500, 8000, 136, 137};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        const struct cache_entry e = make_entry(lengths[i], 'l');
+        fill(c, "id", &e);
+        assert_there(c, "id", &e);
+    }
+    cache_forget(c, "id");
+    assert_false(is_there(c, "id"));
+    cache_close(c);
+}
+
+static void what_is_forgotten_is_gone_for_all(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache(), *tool = cache_open_existing(conf);
+    assert_non_null(tool);
+    const struct cache_entry e = make_entry(60, 'f');
+    fill(c, "one", &e);
+    fill(c, "two", &e);
+    cache_forget(tool, "one");
+    assert_false(is_there(c, "one"));
+    assert_there(c, "two", &e);
+    cache_forget(tool, "one"); /* not there: nothing */
+    cache_forget(tool, "unheard");
+    fill(c, "one", &e);
+    assert_there(tool, "one", &e);
+    cache_close(c);
+    cache_close(tool);
+}
+
+static void an_answer_from_before_a_change_is_not_kept(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache(), *tool = open_cache();
+    const struct cache_entry old = make_entry(60, 'o');
+    const struct cache_entry new = make_entry(60, 'n');
+    const uint32_t before = cache_generation(c, "id");
+    cache_forget(tool, "id");
+    cache_fill(c, "id", &old, before);
+    assert_false(is_there(c, "id"));
+    fill(c, "id", &new);
+    cache_fill(c, "id", &old, before);
+    assert_there(c, "id", &new);
+    cache_close(c);
+    cache_close(tool);
+}
+
+static void the_time_of_the_next_try_belongs_to_an_entry(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache();
+    struct cache_entry e = make_entry(60, 'r'), found;
+    cache_set_retry(c, "id", 5);
+    fill(c, "id", &e);
+    assert_there(c, "id", &e);
+    cache_set_retry(c, "id", 12345);
+    assert_true(cache_get(c, "id", &found));
+    assert_int_equal(found.retry_ms, 12345);
+    fill(c, "id", &e);
+    assert_there(c, "id", &e); /* with 0 again */
+    cache_close(c);
+}
+
+static void no_cache_knows_nothing(void **state)
+{
+    (void)state;
+    const struct cache_entry e = make_entry(60, 'z');
+    assert_null(cache_open_existing(conf));
+    conf->cache_ttl = 0;
+    assert_null(cache_open(conf));
+    conf->cache_ttl = 60;
+    conf->cache_size = 0;
+    assert_null(cache_open(conf));
+    assert_int_equal(access(crew_path(conf, "cache"), F_OK), -1);
+    fill(NULL, "id", &e);
+    assert_false(is_there(NULL, "id"));
+    cache_forget(NULL, "id");
+    cache_set_retry(NULL, "id", 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(cache_begin_flight(NULL, "id", 1, 1000),
+                         CACHE_FLIGHT_MINE);
+    cache_end_flight(NULL, "id", 1, true);
+    cache_close(NULL);
+}
+
+static void the_smallest_cache_works(void **state)
+{
+    (void)state;
+    char id[20];
+    conf->cache_size = 1;
+    struct cache *c = open_cache();
+    for (int i = 0; i < 100; i++) {
+        const struct cache_entry e = make_entry((size_t)i % 3 * 600, 'm');
+        snprintf(id, sizeof(id), "id%d", i);
+        fill(c, id, &e);
+        assert_there(c, id, &e);
+    }
+    cache_close(c);
+}
+
+static void its_memory_is_bounded(void **state)
+{
+    (void)state;
+    struct stat st;
+    for (uint64_t size = 1 << 20; size <= 1 << 24; size *= 4) {
+        conf->cache_size = size;
+        cache_close(open_cache());
+        assert_int_equal(stat(crew_path(conf, "cache"), &st), 0);
+        assert_in_range(st.st_size, size / 2, size + 200000);
+    }
+}
+
+/* The tool has the configuration as it is now, and the pool as it was. */
+static void the_tool_finds_a_cache_of_another_size(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache();
+    const struct cache_entry e = make_entry(60, 't');
+    fill(c, "id", &e);
+    conf->cache_size *= 2;
+    struct cache *tool = cache_open_existing(conf);
+    cache_forget(tool, "id");
+    assert_false(is_there(c, "id"));
+    cache_close(tool);
+    cache_close(c);
+}
+
+/* Two pools, or one before and after a change of its store. */
+static void a_cache_of_another_store_is_not_believed(void **state)
+{
+    (void)state;
+    const struct cache_entry e = make_entry(60, 'i');
+    static char tables[][8] = {"first", "second"};
+    conf->store = CONF_STORE_DYNAMODB;
+    conf->table = tables[0];
+    struct cache *first = open_cache();
+    fill(first, "id", &e);
+    conf->table = tables[1];
+    struct cache *second = open_cache();
+    assert_false(is_there(second, "id"));
+    assert_there(first, "id", &e);
+    fill(second, "id", &e);
+    /* The tool finds the one of its own. */
+    conf->table = tables[0];
+    struct cache *tool = cache_open_existing(conf);
+    cache_forget(tool, "id");
+    assert_false(is_there(first, "id"));
+    assert_there(second, "id", &e);
+    cache_close(tool);
+    cache_close(second);
+    cache_close(first);
+}
+
+/* How many of n lookups of hot ids hit, while `cold` new ids come and go
+ * between two of them. What misses is put in, as a redirect does it. */
+static unsigned scan(struct cache *c, const char *hot, unsigned hot_count,
+                     unsigned n, unsigned cold)
+{
+    static unsigned next_cold;
+    struct cache_entry e = make_entry(60, 'h');
+    unsigned found = 0;
+    char id[20];
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(id, sizeof(id), "%s%u", hot, crew_random(hot_count));
+        if (is_there(c, id))
+            found++;
+        else
+            fill(c, id, &e);
+        for (unsigned j = 0; j < cold; j++) {
+            snprintf(id, sizeof(id), "cold%u", next_cold++);
+            e.read_ms = next_cold;
+            if (!is_there(c, id))
+                fill(c, id, &e);
+        }
+    }
+    return found;
+}
+
+static void hot_links_stay_while_cold_ones_pass(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache(); /* 1 MiB: 2,560 short entries */
+    (void)scan(c, "hot", 600, 4000, 4);
+    /* Between two reads of one of them come 4,800 others. */
+    assert_in_range(scan(c, "hot", 600, 6000, 8), 6000 * 90 / 100, 6000);
+    assert_in_range(scan(c, "hot", 600, 6000, 8), 6000 * 98 / 100, 6000);
+    /* And what is hot may change. */
+    (void)scan(c, "new", 600, 6000, 4);
+    assert_in_range(scan(c, "new", 600, 6000, 4), 6000 * 90 / 100, 6000);
+    cache_close(c);
+}
+
+/* ---- Flights --------------------------------------------------------- */
+
+static void begin_together(void *arg)
+{
+    struct cache *c = open_cache();
+    (void)arg;
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        char id[20];
+        snprintf(id, sizeof(id), "id%u", round);
+        crew_meet(&shared->gate, round * CROWD);
+        /* Who looked at the clock earlier may come later. */
+        const int64_t now_ms = 100000 + (round % 2 ? 0 : crew_random(4));
+        if (cache_begin_flight(c, id, now_ms, 5000) == CACHE_FLIGHT_MINE)
+            atomic_fetch_add(&shared->leaders, 1);
+    }
+    cache_close(c);
+}
+
+static void one_process_asks_for_an_id(void **state)
+{
+    (void)state;
+    pid_t children[CROWD];
+    for (unsigned i = 0; i < CROWD; i++)
+        children[i] = crew_start(begin_together, NULL);
+    for (unsigned i = 0; i < CROWD; i++)
+        crew_finish(children[i]);
+    assert_int_equal(atomic_load(&shared->leaders), ROUNDS);
+}
+
+/* Begins a flight at a time; max_ms is 3,000. */
+static enum cache_flight begin(struct cache *c, int64_t now_ms)
+{
+    return cache_begin_flight(c, "id", now_ms, 3000);
+}
+
+static void a_flight_ends_or_is_taken_over(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache(), *other = open_cache();
+    /* Across the end of 32 bits of milliseconds, too. */
+    for (int64_t t = 10000; t < 8589934592; t = t * 2 + 4294967 % t) {
+        assert_int_equal(begin(c, t), CACHE_FLIGHT_MINE);
+        assert_int_equal(begin(other, t), CACHE_FLIGHT_OTHERS);
+        assert_int_equal(begin(other, t + 2990), CACHE_FLIGHT_OTHERS);
+        cache_end_flight(c, "id", t + 2, false);
+        assert_int_equal(begin(other, t + 5), CACHE_FLIGHT_MINE);
+        /* That one is never heard of again. */
+        assert_int_equal(begin(c, t + 3000), CACHE_FLIGHT_OTHERS);
+        assert_int_equal(begin(c, t + 3010), CACHE_FLIGHT_MINE);
+        assert_int_equal(begin(other, t + 3010), CACHE_FLIGHT_OTHERS);
+        cache_end_flight(c, "id", t + 3010, false);
+    }
+    cache_close(c);
+    cache_close(other);
+}
+
+/* Those who wait hear of it, however soon they look, and for a second. */
+static void a_flight_that_failed_is_known_to_have_failed(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache();
+    for (int64_t t = 10000; t < 8589934592; t = t * 2 + 4294967 % t) {
+        for (int64_t end = t; end < t + 4; end++) {
+            assert_int_equal(begin(c, end), CACHE_FLIGHT_MINE);
+            cache_end_flight(c, "id", end, true);
+            assert_int_equal(begin(c, end - 1), CACHE_FLIGHT_FAILED);
+            assert_int_equal(begin(c, end), CACHE_FLIGHT_FAILED);
+            assert_int_equal(begin(c, end + 1), CACHE_FLIGHT_FAILED);
+            assert_int_equal(begin(c, end + 990), CACHE_FLIGHT_FAILED);
+            assert_int_equal(begin(c, end + 1010), CACHE_FLIGHT_MINE);
+            cache_end_flight(c, "id", end + 1010, false);
+        }
+    }
+    cache_close(c);
+}
+
+/* A clock that was read before the leader's is no clock that is 49 days
+ * ahead. */
+static void who_looked_at_the_clock_earlier_leads_not(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache();
+    assert_int_equal(begin(c, 5000), CACHE_FLIGHT_MINE);
+    assert_int_equal(begin(c, 4999), CACHE_FLIGHT_OTHERS);
+    assert_int_equal(begin(c, 4000), CACHE_FLIGHT_OTHERS);
+    /* Of a month ago: whoever that was is not in the air any more. */
+    assert_int_equal(begin(c, 5000 + 30 * 86400000LL), CACHE_FLIGHT_MINE);
+    cache_close(c);
+}
+
+static void flights_of_different_ids_are_different(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache();
+    char id[20];
+    for (int i = 0; i < 10000; i++) {
+        snprintf(id, sizeof(id), "id%d", i);
+        assert_int_equal(cache_begin_flight(c, id, 1000, 3000),
+                         CACHE_FLIGHT_MINE);
+    }
+    cache_close(c);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(urls_of_every_length_come_back),
+        TEST(ids_of_every_length_are_told_apart),
+        TEST(a_missing_link_is_remembered_as_missing),
+        TEST(only_the_last_entry_of_an_id_is_left),
+        TEST(what_is_forgotten_is_gone_for_all),
+        TEST(an_answer_from_before_a_change_is_not_kept),
+        TEST(the_time_of_the_next_try_belongs_to_an_entry),
+        TEST(no_cache_knows_nothing),
+        TEST(the_smallest_cache_works),
+        TEST(its_memory_is_bounded),
+        TEST(the_tool_finds_a_cache_of_another_size),
+        TEST(a_cache_of_another_store_is_not_believed),
+        TEST(hot_links_stay_while_cold_ones_pass),
+        TEST(one_process_asks_for_an_id),
+        TEST(a_flight_ends_or_is_taken_over),
+        TEST(a_flight_that_failed_is_known_to_have_failed),
+        TEST(who_looked_at_the_clock_earlier_leads_not),
+        TEST(flights_of_different_ids_are_different),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
