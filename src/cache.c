@@ -14,15 +14,19 @@
 #define NAME    "cache"
 
 /* How long a writer waits for the lock, in microseconds; then it does without
- * the cache, or, to forget a link, waits FORGET_WAIT. */
-#define FILL_WAIT   300
-#define FORGET_WAIT 1000000
+ * the cache. */
+#define FILL_WAIT 300
 
 /* For how long a question that failed answers others, in milliseconds. */
 #define FAILED_MS 1000
 
 #define FLIGHTS     4096
 #define GENERATIONS 4096
+
+/* A generation: how often links were changed or removed, and in the low half
+ * how often they were made, which concerns missing ones alone. */
+#define CHANGES    0xffff0000u
+#define ONE_CHANGE 0x00010000u
 
 /* The fixed part of an entry; the URL stands behind it. tag: a part of the
  * hash, so that most other ids are told apart without reading further. */
@@ -34,12 +38,14 @@ struct entry {
     int64_t ttl;
     int64_t read_ms;
     _Atomic int64_t retry_ms;
+    uint64_t store;      /* whose id it is: store_identity() */
+    uint32_t generation; /* when the store was asked */
     char id[IDS_MAX + 1];
     bool exists;
 };
 
 /* Size of an entry in each class, and its share of the memory in eighths. The
- * first holds URLs of up to 143 bytes, the last all of them. */
+ * first holds URLs of up to 135 bytes, the last all of them. */
 static const struct {
     size_t size;
     unsigned eighths;
@@ -64,6 +70,7 @@ struct class
 struct cache {
     struct mapfile file;
     struct table *table;
+    uint64_t store;
     struct class classes[CLASSES];
 };
 
@@ -72,11 +79,11 @@ static size_t entry_size(size_t class)
     return (classes[class].size + 63) / 64 * 64;
 }
 
+/* In a file whose sets have so many bytes. */
 static size_t sets_of(size_t class, uint64_t size)
 {
     size_t set_size = entry_size(class) * CACHE_WAYS;
-    size_t count = (size_t)(size / 8 * classes[class].eighths / set_size);
-    return count > 0 ? count : 1;
+    return (size_t)(size / 8 * classes[class].eighths / set_size);
 }
 
 static struct mapfile_header make_header(const struct conf *conf)
@@ -85,13 +92,13 @@ static struct mapfile_header make_header(const struct conf *conf)
         .magic = "curtmem",
         .version = VERSION,
         .header_size = offsetof(struct table, sets),
-        .size = sizeof(struct table),
         /* Times in the cache are of a clock that a boot starts over. */
-        .owner = store_identity(conf) ^ mapfile_boot(),
+        .owner = mapfile_boot(),
     };
-    for (size_t i = 0; i < CLASSES; i++)
-        header.size +=
-            sets_of(i, conf->cache_size) * entry_size(i) * CACHE_WAYS;
+    /* At least a set of each class; whole pages. */
+    const uint64_t least = 8 * entry_size(CLASSES - 1) * CACHE_WAYS;
+    header.size = conf->cache_size > least ? conf->cache_size : least;
+    header.size = (header.size + sizeof(struct table) + 4095) / 4096 * 4096;
     return header;
 }
 
@@ -100,15 +107,17 @@ static void init_table(void *base)
     (void)base; /* zeros: no entry has an id */
 }
 
-static struct cache *use(const struct mapfile *file, uint64_t cache_size)
+static struct cache *use(const struct mapfile *file, const struct conf *conf)
 {
     struct cache *c = mem_zalloc(sizeof(*c));
     c->file = *file;
     c->table = file->base;
+    c->store = store_identity(conf);
     unsigned char *first = c->table->sets;
     for (size_t i = 0; i < CLASSES; i++) {
         c->classes[i] =
-            (struct class){first, entry_size(i), sets_of(i, cache_size)};
+            (struct class){first, entry_size(i),
+                           sets_of(i, file->size - sizeof(struct table))};
         first += c->classes[i].set_count * entry_size(i) * CACHE_WAYS;
     }
     return c;
@@ -123,7 +132,7 @@ struct cache *cache_open(const struct conf *conf)
     struct mapfile_header header = make_header(conf);
     if (mapfile_open(conf->runtime_dir, NAME, &header, init_table, &file,
                      &reason) == RESULT_OK)
-        return use(&file, conf->cache_size);
+        return use(&file, conf);
     log_warning("%s/" NAME ": %s; each redirect asks the store, which is slow",
                 conf->runtime_dir, reason);
     return NULL;
@@ -134,9 +143,15 @@ struct cache *cache_open_existing(const struct conf *conf)
     struct mapfile file;
     const char *reason;
     struct mapfile_header header = make_header(conf);
-    if (mapfile_open_existing(conf->runtime_dir, NAME, &header, &file,
-                              &reason) == RESULT_OK)
-        return use(&file, conf->cache_size);
+    header.size = 0; /* the pool's, whatever CACHE_SIZE is now */
+    enum result r =
+        mapfile_open_existing(conf->runtime_dir, NAME, &header, &file, &reason);
+    if (r == RESULT_OK)
+        return use(&file, conf);
+    if (r != RESULT_NOT_FOUND && r != RESULT_CORRUPT)
+        log_warning("%s/" NAME ": %s; a change may be seen after CACHE_TTL "
+                    "only",
+                    conf->runtime_dir, reason);
     return NULL;
 }
 
@@ -146,6 +161,11 @@ void cache_close(struct cache *c)
         return;
     mapfile_close(&c->file);
     free(c);
+}
+
+static uint64_t hash_of(const struct cache *c, const char *id)
+{
+    return ids_hash(id) ^ c->store;
 }
 
 static uint32_t tag_of(uint64_t hash)
@@ -168,15 +188,17 @@ static char *url_of(struct entry *e)
 }
 
 /* Copies an entry if it is whole and the id's. */
-static bool copy(struct entry *e, size_t room, const char *id,
-                 struct cache_entry *out)
+static bool copy(const struct cache *c, struct entry *e, size_t room,
+                 const char *id, struct cache_entry *out, uint32_t *generation)
 {
     uint32_t seq = atomic_load_explicit(&e->seq, memory_order_acquire);
-    if ((seq & 1) != 0 || strncmp(e->id, id, sizeof(e->id)) != 0)
+    if ((seq & 1) != 0 || e->store != c->store ||
+        strncmp(e->id, id, sizeof(e->id)) != 0)
         return false;
-    size_t len = e->url_len;
-    if (len >= room)
+    size_t len = *(volatile uint32_t *)&e->url_len; /* read once */
+    if (len >= room || len > URL_MAX)
         return false;
+    *generation = e->generation;
     out->exists = e->exists;
     out->ttl = e->ttl;
     out->read_ms = e->read_ms;
@@ -188,34 +210,21 @@ static bool copy(struct entry *e, size_t room, const char *id,
     return atomic_load_explicit(&e->seq, memory_order_relaxed) == seq;
 }
 
-/* The entry of an id, or NULL; copied to *out unless that is NULL. */
+/* The entry of an id, or NULL, copied to *out; in force or not. */
 static struct entry *find(struct cache *c, uint64_t hash, const char *id,
-                          struct cache_entry *out)
+                          struct cache_entry *out, uint32_t *generation)
 {
-    struct cache_entry scratch;
     for (size_t class = 0; class < CLASSES; class ++) {
         size_t room = c->classes[class].entry_size - sizeof(struct entry);
         for (unsigned way = 0; way < CACHE_WAYS; way++) {
             struct entry *e = entry_at(c, class, hash, way);
             if (atomic_load_explicit(&e->tag, memory_order_relaxed) ==
                     tag_of(hash) &&
-                copy(e, room, id, out != NULL ? out : &scratch))
+                copy(c, e, room, id, out, generation))
                 return e;
         }
     }
     return NULL;
-}
-
-bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out)
-{
-    struct entry *e =
-        c != NULL ? find(c, ids_hash(short_id), short_id, out) : NULL;
-    if (e == NULL)
-        return false;
-    /* Written only when it changes: the line stays shared among readers. */
-    if (atomic_load_explicit(&e->used, memory_order_relaxed) == 0)
-        atomic_store_explicit(&e->used, 1, memory_order_relaxed);
-    return true;
 }
 
 static _Atomic uint32_t *generation_of(struct cache *c, uint64_t hash)
@@ -223,9 +232,32 @@ static _Atomic uint32_t *generation_of(struct cache *c, uint64_t hash)
     return &c->table->generations[hash % GENERATIONS];
 }
 
+/* Whether an entry of then is in force now: for a link no change came in
+ * between, for a missing one no new link either. */
+static bool in_force(bool exists, uint32_t then, uint32_t now)
+{
+    return exists ? (then & CHANGES) == (now & CHANGES) : then == now;
+}
+
+bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out)
+{
+    if (c == NULL)
+        return false;
+    const uint64_t hash = hash_of(c, short_id);
+    uint32_t generation;
+    struct entry *e = find(c, hash, short_id, out, &generation);
+    if (e == NULL ||
+        !in_force(out->exists, generation, atomic_load(generation_of(c, hash))))
+        return false;
+    /* Written only when it changes: the line stays shared among readers. */
+    if (atomic_load_explicit(&e->used, memory_order_relaxed) == 0)
+        atomic_store_explicit(&e->used, 1, memory_order_relaxed);
+    return true;
+}
+
 uint32_t cache_generation(struct cache *c, const char *short_id)
 {
-    return c != NULL ? atomic_load(generation_of(c, ids_hash(short_id))) : 0;
+    return c != NULL ? atomic_load(generation_of(c, hash_of(c, short_id))) : 0;
 }
 
 static void begin_write(struct entry *e)
@@ -285,11 +317,15 @@ static size_t class_for(const struct cache *c, size_t url_len)
     return class;
 }
 
-static void write_entry(struct entry *e, const char *id, uint64_t hash,
-                        const struct cache_entry *from, uint32_t used)
+static void write_entry(const struct cache *c, struct entry *e, const char *id,
+                        const struct cache_entry *from, uint32_t generation,
+                        uint32_t used)
 {
     begin_write(e);
-    atomic_store_explicit(&e->tag, tag_of(hash), memory_order_relaxed);
+    atomic_store_explicit(&e->tag, tag_of(hash_of(c, id)),
+                          memory_order_relaxed);
+    e->store = c->store;
+    e->generation = generation;
     atomic_store_explicit(&e->used, used, memory_order_relaxed);
     e->url_len = (uint32_t)from->url_len;
     e->ttl = from->ttl;
@@ -306,40 +342,46 @@ void cache_fill(struct cache *c, const char *short_id,
 {
     if (c == NULL || !mapfile_lock(&c->file, FILL_WAIT))
         return;
-    const uint64_t hash = ids_hash(short_id);
-    if (atomic_load(generation_of(c, hash)) == generation) {
+    const uint64_t hash = hash_of(c, short_id);
+    if (in_force(entry->exists, generation,
+                 atomic_load(generation_of(c, hash)))) {
+        struct cache_entry old;
+        uint32_t old_generation;
         const size_t class = class_for(c, entry->url_len);
-        struct entry *e = find(c, hash, short_id, NULL);
+        struct entry *e = find(c, hash, short_id, &old, &old_generation);
         uint32_t used = e != NULL ? atomic_load(&e->used) : 0;
         if (e != NULL)
             empty(e); /* the URL may have grown into another class */
-        write_entry(choose(c, class, hash), short_id, hash, entry, used);
+        write_entry(c, choose(c, class, hash), short_id, entry, generation,
+                    used);
     }
     mapfile_unlock(&c->file);
 }
 
 void cache_forget(struct cache *c, const char *short_id)
 {
+    if (c != NULL)
+        atomic_fetch_add(generation_of(c, hash_of(c, short_id)), ONE_CHANGE);
+}
+
+void cache_forget_missing(struct cache *c, const char *short_id)
+{
     if (c == NULL)
         return;
-    const uint64_t hash = ids_hash(short_id);
-    bool locked = mapfile_lock(&c->file, FORGET_WAIT);
-    atomic_fetch_add(generation_of(c, hash), 1);
-    struct entry *e;
-    while (locked && (e = find(c, hash, short_id, NULL)) != NULL)
-        empty(e);
-    if (locked)
-        mapfile_unlock(&c->file);
-    else
-        log_warning("the cache is locked by a process that does not go on: "
-                    "%s may be served as it was for CACHE_TTL",
-                    short_id);
+    _Atomic uint32_t *generation = generation_of(c, hash_of(c, short_id));
+    uint32_t old = atomic_load(generation);
+    while (!atomic_compare_exchange_weak(
+        generation, &old, (old & CHANGES) | ((old + 1) & ~CHANGES)))
+        ;
 }
 
 void cache_set_retry(struct cache *c, const char *short_id, int64_t retry_ms)
 {
+    struct cache_entry found;
+    uint32_t generation;
     struct entry *e =
-        c != NULL ? find(c, ids_hash(short_id), short_id, NULL) : NULL;
+        c != NULL ? find(c, hash_of(c, short_id), short_id, &found, &generation)
+                  : NULL;
     /* Without the lock: at worst another entry's next question waits. */
     if (e != NULL)
         atomic_store_explicit(&e->retry_ms, retry_ms, memory_order_relaxed);
@@ -360,24 +402,32 @@ static uint64_t make_flight(uint64_t hash, int64_t now_ms, unsigned failed)
     return (hash & FLIGHT_ID) | ((uint32_t)now_ms & ~FLIGHT_FAILED) | failed;
 }
 
+/* Whether a flight's time is less than ms from now; in the future, too: the
+ * other process may have looked at the clock later. */
+static bool is_about(int64_t now_ms, uint64_t flight, int64_t ms)
+{
+    int32_t age =
+        (int32_t)((uint32_t)now_ms - ((uint32_t)flight & ~FLIGHT_FAILED));
+    return age < ms && age > -ms;
+}
+
 enum cache_flight cache_begin_flight(struct cache *c, const char *short_id,
                                      int64_t now_ms, int64_t max_ms)
 {
     if (c == NULL)
         return CACHE_FLIGHT_MINE;
-    const uint64_t hash = ids_hash(short_id);
-    const uint64_t mine = make_flight(hash, now_ms, 0);
+    const uint64_t hash = hash_of(c, short_id);
     _Atomic uint64_t *flight = flight_of(c, hash);
     uint64_t other = atomic_load(flight);
-    bool same = ((other ^ hash) & FLIGHT_ID) == 0;
-    bool failed = (other & FLIGHT_FAILED) != 0;
-    uint32_t age = (uint32_t)now_ms - (uint32_t)other;
-    if (other != 0 && same && age < (failed ? FAILED_MS : max_ms))
-        return failed ? CACHE_FLIGHT_FAILED : CACHE_FLIGHT_OTHERS;
-    /* Taken by another id: both ask, and the later one is announced. */
-    return atomic_compare_exchange_strong(flight, &other, mine) || !same
-               ? CACHE_FLIGHT_MINE
-               : CACHE_FLIGHT_OTHERS;
+    do {
+        const bool failed = (other & FLIGHT_FAILED) != 0;
+        if (other != 0 && ((other ^ hash) & FLIGHT_ID) == 0 &&
+            is_about(now_ms, other, failed ? FAILED_MS : max_ms))
+            return failed ? CACHE_FLIGHT_FAILED : CACHE_FLIGHT_OTHERS;
+        /* Taken by another id: both ask, and the later one is announced. */
+    } while (!atomic_compare_exchange_strong(flight, &other,
+                                             make_flight(hash, now_ms, 0)));
+    return CACHE_FLIGHT_MINE;
 }
 
 void cache_end_flight(struct cache *c, const char *short_id, int64_t now_ms,
@@ -385,7 +435,7 @@ void cache_end_flight(struct cache *c, const char *short_id, int64_t now_ms,
 {
     if (c == NULL)
         return;
-    const uint64_t hash = ids_hash(short_id);
+    const uint64_t hash = hash_of(c, short_id);
     _Atomic uint64_t *flight = flight_of(c, hash);
     uint64_t mine = atomic_load(flight);
     if (((mine ^ hash) & FLIGHT_ID) == 0)

@@ -14,8 +14,9 @@
  *    dies. An entry that a killed writer left half written has an odd number:
  *    nobody reads it, and the next writer to want its place starts it over.
  * 3. What was read from the store before a change on this host (create,
- *    delete) is not put into the cache after it: filling compares the number
- *    of changes that it saw before it asked the store (cache_generation).
+ *    delete) is not served after it: an entry carries the number of changes
+ *    that was seen before the store was asked (cache_generation), and a reader
+ *    compares. So a change is one atomic addition, which no lock can hold up.
  */
 #ifndef CURT_CACHE_H
 #define CURT_CACHE_H
@@ -63,8 +64,11 @@ void cache_fill(struct cache *c, const char *short_id,
                 const struct cache_entry *entry, uint32_t generation);
 
 /* A change on this host: what is known of the id is forgotten. Call it when
- * the store has the change. */
+ * the store has the change, or may have it. */
 void cache_forget(struct cache *c, const char *short_id);
+
+/* The same for a new link: that there was none is forgotten. */
+void cache_forget_missing(struct cache *c, const char *short_id);
 
 /* Sets retry_ms of an entry that is there. */
 void cache_set_retry(struct cache *c, const char *short_id, int64_t retry_ms);

@@ -105,7 +105,7 @@ static int run_create(struct ctl *ctl, const char *url)
                                 &client, &link, &reason);
     int status = to_status(r);
     if (r == RESULT_OK)
-        cache_forget(ctl->cache, link.short_id);
+        cache_forget_missing(ctl->cache, link.short_id);
     if (r == RESULT_INVALID)
         fprintf(stderr, "curt: the long_url %s\n", reason);
     else if (r != RESULT_OK)
@@ -181,9 +181,10 @@ static int run_delete(struct ctl *ctl, const char *argument)
     if (id == NULL)
         return EX_DATAERR;
     enum result r = store_delete(ctl->store, id);
+    /* Also when it was gone already, or nobody knows. */
+    cache_forget(ctl->cache, id);
     if (r != RESULT_OK)
         return store_failed(ctl, r);
-    cache_forget(ctl->cache, id);
     if (ctl->json) {
         json_object *answer = json_object_new_object();
         json_object_object_add(answer, "deleted", json_object_new_string(id));

@@ -48,7 +48,7 @@ static void create(struct app *app, const struct http_request *req,
     enum result r = create_link(app->conf, app->store, long_url->data,
                                 long_url->len, &client, &link, &reason);
     if (r == RESULT_OK) {
-        cache_forget(app->cache, link.short_id);
+        cache_forget_missing(app->cache, link.short_id);
         answer_link(req, &link, res);
         log_info("link %s created", link.short_id);
     } else if (r == RESULT_INVALID) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "ids.h"
 #include "mapfile.h"
 #include "mem.h"
@@ -18,8 +19,13 @@
 /* Slots that one link may be in, next to each other. */
 #define WINDOW 16
 
-/* How long a worker waits to claim a slot, in microseconds. */
-#define CLAIM_WAIT 2000
+/* How long a worker waits to claim a slot, in microseconds: rather long than
+ * a hit that the store has to be asked to take. */
+#define CLAIM_WAIT 50000
+
+/* So many links in a row whose hits are not taken: the store does not answer,
+ * and it is not them. */
+#define FAILURES_IN_A_ROW 3
 
 /*
  * word: generation (23 bits), used (1 bit), hits counted since the slot was
@@ -76,8 +82,8 @@ struct hits *hits_open(const struct conf *conf)
 {
     struct mapfile file;
     const char *reason = "";
-    if (mapfile_open(conf->state_dir, NAME, &header, init_journal, &file,
-                     &reason) != RESULT_OK) {
+    if (mapfile_open_keeping(conf->state_dir, NAME, &header, init_journal,
+                             &file, &reason) != RESULT_OK) {
         log_warning("%s/" NAME ": %s; each hit goes to the store by itself, "
                     "which is slow",
                     conf->state_dir, reason);
@@ -175,7 +181,10 @@ static bool claim_locked(struct hits *h, const char *id, uint64_t start)
         return false;
     uint64_t word;
     struct slot *slot = find(h, id, start, &word);
-    bool counted = slot != NULL ? add_one(slot, word) : claim(h, id, start);
+    /* A slot may still be given away here, but none be claimed. */
+    bool counted = slot != NULL && add_one(slot, word);
+    if (!counted && find(h, id, start, &word) == NULL)
+        counted = claim(h, id, start);
     mapfile_unlock(&h->file);
     return counted;
 }
@@ -194,7 +203,14 @@ bool hits_count(struct hits *h, const char *short_id)
 /* Writes down what is to be sent: first the number, then how many. */
 static void begin_sending(struct hits *h, struct slot *slot, uint64_t count)
 {
-    uint64_t seq = atomic_fetch_add(&h->journal->last_seq, 1) + 1;
+    /* From the clock, so that a journal that was restored from a backup does
+     * not count from where it was: the store would refuse it. */
+    _Atomic uint64_t *last = &h->journal->last_seq;
+    uint64_t old = load(last), seq;
+    do {
+        seq = (uint64_t)clock_now() << 20;
+        seq = seq > old ? seq : old + 1;
+    } while (!atomic_compare_exchange_weak(last, &old, seq));
     store_release(&slot->seq, seq);
     store_release(&slot->sent, count);
 }
@@ -224,7 +240,7 @@ static bool prepare(struct hits *h, struct slot *slot)
     return true;
 }
 
-/* Sends what a slot has written down. False: the store does not answer. */
+/* Sends what a slot has written down. False: the store does not take it. */
 static bool settle(struct hits *h, struct store *store, struct slot *slot,
                    struct hits_flushed *out)
 {
@@ -262,12 +278,19 @@ void hits_flush(struct hits *h, struct store *store, unsigned part,
         return;
     /* What was written down must outlive a power loss once it is sent. */
     fdatasync(h->file.fd);
-    for (size_t i = first; i < end && prepared > 0; i++) {
-        if ((load(&slots[i].word) & USED) == 0 ||
-            load(&slots[i].sent) <= load(&slots[i].done))
+    /* A link whose hits the store never takes must not keep the others from
+     * it: each time another one is first. */
+    const size_t count = end - first;
+    const size_t begin = (size_t)clock_monotonic_ms() * 2654435761 % count;
+    unsigned failures = 0;
+    for (size_t n = 0; n < count && prepared > 0; n++) {
+        struct slot *slot = &slots[first + (begin + n) % count];
+        if ((load(&slot->word) & USED) == 0 ||
+            load(&slot->sent) <= load(&slot->done))
             continue;
         prepared--;
-        if (!settle(h, store, &slots[i], out))
+        failures = settle(h, store, slot, out) ? 0 : failures + 1;
+        if (failures == FAILURES_IN_A_ROW)
             return;
     }
 }
@@ -277,10 +300,15 @@ uint64_t hits_pending(const struct hits *h, const char *short_id)
     uint64_t word;
     if (h == NULL)
         return 0;
-    const struct slot *slot = find(h, short_id, ids_hash(short_id), &word);
-    if (slot == NULL)
-        return 0;
-    uint64_t done = load(&slot->done);
+    const struct slot *slot;
+    uint64_t done, now;
+    do {
+        slot = find(h, short_id, ids_hash(short_id), &word);
+        if (slot == NULL)
+            return 0;
+        done = load(&slot->done);
+        now = load(&slot->word);
+    } while ((now & ~COUNT_MASK) != (word & ~COUNT_MASK));
     return (word & COUNT_MASK) > done ? (word & COUNT_MASK) - done : 0;
 }
 

@@ -33,8 +33,9 @@
 
 struct hits;
 
-/* Opens the journal, and makes it where it is missing. NULL, and a warning in
- * the log, where that is not possible. */
+/* Opens the journal, and makes it where it is missing; one of another version
+ * is kept as hits.old. NULL, and a warning in the log, where that is not
+ * possible. */
 struct hits *hits_open(const struct conf *conf);
 
 /* Opens the journal only if it is there. RESULT_NOT_FOUND: it is not.
@@ -60,7 +61,8 @@ struct hits_flushed {
 /* Moves what is pending to the store, one update per link. Only the holder of
  * the janitor's lock may call it. part of parts: the share of the slots that
  * this call looks at, so that several threads, each with a store of its own,
- * can divide the work. Ends early when the store does not answer. */
+ * can divide the work. Ends early when the store does not answer; a
+ * link that it refuses stays pending and holds up no other. */
 void hits_flush(struct hits *h, struct store *store, unsigned part,
                 unsigned parts, struct hits_flushed *out);
 

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -24,6 +25,11 @@
 #define EXPIRE_MS       5000
 #define EXPIRE_AT_ONCE  100
 #define EXPIRE_PAUSE_MS 50
+
+/* How long a worker without a master, on its end, waits for another one's
+ * janitor to be gone, in milliseconds. */
+#define LEAVE_MS      500
+#define LEAVE_STEP_MS 20
 
 /* Connections over which hits are moved to a store on the network. */
 #define FLUSH_CONNECTIONS 4
@@ -158,18 +164,43 @@ static bool expire_links(struct store *store)
     return true;
 }
 
+static void begin_work(struct janitor *j, const struct conf *conf)
+{
+    *j = (struct janitor){.conf = conf, .hits = hits_open(conf)};
+    /* SQLite writes one at a time anyway. */
+    j->store_count = conf->store == CONF_STORE_SQLITE ? 1 : FLUSH_CONNECTIONS;
+    for (unsigned i = 0; i < j->store_count; i++)
+        j->stores[i] = store_new(conf);
+}
+
+/* Moves the last hits, and gives all back. */
+static void end_work(struct janitor *j)
+{
+    flush_hits(j);
+    for (unsigned i = 0; i < j->store_count; i++)
+        store_free(j->stores[i]);
+    hits_close(j->hits);
+}
+
+/* The workers have a journal as soon as it can be made again. */
+static void find_journal(struct janitor *j)
+{
+    const char *reason;
+    if (j->hits == NULL &&
+        hits_open_existing(j->conf, &j->hits, &reason) == RESULT_OK)
+        log_info("the journal of hits is there");
+}
+
 static void work(const struct conf *conf)
 {
-    struct janitor j = {.conf = conf, .hits = hits_open(conf)};
-    /* SQLite writes one at a time anyway. */
-    j.store_count = conf->store == CONF_STORE_SQLITE ? 1 : FLUSH_CONNECTIONS;
-    for (unsigned i = 0; i < j.store_count; i++)
-        j.stores[i] = store_new(conf);
+    struct janitor j;
+    begin_work(&j, conf);
     const int64_t pause = (int64_t)conf->hits_flush * 1000;
     int64_t next_expire = 0;
     bool going = true;
     while (going) {
         const int64_t now = clock_monotonic_ms();
+        find_journal(&j);
         flush_hits(&j);
         if (now >= next_expire) {
             next_expire = now + EXPIRE_MS;
@@ -177,10 +208,19 @@ static void work(const struct conf *conf)
         }
         going = going && rest(pause);
     }
-    flush_hits(&j);
-    for (unsigned i = 0; i < j.store_count; i++)
-        store_free(j.stores[i]);
-    hits_close(j.hits);
+    find_journal(&j);
+    end_work(&j);
+}
+
+/* Moves the last hits, if no other janitor does. */
+static void work_last(const struct conf *conf, int lock)
+{
+    struct janitor j;
+    if (lock < 0)
+        return;
+    begin_work(&j, conf);
+    end_work(&j);
+    close(lock);
 }
 
 static void say_no_lock(const struct conf *conf, bool *said)
@@ -204,8 +244,12 @@ int janitor_run(const struct conf *conf, bool patient)
     int lock = try_lock(conf);
     while (lock < 0 && patient) {
         say_no_lock(conf, &said);
-        if (!rest(LOCK_MS))
+        if (!rest(LOCK_MS)) {
+            /* The one that had the lock may be gone by now, and have gone
+             * before the last hit. */
+            work_last(conf, try_lock(conf));
             return 0;
+        }
         lock = try_lock(conf);
     }
     if (lock < 0)
@@ -259,6 +303,27 @@ void janitor_watch(struct janitor_watch *watch, const struct conf *conf)
         watch->janitor = pid;
     else
         log_warning("no janitor could be started: %s", strerror(errno));
+}
+
+void janitor_leave(struct janitor_watch *watch, const struct conf *conf)
+{
+    uint64_t hits, links;
+    struct hits *h;
+    const char *reason;
+    /* Its own one ends after it, and moves them. */
+    if (is_alive(watch) || hits_open_existing(conf, &h, &reason) != RESULT_OK)
+        return;
+    const struct timespec pause = {0, LEAVE_STEP_MS * 1000000};
+    for (int waited = 0; waited <= LEAVE_MS; waited += LEAVE_STEP_MS) {
+        hits_pending_all(h, &hits, &links);
+        int lock = hits > 0 ? try_lock(conf) : -1;
+        if (hits == 0 || lock >= 0) {
+            work_last(conf, lock);
+            break;
+        }
+        nanosleep(&pause, NULL);
+    }
+    hits_close(h);
 }
 
 void janitor_renew(struct janitor_watch *watch)

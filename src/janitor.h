@@ -30,6 +30,10 @@ struct janitor_watch {
  * starts the next one. */
 void janitor_watch(struct janitor_watch *watch, const struct conf *conf);
 
+/* The worker ends: what it counted is moved to the store, unless a janitor is
+ * there to do that. */
+void janitor_leave(struct janitor_watch *watch, const struct conf *conf);
+
 /* The configuration has changed: a janitor that this worker started ends, and
  * the next look starts one that knows it. */
 void janitor_renew(struct janitor_watch *watch);

@@ -19,8 +19,13 @@
 #define RETRY_MS 1000
 
 /* How long an answer of another process is waited for when an old one is there,
- * in milliseconds: a store that is slower than this counts as failing. */
+ * in milliseconds: a store that is slower than this counts as failing. When the
+ * last question failed, it is not waited for at all. */
 #define STALE_WAIT_MS 100
+
+/* What a question may take beyond STORE_TIMEOUT, in milliseconds, before its
+ * process counts as dead. */
+#define FLIGHT_MARGIN_MS 500
 
 /* How often a process looks whether another one has the answer. */
 #define POLL_US 200
@@ -32,8 +37,9 @@ static enum freshness rate(const struct conf *conf,
                            const struct cache_entry *entry, int64_t now_ms)
 {
     const int64_t age = now_ms - entry->read_ms;
-    const int64_t ttl =
-        entry->exists ? (int64_t)conf->cache_ttl * 1000 : NEGATIVE_MS;
+    int64_t ttl = (int64_t)conf->cache_ttl * 1000;
+    if (!entry->exists && ttl > NEGATIVE_MS)
+        ttl = NEGATIVE_MS;
     if (age < 0) /* from before the machine was started */
         return USELESS;
     if (age < ttl * AHEAD_PERCENT / 100)
@@ -74,12 +80,12 @@ static enum result ask(struct lookup *l, const char *short_id,
                        struct cache_entry *out)
 {
     const uint32_t generation = cache_generation(l->cache, short_id);
+    const int64_t asked_ms = clock_monotonic_ms();
     struct link link;
     link_init(&link);
     enum result r = store_get(l->store, short_id, STORE_TARGET, &link);
-    *out = (struct cache_entry){.exists = r == RESULT_OK,
-                                .ttl = link.ttl,
-                                .read_ms = clock_monotonic_ms()};
+    *out = (struct cache_entry){
+        .exists = r == RESULT_OK, .ttl = link.ttl, .read_ms = asked_ms};
     if (r == RESULT_CORRUPT)
         log_error("link %s cannot be served: %s", short_id,
                   store_error(l->store));
@@ -142,7 +148,8 @@ static enum result fly(struct lookup *l, const char *short_id,
 enum result lookup_link(struct lookup *l, const char *short_id,
                         struct cache_entry *out)
 {
-    const int64_t max_ms = (int64_t)l->conf->store_timeout * 1000;
+    const int64_t max_ms =
+        (int64_t)l->conf->store_timeout * 1000 + FLIGHT_MARGIN_MS;
     const struct timespec pause = {0, POLL_US * 1000};
     const int64_t begin_ms = clock_monotonic_ms();
     int64_t now_ms = begin_ms;
@@ -159,7 +166,8 @@ enum result lookup_link(struct lookup *l, const char *short_id,
                               "now");
         case CACHE_FLIGHT_OTHERS:
             if (freshness == DUE ||
-                (freshness == STALE && now_ms - begin_ms >= STALE_WAIT_MS))
+                (freshness == STALE &&
+                 (out->retry_ms != 0 || now_ms - begin_ms >= STALE_WAIT_MS)))
                 return answer(out);
         }
         nanosleep(&pause, NULL);

@@ -19,9 +19,8 @@
 
 #define NAME "curt.fcgi"
 
-/* Workers per processor when -w is absent: a worker waits for the disk or for
- * DynamoDB part of the time. */
-#define WORKERS_PER_CPU 4
+/* Value of -w where it is absent. */
+#define WORKERS_UNSET UINT32_MAX
 
 struct options {
     const char *conf_file;
@@ -47,19 +46,24 @@ static void print_usage(FILE *out)
           out);
 }
 
-static unsigned default_workers(void)
+/* Redirects from the cache want no more workers than processors; what waits
+ * for the disk or the network wants others beside it that do not
+ * (doc/performance.md, "How many workers"). */
+static unsigned default_workers(const struct conf *conf)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    if (cpus < 1)
-        cpus = 1;
-    return cpus < 16 ? WORKERS_PER_CPU * (unsigned)cpus : 64;
+    unsigned per_cpu = conf->store == CONF_STORE_SQLITE ? 2 : 8;
+    unsigned workers = cpus > 0 ? per_cpu * (unsigned)cpus : per_cpu;
+    unsigned least = 2 * per_cpu;
+    unsigned most = 32 * per_cpu;
+    return workers < least ? least : workers > most ? most : workers;
 }
 
 static void read_options(int argc, char **argv, struct options *o)
 {
     uint64_t n;
     int c;
-    *o = (struct options){.workers = default_workers()};
+    *o = (struct options){.workers = WORKERS_UNSET};
     while ((c = getopt(argc, argv, "c:w:tjhV")) != -1) {
         switch (c) {
         case 'c':
@@ -195,6 +199,8 @@ int main(int argc, char **argv)
         conf_free(&conf);
         return status;
     }
+    if (o.workers == WORKERS_UNSET)
+        o.workers = default_workers(&conf);
     if (o.workers == 0)
         return worker_run_alone(&conf, o.conf_file);
     return master_run(&conf, o.conf_file, o.workers, &roles);

@@ -59,14 +59,20 @@ uint64_t mapfile_boot(void)
     return ids_hash(id);
 }
 
-static bool is_right(int fd, const struct mapfile_header *wanted)
+/* Whether the file is what is wanted; *size is how large it is. */
+static bool is_right(int fd, struct mapfile_header wanted, size_t *size)
 {
     struct mapfile_header found;
     struct stat st;
-    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-           (uint64_t)st.st_size == wanted->size &&
-           pread(fd, &found, sizeof(found), 0) == (ssize_t)sizeof(found) &&
-           memcmp(&found, wanted, sizeof(found)) == 0;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+        pread(fd, &found, sizeof(found), 0) != (ssize_t)sizeof(found))
+        return false;
+    if (wanted.size == 0)
+        wanted.size = found.size;
+    *size = (size_t)found.size;
+    return (uint64_t)st.st_size == found.size &&
+           found.size >= found.header_size &&
+           memcmp(&found, &wanted, sizeof(found)) == 0;
 }
 
 /* Maps the open file; takes fd over. */
@@ -92,12 +98,13 @@ static enum result open_right(int dir, const char *name,
         *reason = strerror(errno);
         return errno == ENOENT ? RESULT_NOT_FOUND : RESULT_DENIED;
     }
-    if (!is_right(fd, header)) {
+    size_t size;
+    if (!is_right(fd, *header, &size)) {
         close(fd);
         *reason = "is of another version or size";
         return RESULT_CORRUPT;
     }
-    return map(fd, header->size, out, reason);
+    return map(fd, size, out, reason);
 }
 
 /* A file that root makes (curt run by hand) is for the workers, too. */
@@ -145,6 +152,15 @@ static enum result make(int dir, const char *name,
     return r;
 }
 
+/* Puts aside what has the name of a file that is to be made. */
+static void keep_other(int dir, const char *name)
+{
+    char *kept = mem_printf("%s.old", name);
+    if (renameat(dir, name, dir, kept) == 0)
+        log_error("%s is not of this version; it is kept as %s", name, kept);
+    free(kept);
+}
+
 static int open_dir(const char *dir, const char **reason)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -153,10 +169,10 @@ static int open_dir(const char *dir, const char **reason)
     return fd;
 }
 
-enum result mapfile_open(const char *dir, const char *name,
-                         const struct mapfile_header *header,
-                         void (*init)(void *base), struct mapfile *out,
-                         const char **reason)
+static enum result open_or_make(const char *dir, const char *name,
+                                const struct mapfile_header *header,
+                                void (*init)(void *base), bool keep,
+                                struct mapfile *out, const char **reason)
 {
     *out = (struct mapfile){.fd = -1};
     int fd = open_dir(dir, reason);
@@ -167,6 +183,8 @@ enum result mapfile_open(const char *dir, const char *name,
         /* One process makes it; the others then find it. */
         if (lock_fd(fd, MAKE_WAIT)) {
             r = open_right(fd, name, header, out, reason);
+            if (r == RESULT_CORRUPT && keep)
+                keep_other(fd, name);
             if (r == RESULT_NOT_FOUND || r == RESULT_CORRUPT)
                 r = make(fd, name, header, init, out, reason);
         } else {
@@ -176,6 +194,22 @@ enum result mapfile_open(const char *dir, const char *name,
     }
     close(fd); /* and releases the lock */
     return r;
+}
+
+enum result mapfile_open(const char *dir, const char *name,
+                         const struct mapfile_header *header,
+                         void (*init)(void *base), struct mapfile *out,
+                         const char **reason)
+{
+    return open_or_make(dir, name, header, init, false, out, reason);
+}
+
+enum result mapfile_open_keeping(const char *dir, const char *name,
+                                 const struct mapfile_header *header,
+                                 void (*init)(void *base), struct mapfile *out,
+                                 const char **reason)
+{
+    return open_or_make(dir, name, header, init, true, out, reason);
 }
 
 enum result mapfile_open_existing(const char *dir, const char *name,

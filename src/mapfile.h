@@ -44,7 +44,14 @@ enum result mapfile_open(const char *dir, const char *name,
                          void (*init)(void *base), struct mapfile *out,
                          const char **reason) MUST_CHECK;
 
-/* The same for a file that is there already; RESULT_NOT_FOUND if not. */
+/* The same, but what is in the way is kept, with .old behind its name. */
+enum result mapfile_open_keeping(const char *dir, const char *name,
+                                 const struct mapfile_header *header,
+                                 void (*init)(void *base), struct mapfile *out,
+                                 const char **reason) MUST_CHECK;
+
+/* Maps a file that is there already, of any size if the header's is 0;
+ * RESULT_NOT_FOUND if there is none. */
 enum result mapfile_open_existing(const char *dir, const char *name,
                                   const struct mapfile_header *header,
                                   struct mapfile *out,

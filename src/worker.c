@@ -156,6 +156,7 @@ int worker_run_alone(struct conf *conf, const char *conf_file)
         answer_request(&w, &req);
         janitor_watch(&watch, conf);
     }
+    janitor_leave(&watch, conf);
     close_worker(&w);
     conf_free(conf);
     return 0;

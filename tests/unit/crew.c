@@ -131,46 +131,88 @@ static void share_processor(cpu_set_t *before)
     sched_setaffinity(0, sizeof(one), &one);
 }
 
+/* In a child that is traced: stops itself before the work and behind it. */
 static void be_traced(crew_work *work, void *arg)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
         _exit(1);
     raise(SIGSTOP);
-    work_and_exit(work, arg);
+    work(arg);
+    raise(SIGSTOP);
+    _exit(0);
+}
+
+/* Lets a traced child go on, by one instruction or to where it stops. Whether
+ * it is still at work then; it must not have ended there. */
+static bool go_on(pid_t child, enum __ptrace_request how)
+{
+    int status;
+    assert_int_equal(ptrace(how, child, NULL, NULL), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSTOPPED(status));
+    return WSTOPSIG(status) != SIGSTOP;
+}
+
+/* A child that is about to work. */
+static pid_t start_traced(crew_work *work, void *arg)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        be_traced(work, arg);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSTOPPED(status));
+    return child;
+}
+
+static void end_traced(pid_t child)
+{
+    int status;
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+}
+
+bool crew_interrupt(crew_work *work, void *arg, unsigned steps,
+                    crew_work *meanwhile, void *other)
+{
+    cpu_set_t before;
+    share_processor(&before);
+    pid_t child = start_traced(work, arg);
+    bool at_work = true;
+    for (unsigned n = 0; n < steps && at_work; n++)
+        at_work = go_on(child, PTRACE_SINGLESTEP);
+    if (at_work) {
+        meanwhile(other);
+        assert_false(go_on(child, PTRACE_CONT));
+    }
+    end_traced(child);
+    sched_setaffinity(0, sizeof(before), &before);
+    return at_work;
 }
 
 bool crew_kill_at_change(crew_work *work, void *arg, const void *watched,
                          size_t len, unsigned n)
 {
     cpu_set_t before;
-    int status;
     void *last = mem_alloc(len);
     memcpy(last, watched, len);
     share_processor(&before);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0)
-        be_traced(work, arg);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    while (n > 0 && WIFSTOPPED(status)) {
-        assert_int_equal(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
-        assert_int_equal(waitpid(child, &status, 0), child);
+    pid_t child = start_traced(work, arg);
+    bool at_work = true;
+    while (n > 0 && at_work) {
+        at_work = go_on(child, PTRACE_SINGLESTEP);
         if (memcmp(last, watched, len) != 0) {
             memcpy(last, watched, len);
             n--;
         }
     }
-    const bool killed = WIFSTOPPED(status);
-    if (killed) {
-        kill(child, SIGKILL);
-        assert_int_equal(waitpid(child, &status, 0), child);
-    } else {
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 0);
-    }
+    end_traced(child);
     sched_setaffinity(0, sizeof(before), &before);
     free(last);
-    return killed;
+    return at_work;
 }
 
 void crew_meet(_Atomic unsigned *gate, unsigned count)

@@ -44,6 +44,11 @@ void crew_finish(pid_t child);
 bool crew_kill_at_change(crew_work *work, void *arg, const void *watched,
                          size_t len, unsigned n);
 
+/* Has a child work for so many instructions, then does something else, then
+ * lets the child go on to its end, a good one. False: it ended before. */
+bool crew_interrupt(crew_work *work, void *arg, unsigned steps,
+                    crew_work *meanwhile, void *other);
+
 /* In children: waits until count of them have come here; *gate is shared. */
 void crew_meet(_Atomic unsigned *gate, unsigned count);
 

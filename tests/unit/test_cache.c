@@ -1,12 +1,10 @@
 /* The link cache: what is found in it, what is forgotten, and what stays. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,26 +12,16 @@
 #include <unistd.h>
 
 #include "cache.h"
-#include "clock.h"
 #include "crew.h"
 #include "ids.h"
-#include "mapfile.h"
 #include "mem.h"
 
-#define CROWD  4
-#define ROUNDS 2000
-
 static struct conf *conf;
-static struct {
-    _Atomic unsigned gate;
-    _Atomic unsigned leaders;
-} * shared;
 
 static int set_up(void **state)
 {
     int r = crew_set_up(state);
     conf = *state;
-    shared = crew_share(sizeof(*shared));
     return r;
 }
 
@@ -126,6 +114,52 @@ static void ids_of_every_length_are_told_apart(void **state)
         assert_false(is_there(c, id));
     }
     cache_close(c);
+}
+
+struct alike {
+    uint64_t hash;
+    uint32_t number;
+};
+
+static int by_tag(const void *a, const void *b)
+{
+    const uint64_t x = ((const struct alike *)a)->hash >> 33,
+                   y = ((const struct alike *)b)->hash >> 33;
+    return x < y ? -1 : x > y;
+}
+
+/* All that is compared before the id itself is the same for them. */
+static void ids_that_hash_alike_are_told_apart(void **state)
+{
+    (void)state;
+    enum { MANY = 3000000 };
+    struct alike *all = mem_alloc(MANY * sizeof(*all));
+    char one[20], two[20];
+    unsigned pairs = 0, met = 0;
+    for (uint32_t i = 0; i < MANY; i++) {
+        snprintf(one, sizeof(one), "like%u", i);
+        all[i] = (struct alike){ids_hash(one), i};
+    }
+    qsort(all, MANY, sizeof(*all), by_tag);
+    conf->cache_size = 1; /* few sets */
+    struct cache *c = open_cache();
+    for (uint32_t i = 0; i + 1 < MANY; i++) {
+        if (by_tag(&all[i], &all[i + 1]) != 0)
+            continue;
+        pairs++;
+        snprintf(one, sizeof(one), "like%u", all[i].number);
+        snprintf(two, sizeof(two), "like%u", all[i + 1].number);
+        const struct cache_entry e = make_entry(60, '1'),
+                                 f = make_entry(60, '2');
+        fill(c, one, &e);
+        assert_false(is_there(c, two));
+        fill(c, two, &f);
+        assert_there(c, two, &f);
+        met += is_there(c, one);
+    }
+    assert_true(pairs > 1000 && met > 0);
+    cache_close(c);
+    free(all);
 }
 
 static void a_missing_link_is_remembered_as_missing(void **state)
@@ -346,109 +380,6 @@ static void hot_links_stay_while_cold_ones_pass(void **state)
     cache_close(c);
 }
 
-/* ---- Flights --------------------------------------------------------- */
-
-static void begin_together(void *arg)
-{
-    struct cache *c = open_cache();
-    (void)arg;
-    for (unsigned round = 1; round <= ROUNDS; round++) {
-        char id[20];
-        snprintf(id, sizeof(id), "id%u", round);
-        crew_meet(&shared->gate, round * CROWD);
-        /* Who looked at the clock earlier may come later. */
-        const int64_t now_ms = 100000 + (round % 2 ? 0 : crew_random(4));
-        if (cache_begin_flight(c, id, now_ms, 5000) == CACHE_FLIGHT_MINE)
-            atomic_fetch_add(&shared->leaders, 1);
-    }
-    cache_close(c);
-}
-
-static void one_process_asks_for_an_id(void **state)
-{
-    (void)state;
-    pid_t children[CROWD];
-    for (unsigned i = 0; i < CROWD; i++)
-        children[i] = crew_start(begin_together, NULL);
-    for (unsigned i = 0; i < CROWD; i++)
-        crew_finish(children[i]);
-    assert_int_equal(atomic_load(&shared->leaders), ROUNDS);
-}
-
-/* Begins a flight at a time; max_ms is 3,000. */
-static enum cache_flight begin(struct cache *c, int64_t now_ms)
-{
-    return cache_begin_flight(c, "id", now_ms, 3000);
-}
-
-static void a_flight_ends_or_is_taken_over(void **state)
-{
-    (void)state;
-    struct cache *c = open_cache(), *other = open_cache();
-    /* Across the end of 32 bits of milliseconds, too. */
-    for (int64_t t = 10000; t < 8589934592; t = t * 2 + 4294967 % t) {
-        assert_int_equal(begin(c, t), CACHE_FLIGHT_MINE);
-        assert_int_equal(begin(other, t), CACHE_FLIGHT_OTHERS);
-        assert_int_equal(begin(other, t + 2990), CACHE_FLIGHT_OTHERS);
-        cache_end_flight(c, "id", t + 2, false);
-        assert_int_equal(begin(other, t + 5), CACHE_FLIGHT_MINE);
-        /* That one is never heard of again. */
-        assert_int_equal(begin(c, t + 3000), CACHE_FLIGHT_OTHERS);
-        assert_int_equal(begin(c, t + 3010), CACHE_FLIGHT_MINE);
-        assert_int_equal(begin(other, t + 3010), CACHE_FLIGHT_OTHERS);
-        cache_end_flight(c, "id", t + 3010, false);
-    }
-    cache_close(c);
-    cache_close(other);
-}
-
-/* Those who wait hear of it, however soon they look, and for a second. */
-static void a_flight_that_failed_is_known_to_have_failed(void **state)
-{
-    (void)state;
-    struct cache *c = open_cache();
-    for (int64_t t = 10000; t < 8589934592; t = t * 2 + 4294967 % t) {
-        for (int64_t end = t; end < t + 4; end++) {
-            assert_int_equal(begin(c, end), CACHE_FLIGHT_MINE);
-            cache_end_flight(c, "id", end, true);
-            assert_int_equal(begin(c, end - 1), CACHE_FLIGHT_FAILED);
-            assert_int_equal(begin(c, end), CACHE_FLIGHT_FAILED);
-            assert_int_equal(begin(c, end + 1), CACHE_FLIGHT_FAILED);
-            assert_int_equal(begin(c, end + 990), CACHE_FLIGHT_FAILED);
-            assert_int_equal(begin(c, end + 1010), CACHE_FLIGHT_MINE);
-            cache_end_flight(c, "id", end + 1010, false);
-        }
-    }
-    cache_close(c);
-}
-
-/* A clock that was read before the leader's is no clock that is 49 days
- * ahead. */
-static void who_looked_at_the_clock_earlier_leads_not(void **state)
-{
-    (void)state;
-    struct cache *c = open_cache();
-    assert_int_equal(begin(c, 5000), CACHE_FLIGHT_MINE);
-    assert_int_equal(begin(c, 4999), CACHE_FLIGHT_OTHERS);
-    assert_int_equal(begin(c, 4000), CACHE_FLIGHT_OTHERS);
-    /* Of a month ago: whoever that was is not in the air any more. */
-    assert_int_equal(begin(c, 5000 + 30 * 86400000LL), CACHE_FLIGHT_MINE);
-    cache_close(c);
-}
-
-static void flights_of_different_ids_are_different(void **state)
-{
-    (void)state;
-    struct cache *c = open_cache();
-    char id[20];
-    for (int i = 0; i < 10000; i++) {
-        snprintf(id, sizeof(id), "id%d", i);
-        assert_int_equal(cache_begin_flight(c, id, 1000, 3000),
-                         CACHE_FLIGHT_MINE);
-    }
-    cache_close(c);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
 
 int main(void)
@@ -456,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(urls_of_every_length_come_back),
         TEST(ids_of_every_length_are_told_apart),
+        TEST(ids_that_hash_alike_are_told_apart),
         TEST(a_missing_link_is_remembered_as_missing),
         TEST(only_the_last_entry_of_an_id_is_left),
         TEST(what_is_forgotten_is_gone_for_all),
@@ -467,11 +399,6 @@ int main(void)
         TEST(the_tool_finds_a_cache_of_another_size),
         TEST(a_cache_of_another_store_is_not_believed),
         TEST(hot_links_stay_while_cold_ones_pass),
-        TEST(one_process_asks_for_an_id),
-        TEST(a_flight_ends_or_is_taken_over),
-        TEST(a_flight_that_failed_is_known_to_have_failed),
-        TEST(who_looked_at_the_clock_earlier_leads_not),
-        TEST(flights_of_different_ids_are_different),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,9 +158,11 @@ static void readers_see_whole_entries_whoever_is_killed(void **state)
         writers[i] = crew_start(write_on, NULL);
     for (unsigned i = 0; i < READERS; i++)
         readers[i] = crew_start(read_on, NULL);
-    const int64_t end = clock_monotonic_ms() + 2500;
+    const int64_t begun = clock_monotonic_ms();
     unsigned kills = 0;
-    while (clock_monotonic_ms() < end) {
+    while (kills < 150 || atomic_load(&shared->found) < 10000 ||
+           atomic_load(&shared->fills) < 5000) {
+        assert_true(clock_monotonic_ms() - begun < 30000);
         crew_sleep_us(crew_random(4000));
         kill_some(write_on, writers, WRITERS);
         if (++kills % 8 == 0)
@@ -171,9 +173,6 @@ static void readers_see_whole_entries_whoever_is_killed(void **state)
         crew_finish(readers[i]);
     for (unsigned i = 0; i < WRITERS; i++)
         crew_finish(writers[i]);
-    assert_true(kills > 50);
-    assert_true(atomic_load(&shared->found) > 5000);
-    assert_true(atomic_load(&shared->fills) > 1000);
     check_writing();
 }
 

@@ -1,0 +1,478 @@
+/* Shared files: how they come into being, and what replaces them when. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "crew.h"
+#include "mapfile.h"
+
+#define NAME   "shared"
+#define SIZE   65536
+#define MAKERS 10
+#define ROUNDS 12
+
+static const struct mapfile_header header = {
+    .magic = "curttst", .version = 3, .header_size = 64, .size = SIZE};
+
+/* What init writes: every byte behind the header. */
+static bool is_whole(const struct mapfile *m)
+{
+    const unsigned char *bytes = m->base;
+    for (size_t i = sizeof(header); i < m->size; i++)
+        if (bytes[i] != (unsigned char)(i * 7 + 1))
+            return false;
+    return memcmp(bytes, &header, sizeof(header)) == 0;
+}
+
+static struct {
+    struct conf *conf;
+    _Atomic unsigned gate;
+    _Atomic unsigned inits;
+    _Atomic unsigned opened;
+    unsigned pause_us; /* of init, half way */
+    ino_t inodes[MAKERS];
+} * shared;
+
+static void init(void *base)
+{
+    unsigned char *bytes = base;
+    for (size_t i = sizeof(header); i < SIZE; i++) {
+        if (i == SIZE / 2 && shared->pause_us > 0)
+            crew_sleep_us(shared->pause_us);
+        bytes[i] = (unsigned char)(i * 7 + 1);
+    }
+    atomic_fetch_add(&shared->inits, 1);
+}
+
+static int set_up(void **state)
+{
+    int r = crew_set_up(state);
+    shared = crew_share(sizeof(*shared));
+    shared->conf = *state;
+    return r;
+}
+
+static enum result open_it(struct mapfile *m, const char **reason)
+{
+    *reason = NULL;
+    return mapfile_open(shared->conf->state_dir, NAME, &header, init, m,
+                        reason);
+}
+
+static void open_well(struct mapfile *m)
+{
+    const char *reason;
+    assert_int_equal(open_it(m, &reason), RESULT_OK);
+    assert_int_equal(m->size, SIZE);
+    assert_true(is_whole(m));
+}
+
+static ino_t inode_of(const struct mapfile *m)
+{
+    struct stat st;
+    return fstat(m->fd, &st) == 0 ? st.st_ino : 0;
+}
+
+static void make_at_once(void *arg)
+{
+    struct mapfile m;
+    const char *reason;
+    crew_meet(&shared->gate, MAKERS);
+    if (open_it(&m, &reason) != RESULT_OK || !is_whole(&m))
+        _exit(1);
+    shared->inodes[*(unsigned *)arg] = inode_of(&m);
+}
+
+static void many_make_one_file(void **state)
+{
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t children[MAKERS];
+        atomic_store(&shared->gate, 0);
+        atomic_store(&shared->inits, 0);
+        shared->pause_us = round % 2 == 0 ? 0 : 3000;
+        for (unsigned i = 0; i < MAKERS; i++)
+            children[i] = crew_start(make_at_once, &i);
+        for (unsigned i = 0; i < MAKERS; i++)
+            crew_finish(children[i]);
+        assert_int_equal(atomic_load(&shared->inits), 1);
+        for (unsigned i = 0; i < MAKERS; i++)
+            assert_int_equal(shared->inodes[i], shared->inodes[0]);
+        assert_int_equal(access(crew_path(shared->conf, NAME ".new"), F_OK),
+                         -1);
+        assert_int_equal(unlink(crew_path(shared->conf, NAME)), 0);
+    }
+}
+
+static void make_again_and_again(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        struct mapfile m;
+        const char *reason;
+        if (open_it(&m, &reason) != RESULT_OK || !is_whole(&m))
+            _exit(1);
+        atomic_fetch_add(&shared->opened, 1);
+        mapfile_close(&m);
+        unlink(crew_path(shared->conf, NAME));
+    }
+}
+
+/* Whatever a maker leaves behind when it is killed, the others never take it
+ * for a file, and are not kept from making one. */
+static void killed_makers_leave_nothing_that_counts(void **state)
+{
+    (void)state;
+    pid_t children[4];
+    shared->pause_us = 300;
+    for (unsigned i = 0; i < 4; i++)
+        children[i] = crew_start(make_again_and_again, NULL);
+    for (unsigned kills = 0; kills < 150; kills++) {
+        crew_sleep_us(crew_random(3000));
+        unsigned victim = crew_random(4);
+        crew_slay(children[victim]);
+        children[victim] = crew_start(make_again_and_again, NULL);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        crew_slay(children[i]);
+    assert_true(atomic_load(&shared->opened) > 50);
+    struct mapfile m;
+    open_well(&m);
+    mapfile_close(&m);
+}
+
+static void write_file(const void *bytes, size_t len, off_t size)
+{
+    const char *path = crew_path(shared->conf, NAME);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, len), len);
+    assert_int_equal(ftruncate(fd, size), 0);
+    close(fd);
+}
+
+/* A file that is another in one respect is replaced; one who maps it already
+ * keeps it as it is. */
+static void assert_replaced(const struct mapfile_header *other, size_t len)
+{
+    struct mapfile old, new;
+    const char *reason;
+    write_file(other, len, (off_t)other->size);
+    old.fd = open(crew_path(shared->conf, NAME), O_RDWR | O_CLOEXEC);
+    const ino_t before = inode_of(&old);
+    assert_int_equal(mapfile_open_existing(shared->conf->state_dir, NAME,
+                                           &header, &new, &reason),
+                     RESULT_CORRUPT);
+    assert_non_null(reason);
+    open_well(&new);
+    assert_true(inode_of(&new) != before);
+    assert_int_equal(inode_of(&old), before);
+    char *found = calloc(1, len + 1);
+    assert_int_equal(pread(old.fd, found, len, 0), len);
+    assert_memory_equal(found, other, len);
+    free(found);
+    close(old.fd);
+    mapfile_close(&new);
+}
+
+static void what_is_another_file_is_replaced(void **state)
+{
+    (void)state;
+    struct mapfile_header other = header;
+    other.version++;
+    assert_replaced(&other, sizeof(other));
+    other.version = 2;
+    assert_replaced(&other, sizeof(other));
+    other = header;
+    other.magic[0] = 'C';
+    assert_replaced(&other, sizeof(other));
+    other = header;
+    other.header_size = 72;
+    assert_replaced(&other, sizeof(other));
+    other = header;
+    other.owner = 1;
+    assert_replaced(&other, sizeof(other));
+    other = header;
+    other.size = SIZE + 4096;
+    assert_replaced(&other, sizeof(other));
+    other.size = SIZE - 1;
+    assert_replaced(&other, sizeof(other));
+    other.size = sizeof(other) - 1;
+    assert_replaced(&other, sizeof(other) - 1);
+    other.size = 0;
+    assert_replaced(&other, 0);
+    struct mapfile_header zeros = {.size = SIZE};
+    assert_replaced(&zeros, 0);
+}
+
+/* The right header on a file that is too short would be a SIGBUS. */
+static void a_file_that_was_cut_is_replaced(void **state)
+{
+    (void)state;
+    struct mapfile m;
+    static const off_t sizes[] = {0, 1, 31, 32, 4096, SIZE - 1, SIZE + 1};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        open_well(&m);
+        mapfile_close(&m);
+        assert_int_equal(truncate(crew_path(shared->conf, NAME), sizes[i]), 0);
+        open_well(&m);
+        mapfile_close(&m);
+    }
+    assert_int_equal(atomic_load(&shared->inits), 1 + 7);
+}
+
+static void who_maps_the_old_file_keeps_it(void **state)
+{
+    (void)state;
+    struct mapfile old, new;
+    struct mapfile_header next = header;
+    const char *reason;
+    next.version++;
+    open_well(&old);
+    assert_int_equal(
+        mapfile_open(shared->conf->state_dir, NAME, &next, init, &new, &reason),
+        RESULT_OK);
+    ((char *)old.base)[100] = 'o';
+    ((char *)new.base)[100] = 'n';
+    assert_int_equal(((char *)old.base)[100], 'o');
+    assert_true(mapfile_lock(&old, 0));
+    assert_true(mapfile_lock(&new, 0)); /* another file, another lock */
+    mapfile_close(&old);
+    mapfile_close(&new);
+    mapfile_close(&new); /* allowed */
+}
+
+static void what_is_no_file_is_not_followed(void **state)
+{
+    (void)state;
+    struct mapfile m;
+    const char *reason;
+    const struct conf *conf = shared->conf;
+    assert_int_equal(mkdir(crew_path(conf, NAME), 0700), 0);
+    assert_int_not_equal(open_it(&m, &reason), RESULT_OK);
+    assert_non_null(reason);
+    assert_int_equal(rmdir(crew_path(conf, NAME)), 0);
+
+    int fd = open(crew_path(conf, "victim"), O_RDWR | O_CREAT, 0600);
+    assert_int_equal(write(fd, "precious", 8), 8);
+    assert_int_equal(symlink("victim", crew_path(conf, NAME)), 0);
+    assert_int_not_equal(open_it(&m, &reason), RESULT_OK);
+    assert_non_null(reason);
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, 8);
+    close(fd);
+    assert_int_equal(unlink(crew_path(conf, NAME)), 0);
+
+    assert_int_equal(mkfifo(crew_path(conf, NAME), 0600), 0);
+    open_well(&m); /* takes its place, and does not wait for a writer */
+    mapfile_close(&m);
+}
+
+static void a_directory_that_is_not_there_is_said(void **state)
+{
+    (void)state;
+    struct mapfile m;
+    const char *reason = NULL;
+    const char *dir = crew_path(shared->conf, "none");
+    assert_int_equal(mapfile_open(dir, NAME, &header, init, &m, &reason),
+                     RESULT_UNAVAILABLE);
+    assert_string_equal(reason, strerror(ENOENT));
+    assert_null(m.base);
+    mapfile_close(&m); /* allowed */
+    assert_int_equal(mapfile_open_existing(dir, NAME, &header, &m, &reason),
+                     RESULT_NOT_FOUND);
+    assert_int_equal(mapfile_open_existing(shared->conf->state_dir, NAME,
+                                           &header, &m, &reason),
+                     RESULT_NOT_FOUND);
+    assert_int_equal(access(crew_path(shared->conf, NAME), F_OK), -1);
+}
+
+static void its_blocks_are_allocated(void **state)
+{
+    (void)state;
+    struct mapfile m;
+    struct stat st;
+    open_well(&m);
+    assert_int_equal(fstat(m.fd, &st), 0);
+    assert_true(st.st_blocks * 512 >= SIZE);
+    assert_int_equal(st.st_mode & 0007, 0);
+    mapfile_close(&m);
+}
+
+/* A disk, or else a limit, that has no room for the file. */
+static void make_without_room(void *arg)
+{
+    (void)arg;
+    struct mapfile m;
+    const char *reason;
+    const char *dir = shared->conf->state_dir;
+    int error = ENOSPC;
+    if (unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", dir, "tmpfs", 0, "size=16k") < 0) {
+        const struct rlimit limit = {SIZE / 4, SIZE / 4};
+        signal(SIGXFSZ, SIG_IGN);
+        error = EFBIG;
+        if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+            _exit(1);
+    }
+    if (open_it(&m, &reason) != RESULT_UNAVAILABLE || m.base != NULL)
+        _exit(2);
+    if (strcmp(reason, strerror(error)) != 0)
+        _exit(3);
+    /* What was begun is gone again: it would fill the disk. */
+    if (access(crew_path(shared->conf, NAME ".new"), F_OK) == 0 ||
+        access(crew_path(shared->conf, NAME), F_OK) == 0)
+        _exit(4);
+}
+
+static void a_full_disk_is_said(void **state)
+{
+    (void)state;
+    crew_finish(crew_start(make_without_room, NULL));
+    assert_int_equal(atomic_load(&shared->inits), 0);
+}
+
+static void make_slowly(void *arg)
+{
+    (void)arg;
+    struct mapfile m;
+    const char *reason;
+    if (open_it(&m, &reason) != RESULT_OK || !is_whole(&m))
+        _exit(1);
+}
+
+static void a_maker_that_is_stopped_stops_nobody_else(void **state)
+{
+    (void)state;
+    struct mapfile m;
+    const char *reason;
+    shared->pause_us = 1000000;
+    pid_t maker = crew_start(make_slowly, NULL);
+    while (access(crew_path(shared->conf, NAME ".new"), F_OK) < 0)
+        crew_sleep_us(1000);
+    crew_freeze(maker);
+    const int64_t begun = clock_monotonic_ms();
+    assert_int_equal(open_it(&m, &reason), RESULT_UNAVAILABLE);
+    assert_true(clock_monotonic_ms() - begun < 8000);
+    assert_non_null(strstr(reason, "another process"));
+    kill(maker, SIGCONT);
+    crew_finish(maker);
+    open_well(&m);
+    assert_int_equal(atomic_load(&shared->inits), 1);
+    mapfile_close(&m);
+}
+
+static void hold_the_lock(void *arg)
+{
+    (void)arg;
+    struct mapfile m;
+    const char *reason;
+    if (open_it(&m, &reason) != RESULT_OK || !mapfile_lock(&m, 1000000))
+        _exit(1);
+    atomic_store(&shared->gate, 1);
+    for (;;)
+        pause();
+}
+
+static void the_lock_has_one_holder_and_dies_with_it(void **state)
+{
+    (void)state;
+    struct mapfile m;
+    open_well(&m);
+    pid_t holder = crew_start(hold_the_lock, NULL);
+    while (atomic_load(&shared->gate) == 0)
+        crew_sleep_us(1000);
+    assert_false(mapfile_lock(&m, 0));
+    crew_freeze(holder);
+    const int64_t begun = clock_monotonic_ms();
+    assert_false(mapfile_lock(&m, 50000));
+    const int64_t waited = clock_monotonic_ms() - begun;
+    assert_in_range(waited, 40, 2000);
+    crew_slay(holder);
+    assert_true(mapfile_lock(&m, 0));
+    mapfile_unlock(&m);
+    mapfile_close(&m);
+}
+
+/* Who comes in while another is in takes its mark away. */
+static void mark_under_lock(void *arg)
+{
+    (void)arg;
+    struct mapfile m;
+    const char *reason;
+    if (open_it(&m, &reason) != RESULT_OK)
+        _exit(1);
+    volatile pid_t *mark = (pid_t *)(void *)((char *)m.base + 1024);
+    for (;;) {
+        if (!mapfile_lock(&m, 1000000))
+            continue;
+        *mark = getpid();
+        for (unsigned n = crew_random(200); n > 0; n--)
+            sched_yield();
+        if (*mark != getpid())
+            _exit(2);
+        atomic_fetch_add(&shared->opened, 1);
+        mapfile_unlock(&m);
+    }
+}
+
+static void two_are_never_under_the_lock(void **state)
+{
+    (void)state;
+    pid_t children[3];
+    struct mapfile m;
+    open_well(&m);
+    mapfile_close(&m);
+    for (unsigned i = 0; i < 3; i++)
+        children[i] = crew_start(mark_under_lock, NULL);
+    for (unsigned kills = 0; kills < 100; kills++) {
+        crew_sleep_us(crew_random(3000));
+        const unsigned victim = crew_random(3);
+        crew_slay(children[victim]);
+        children[victim] = crew_start(mark_under_lock, NULL);
+    }
+    const unsigned before = atomic_load(&shared->opened);
+    crew_sleep_us(200000);
+    assert_true(atomic_load(&shared->opened) > before);
+    for (unsigned i = 0; i < 3; i++)
+        crew_slay(children[i]);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(many_make_one_file),
+        TEST(killed_makers_leave_nothing_that_counts),
+        TEST(what_is_another_file_is_replaced),
+        TEST(a_file_that_was_cut_is_replaced),
+        TEST(who_maps_the_old_file_keeps_it),
+        TEST(what_is_no_file_is_not_followed),
+        TEST(a_directory_that_is_not_there_is_said),
+        TEST(its_blocks_are_allocated),
+        TEST(a_full_disk_is_said),
+        TEST(a_maker_that_is_stopped_stops_nobody_else),
+        TEST(the_lock_has_one_holder_and_dies_with_it),
+        TEST(two_are_never_under_the_lock),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
