@@ -60,8 +60,7 @@ struct table {
     _Alignas(64) unsigned char sets[];
 };
 
-struct class
-{
+struct kind {
     unsigned char *first;
     size_t entry_size;
     size_t set_count;
@@ -71,19 +70,19 @@ struct cache {
     struct mapfile file;
     struct table *table;
     uint64_t store;
-    struct class classes[CLASSES];
+    struct kind classes[CLASSES];
 };
 
-static size_t entry_size(size_t class)
+static size_t entry_size(size_t kind)
 {
-    return (classes[class].size + 63) / 64 * 64;
+    return (classes[kind].size + 63) / 64 * 64;
 }
 
 /* In a file whose sets have so many bytes. */
-static size_t sets_of(size_t class, uint64_t size)
+static size_t sets_of(size_t kind, uint64_t size)
 {
-    size_t set_size = entry_size(class) * CACHE_WAYS;
-    return (size_t)(size / 8 * classes[class].eighths / set_size);
+    size_t set_size = entry_size(kind) * CACHE_WAYS;
+    return (size_t)(size / 8 * classes[kind].eighths / set_size);
 }
 
 static struct mapfile_header make_header(const struct conf *conf)
@@ -116,8 +115,8 @@ static struct cache *use(const struct mapfile *file, const struct conf *conf)
     unsigned char *first = c->table->sets;
     for (size_t i = 0; i < CLASSES; i++) {
         c->classes[i] =
-            (struct class){first, entry_size(i),
-                           sets_of(i, file->size - sizeof(struct table))};
+            (struct kind){first, entry_size(i),
+                          sets_of(i, file->size - sizeof(struct table))};
         first += c->classes[i].set_count * entry_size(i) * CACHE_WAYS;
     }
     return c;
@@ -173,10 +172,10 @@ static uint32_t tag_of(uint64_t hash)
     return (uint32_t)(hash >> 32) | 1; /* never that of an empty entry */
 }
 
-static struct entry *entry_at(const struct cache *c, size_t class,
-                              uint64_t hash, unsigned way)
+static struct entry *entry_at(const struct cache *c, size_t kind, uint64_t hash,
+                              unsigned way)
 {
-    const struct class *k = &c->classes[class];
+    const struct kind *k = &c->classes[kind];
     size_t set = (size_t)(hash % k->set_count);
     return (struct entry *)(void *)(k->first +
                                     (set * CACHE_WAYS + way) * k->entry_size);
@@ -214,10 +213,10 @@ static bool copy(const struct cache *c, struct entry *e, size_t room,
 static struct entry *find(struct cache *c, uint64_t hash, const char *id,
                           struct cache_entry *out, uint32_t *generation)
 {
-    for (size_t class = 0; class < CLASSES; class ++) {
-        size_t room = c->classes[class].entry_size - sizeof(struct entry);
+    for (size_t kind = 0; kind < CLASSES; kind++) {
+        size_t room = c->classes[kind].entry_size - sizeof(struct entry);
         for (unsigned way = 0; way < CACHE_WAYS; way++) {
-            struct entry *e = entry_at(c, class, hash, way);
+            struct entry *e = entry_at(c, kind, hash, way);
             if (atomic_load_explicit(&e->tag, memory_order_relaxed) ==
                     tag_of(hash) &&
                 copy(c, e, room, id, out, generation))
@@ -284,11 +283,11 @@ static void empty(struct entry *e)
 /* The place for a new entry: an empty one, else one that nobody read since it
  * came or since the last time all had been read. So ids that are asked for
  * once push each other out, and not those that are asked for again. */
-static struct entry *choose(struct cache *c, size_t class, uint64_t hash)
+static struct entry *choose(struct cache *c, size_t kind, uint64_t hash)
 {
     struct entry *oldest = NULL;
     for (unsigned way = 0; way < CACHE_WAYS; way++) {
-        struct entry *e = entry_at(c, class, hash, way);
+        struct entry *e = entry_at(c, kind, hash, way);
         if (atomic_load_explicit(&e->tag, memory_order_relaxed) == 0 ||
             (atomic_load_explicit(&e->seq, memory_order_relaxed) & 1) != 0)
             return e;
@@ -298,9 +297,9 @@ static struct entry *choose(struct cache *c, size_t class, uint64_t hash)
     }
     if (oldest != NULL)
         return oldest;
-    oldest = entry_at(c, class, hash, 0);
+    oldest = entry_at(c, kind, hash, 0);
     for (unsigned way = 0; way < CACHE_WAYS; way++) {
-        struct entry *e = entry_at(c, class, hash, way);
+        struct entry *e = entry_at(c, kind, hash, way);
         atomic_store_explicit(&e->used, 0, memory_order_relaxed);
         if (e->read_ms < oldest->read_ms)
             oldest = e;
@@ -310,11 +309,11 @@ static struct entry *choose(struct cache *c, size_t class, uint64_t hash)
 
 static size_t class_for(const struct cache *c, size_t url_len)
 {
-    size_t class = 0;
-    while (class + 1 < CLASSES &&
-           c->classes[class].entry_size - sizeof(struct entry) <= url_len)
-        class ++;
-    return class;
+    size_t kind = 0;
+    while (kind + 1 < CLASSES &&
+           c->classes[kind].entry_size - sizeof(struct entry) <= url_len)
+        kind++;
+    return kind;
 }
 
 static void write_entry(const struct cache *c, struct entry *e, const char *id,
@@ -347,12 +346,12 @@ void cache_fill(struct cache *c, const char *short_id,
                  atomic_load(generation_of(c, hash)))) {
         struct cache_entry old;
         uint32_t old_generation;
-        const size_t class = class_for(c, entry->url_len);
+        const size_t kind = class_for(c, entry->url_len);
         struct entry *e = find(c, hash, short_id, &old, &old_generation);
         uint32_t used = e != NULL ? atomic_load(&e->used) : 0;
         if (e != NULL)
             empty(e); /* the URL may have grown into another class */
-        write_entry(c, choose(c, class, hash), short_id, entry, generation,
+        write_entry(c, choose(c, kind, hash), short_id, entry, generation,
                     used);
     }
     mapfile_unlock(&c->file);

@@ -78,33 +78,33 @@ static void init_journal(void *base)
     memcpy(j->node, id, STORE_NODE_SIZE);
 }
 
+static struct hits *use(const struct mapfile *file)
+{
+    struct hits *h = mem_zalloc(sizeof(*h));
+    *h = (struct hits){.file = *file, .journal = file->base};
+    return h;
+}
+
 struct hits *hits_open(const struct conf *conf)
 {
     struct mapfile file;
     const char *reason = "";
     if (mapfile_open_keeping(conf->state_dir, NAME, &header, init_journal,
-                             &file, &reason) != RESULT_OK) {
-        log_warning("%s/" NAME ": %s; each hit goes to the store by itself, "
-                    "which is slow",
-                    conf->state_dir, reason);
-        return NULL;
-    }
-    struct hits *h = mem_zalloc(sizeof(*h));
-    *h = (struct hits){.file = file, .journal = file.base};
-    return h;
+                             &file, &reason) == RESULT_OK)
+        return use(&file);
+    log_warning("%s/" NAME ": %s; each hit goes to the store by itself, "
+                "which is slow",
+                conf->state_dir, reason);
+    return NULL;
 }
 
 enum result hits_open_existing(const struct conf *conf, struct hits **out,
                                const char **reason)
 {
     struct mapfile file;
-    *out = NULL;
     enum result r =
         mapfile_open_existing(conf->state_dir, NAME, &header, &file, reason);
-    if (r == RESULT_OK) {
-        *out = mem_zalloc(sizeof(**out));
-        **out = (struct hits){.file = file, .journal = file.base};
-    }
+    *out = r == RESULT_OK ? use(&file) : NULL;
     return r;
 }
 
