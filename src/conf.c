@@ -39,6 +39,8 @@ static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
  * open or left to the web server, never half protected. */
 static const char *const create_auths[] = {"open", NULL};
 static const char *const limits[] = {"off", NULL};
+static const char *const booleans[] = {"false", "true", NULL};
+static const char *const ip_modes[] = {"IPv4", "IPv6", NULL};
 
 #define AT(member) offsetof(struct conf, member)
 #define STRING(key, member, fallback, reload)                                  \
@@ -88,7 +90,34 @@ static const struct key keys[] = {
     SECRET("AWS_SESSION_TOKEN", aws_session_token),
     STRING("AWS_ENDPOINT_URL_DYNAMODB", aws_endpoint_url_dynamodb, NULL, true),
     STRING("AWS_ENDPOINT_URL", aws_endpoint_url, NULL, true),
+    STRING("AWS_ENDPOINT_URL_STS", aws_endpoint_url_sts, NULL, true),
+    CHOICE("AWS_USE_FIPS_ENDPOINT", aws_use_fips_endpoint, "false", booleans,
+           true),
+    CHOICE("AWS_USE_DUALSTACK_ENDPOINT", aws_use_dualstack_endpoint, "false",
+           booleans, true),
     STRING("AWS_CA_BUNDLE", aws_ca_bundle, NULL, true),
+    STRING("AWS_PROFILE", aws_profile, NULL, true),
+    STRING("AWS_CONFIG_FILE", aws_config_file, NULL, true),
+    STRING("AWS_SHARED_CREDENTIALS_FILE", aws_shared_credentials_file, NULL,
+           true),
+    STRING("AWS_WEB_IDENTITY_TOKEN_FILE", aws_web_identity_token_file, NULL,
+           true),
+    STRING("AWS_ROLE_ARN", aws_role_arn, NULL, true),
+    STRING("AWS_ROLE_SESSION_NAME", aws_role_session_name, NULL, true),
+    STRING("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+           aws_container_credentials_relative_uri, NULL, true),
+    STRING("AWS_CONTAINER_CREDENTIALS_FULL_URI",
+           aws_container_credentials_full_uri, NULL, true),
+    SECRET("AWS_CONTAINER_AUTHORIZATION_TOKEN",
+           aws_container_authorization_token),
+    STRING("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+           aws_container_authorization_token_file, NULL, true),
+    STRING("AWS_EC2_METADATA_SERVICE_ENDPOINT",
+           aws_ec2_metadata_service_endpoint, NULL, true),
+    CHOICE("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+           aws_ec2_metadata_service_endpoint_mode, "IPv4", ip_modes, true),
+    CHOICE("AWS_EC2_METADATA_DISABLED", aws_ec2_metadata_disabled, "false",
+           booleans, true),
 };
 
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
@@ -182,8 +211,11 @@ static void set_number(struct loader *l, size_t i, const char *value)
 static void set_choice(struct loader *l, size_t i, const char *value)
 {
     const struct key *key = &keys[i];
+    /* The AWS SDKs read theirs in any case of letters. */
+    int (*compare)(const char *, const char *) =
+        strncmp(key->name, "AWS_", 4) == 0 ? strcasecmp : strcmp;
     for (int c = 0; key->choices[c] != NULL; c++) {
-        if (strcmp(key->choices[c], value) == 0) {
+        if (compare(key->choices[c], value) == 0) {
             *choice_at(l->conf, key) = c;
             return;
         }

@@ -45,7 +45,23 @@ struct conf {
     char *aws_session_token;
     char *aws_endpoint_url_dynamodb;
     char *aws_endpoint_url;
+    char *aws_endpoint_url_sts;
+    int aws_use_fips_endpoint; /* 0 or 1, as the other AWS choices */
+    int aws_use_dualstack_endpoint;
     char *aws_ca_bundle;
+    char *aws_profile;
+    char *aws_config_file;
+    char *aws_shared_credentials_file;
+    char *aws_web_identity_token_file;
+    char *aws_role_arn;
+    char *aws_role_session_name;
+    char *aws_container_credentials_relative_uri;
+    char *aws_container_credentials_full_uri;
+    char *aws_container_authorization_token;
+    char *aws_container_authorization_token_file;
+    char *aws_ec2_metadata_service_endpoint;
+    int aws_ec2_metadata_service_endpoint_mode; /* 1: IPv6 */
+    int aws_ec2_metadata_disabled;
 };
 
 /* Limits of the keys, for those who size something by them. */

@@ -126,7 +126,7 @@ static enum result make(int dir, const char *name,
 {
     char *fresh = mem_printf("%s.new", name);
     int fd = openat(dir, fresh,
-                    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+                    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     int error = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)header->size);
     if (error == 0)
         give_to_owner(dir, fd);

@@ -37,7 +37,8 @@ struct mapfile {
  * (magic, version, header_size, size) says. A new file is all zeros behind the
  * header until init has been called on it; nobody sees it before. Its blocks
  * are allocated, and it gets the owner of dir when root makes it, so that a
- * full disk shows here and not as a SIGBUS later.
+ * full disk shows here and not as a SIGBUS later. Nobody but the owner can
+ * read it or write it.
  * Otherwise *reason, static text or strerror's, says why not. */
 enum result mapfile_open(const char *dir, const char *name,
                          const struct mapfile_header *header,

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "log.h"
 
@@ -73,4 +75,28 @@ void mem_free_secret(char *s)
     if (s != NULL)
         mem_wipe(s, strlen(s));
     free(s);
+}
+
+/* Whole pages, so that what else is on them is not left out of core dumps. */
+void *mem_secret_alloc(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        out_of_memory(size);
+    madvise(p, size, MADV_DONTDUMP);
+    return p;
+}
+
+void mem_secret_free(void *p, size_t size)
+{
+    if (p == NULL)
+        return;
+    mem_wipe(p, size);
+    munmap(p, size);
+}
+
+void mem_forbid_core_dumps(void)
+{
+    prctl(PR_SET_DUMPABLE, 0);
 }

@@ -30,4 +30,15 @@ void mem_wipe(void *p, size_t size);
 /* Wipes and frees a secret string; NULL is allowed. */
 void mem_free_secret(char *s);
 
+/* Zeroed memory for secrets, on pages of its own that core dumps leave out
+ * (MADV_DONTDUMP). Released, wiped, with mem_secret_free() and the same size;
+ * NULL is allowed there. */
+void *mem_secret_alloc(size_t size) __attribute__((returns_nonnull));
+void mem_secret_free(void *p, size_t size);
+
+/* From now on this process leaves no core dump, and nobody but root can look
+ * into it: for one that has secrets also where it cannot choose the memory, in
+ * its environment and in libraries. */
+void mem_forbid_core_dumps(void);
+
 #endif

@@ -189,7 +189,7 @@ def test_keys_are_in_the_sample(keys):
 
 def test_keys_are_in_the_readme(keys):
     rows = re.findall(
-        r"^\| `([A-Z_]+)` \| (\w+): (.+?) \| (?:`(\S+)`)? ?\| (\w+) \| \S.* \|$",
+        r"^\| `([A-Z0-9_]+)` \| (\w+): (.+?) \| (?:`(\S+)`)? ?\| (\w+) \| \S.* \|$",
         README.read_text(), re.M)
     assert [row[0] for row in rows] == list(keys)
     assert {row[0]: row[1:] for row in rows} == keys
@@ -212,7 +212,7 @@ def test_sample_loads_as_shipped(build, tmp_path):
 
 def test_sample_has_the_defaults(build, tmp_path):
     """Every setting switched on is the same as none."""
-    text, count = re.subn(r"^#([A-Z_]+ =)", r"\1", SAMPLE.read_text(),
+    text, count = re.subn(r"^#([A-Z0-9_]+ =)", r"\1", SAMPLE.read_text(),
                           flags=re.M)
     assert count > 20
     for built_in, documented in built_in_dirs(build):

@@ -1,0 +1,62 @@
+/*
+ * When a request to AWS is tried again, and after which pause: the standard
+ * retry mode of AWS's SDKs (AWS SDKs and Tools Reference Guide, "Retry
+ * behavior"). No I/O.
+ *
+ * The quota keeps an outage from being multiplied: a retry takes from it, a
+ * success gives back, and when it is empty requests are tried once only.
+ *
+ * A request goes: aws_retry_begin(), the first attempt, and after each attempt
+ * that failed and may be repeated aws_retry_again(); if that is true, a pause
+ * of aws_retry_pause_ms() and the next attempt. aws_retry_succeeded() ends one
+ * that the server carried out; one that failed in the end gives nothing back.
+ */
+#ifndef CURT_AWS_RETRY_H
+#define CURT_AWS_RETRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Attempts at one request, the first one included. */
+#define AWS_RETRY_ATTEMPTS 3
+
+#define AWS_RETRY_QUOTA        500 /* tokens of a full quota */
+#define AWS_RETRY_COST         5   /* of a retry */
+#define AWS_RETRY_COST_TIMEOUT 10  /* of a retry after a timeout */
+#define AWS_RETRY_REFUND       1   /* for a success without a retry */
+
+/* The pause before the first retry is drawn from 0 to this many milliseconds,
+ * before each further one from twice as many, up to the maximum. AWS's SDKs
+ * take 50 ms for DynamoDB, where others get a second. */
+#define AWS_RETRY_BASE_MS 50
+#define AWS_RETRY_MAX_MS  20000
+
+/* The quota of one process, and what the request under way took from it. */
+struct aws_retry {
+    unsigned quota;
+    unsigned taken;    /* by the last retry of the request under way */
+    unsigned attempts; /* begun at the request under way */
+};
+
+/* A full quota. */
+void aws_retry_init(struct aws_retry *r);
+
+/* Begins a request: its first attempt. What the request before took and did
+ * not give back stays gone. */
+void aws_retry_begin(struct aws_retry *r);
+
+/* Asks for one attempt more, and pays for it. False, and nothing is paid: the
+ * last attempt was the third, or the quota has less than this retry costs.
+ * timed_out: the attempt that failed ended by a timeout. */
+bool aws_retry_again(struct aws_retry *r, bool timed_out);
+
+/* The pause before the attempt that aws_retry_again() just allowed, in
+ * milliseconds: full jitter, 0 to the most, each alike. random: 32 random
+ * bits. */
+int64_t aws_retry_pause_ms(const struct aws_retry *r, uint32_t random);
+
+/* The request succeeded: what its last retry cost comes back, or a little
+ * where it needed none; never more than a full quota. */
+void aws_retry_succeeded(struct aws_retry *r);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * AWS Signature Version 4 in the Authorization header (AWS IAM User Guide,
+ * "Create a signed AWS API request"). Pure functions.
+ *
+ * libcurl has a signer, too; it signs with this host's clock and no other, so
+ * a clock that is wrong could not be made up for.
+ */
+#ifndef CURT_AWS_SIGN_H
+#define CURT_AWS_SIGN_H
+
+#include <stdint.h>
+
+#include "buf.h"
+#include "result.h"
+
+/* What signs a request. Strings belong to whoever filled it in. */
+struct aws_keys {
+    const char *id;
+    const char *secret;
+    const char *token; /* NULL: lasting keys */
+};
+
+struct aws_signing {
+    struct aws_keys keys;
+    const char *region;
+    const char *service; /* "dynamodb", "sts" */
+    /* Seconds that the server's clock is ahead of this host's. */
+    int64_t clock_offset;
+};
+
+/* "20261123T070000Z" and its NUL. */
+#define AWS_SIGN_DATE_SIZE 17
+
+/* Writes t, epoch seconds, as X-Amz-Date has it. */
+void aws_sign_date(int64_t t, char date[AWS_SIGN_DATE_SIZE]);
+
+/* Most header lines that can be signed. */
+#define AWS_SIGN_LINES_MAX 16
+
+/* A request as it will be sent, without a query. */
+struct aws_sign_request {
+    const char *method;
+    const char *path; /* as in the URL, "" for "/" */
+    /* All "Name: value" lines to sign, Host and X-Amz-Date among them, none
+     * twice, and a NULL at the end. */
+    const char *const *lines;
+    const char *body; /* never NULL */
+};
+
+/* Appends the line "Authorization: ..." that signs request at date, the value
+ * of its X-Amz-Date. RESULT_INTERNAL: OpenSSL failed, or there are too many
+ * lines. */
+enum result aws_sign(const struct aws_signing *signing,
+                     const struct aws_sign_request *request, const char *date,
+                     struct buf *out) MUST_CHECK;
+
+#endif

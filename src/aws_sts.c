@@ -1,0 +1,325 @@
+#include "aws_sts.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "aws_ask.h"
+#include "aws_endpoint.h"
+#include "aws_error.h"
+#include "aws_sts_answer.h"
+#include "clock.h"
+#include "mem.h"
+#include "query.h"
+
+#define VERSION "2011-06-15"
+
+/* One attempt, in milliseconds. STS asks the identity provider in turn, which
+ * takes its time. */
+#define TIMEOUT 5000
+
+/* Bytes of a request: STS takes a web identity token of 20,000 characters. */
+#define FORM_MAX 131072
+
+/* ---- What STS refuses ------------------------------------------------- */
+
+/* Without "Exception" at the end. What is passing may be gone in a moment. */
+static const struct refusal {
+    const char *code;
+    bool passing;
+    const char *advice;
+} refusals[] = {
+    {"IDPCommunicationError", true, NULL},
+    {"InternalError", true, NULL},
+    {"InternalFailure", true, NULL},
+    {"PriorRequestNotComplete", true, NULL},
+    {"RequestLimitExceeded", true, NULL},
+    {"RequestThrottled", true, NULL},
+    {"RequestTimeout", true, NULL},
+    {"ServiceUnavailable", true, NULL},
+    {"SlowDown", true, NULL},
+    {"Throttled", true, NULL},
+    {"Throttling", true, NULL},
+    {"TooManyRequests", true, NULL},
+
+    {"AccessDenied", false,
+     "let the role's trust policy allow it, and the caller's policy where it "
+     "needs one"},
+    {"ExpiredToken", false,
+     "the token or the keys that were used are too old: see to it that they "
+     "are renewed"},
+    {"IDPRejectedClaim", false, "the identity provider must issue a new token"},
+    {"InvalidClientTokenId", false,
+     "the keys that were used are not known to AWS"},
+    {"InvalidIdentityToken", false,
+     "the role's account needs an identity provider for the token's issuer "
+     "and audience"},
+    {"RegionDisabled", false, "activate STS in this region in the account"},
+    {"SignatureDoesNotMatch", false,
+     "the secret key is not the one of the key id, or this host's clock is "
+     "wrong"},
+    {"RequestExpired", false, "this host's clock is wrong"},
+};
+
+static const struct refusal *find_refusal(const char *code)
+{
+    size_t len = strlen(code);
+    const size_t suffix = sizeof("Exception") - 1;
+    if (len > suffix && strcmp(code + len - suffix, "Exception") == 0)
+        len -= suffix;
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        if (strlen(refusals[i].code) == len &&
+            memcmp(refusals[i].code, code, len) == 0)
+            return &refusals[i];
+    }
+    return NULL;
+}
+
+/* ---- A request -------------------------------------------------------- */
+
+/* What is asked, and what must not be shown. */
+struct call {
+    const struct aws_source_request *request;
+    const struct aws_sts_role *role;
+    const char *action;
+    const char *secrets[3]; /* of the request; some may be NULL */
+    struct buf form;
+};
+
+void aws_sts_session(const char *host, char session[AWS_STS_SESSION_SIZE])
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "abcdefghijklmnopqrstuvwxyz"
+                                  "0123456789_+=,.@-";
+    static const char prefix[] = "curt-";
+    size_t len = sizeof(prefix) - 1;
+    memcpy(session, prefix, len);
+    for (; *host != '\0' && len < AWS_STS_SESSION_SIZE - 1; host++)
+        session[len++] = strchr(allowed, *host) != NULL ? *host : '-';
+    session[len] = '\0';
+}
+
+/* Appends name and value, percent-encoded as a query string of AWS has it
+ * (RFC 3986: a space is %20). NULL: nothing. */
+static void add_parameter(struct buf *form, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    buf_addf(form, "&%s=", name);
+    for (; *value != '\0'; value++) {
+        const char c = *value;
+        if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+            (c >= '0' && c <= '9') || strchr("-._~", c) != NULL)
+            buf_add_char(form, c);
+        else
+            query_percent_encode(form, (unsigned char)c);
+    }
+}
+
+/* Makes room for len bytes, so that no copy of a secret is left behind in
+ * memory that the form grew out of. */
+static void reserve(struct buf *form, size_t len)
+{
+    char *blank = mem_zalloc(len);
+    buf_add(form, blank, len);
+    buf_reset(form);
+    free(blank);
+}
+
+/* Begins the form with what both actions have. secret: the length of what
+ * follows and is one. */
+static void begin_form(struct call *call, size_t secret)
+{
+    char session[AWS_STS_SESSION_SIZE];
+    const char *name = call->role->session;
+    if (name == NULL) {
+        char host[256] = "";
+        if (gethostname(host, sizeof(host) - 1) != 0)
+            host[0] = '\0';
+        aws_sts_session(host, session);
+        name = session;
+    }
+    buf_init(&call->form, FORM_MAX);
+    reserve(&call->form,
+            2048 + 3 * (strlen(name) + strlen(call->role->arn) + secret));
+    buf_addf(&call->form, "Action=%s&Version=" VERSION, call->action);
+    add_parameter(&call->form, "RoleArn", call->role->arn);
+    add_parameter(&call->form, "RoleSessionName", name);
+    add_parameter(&call->form, "DurationSeconds", call->role->duration);
+}
+
+static void begin_reason(const struct call *call, struct buf *reason)
+{
+    const char *region = call->role->region;
+    buf_addf(reason,
+             "STS (%s), %s for %s: ", region != NULL ? region : "global",
+             call->action, call->role->arn);
+}
+
+/* The same request may be answered otherwise in a moment. */
+static bool is_passing(const struct aws_http_answer *http)
+{
+    if (aws_ask_is_passing(http))
+        return true;
+    struct aws_sts_answer answer;
+    if (aws_sts_answer_read(http->body, http->len, &answer) != RESULT_OK)
+        return http->status == 200; /* damaged on its way */
+    const struct refusal *refusal =
+        answer.code != NULL ? find_refusal(answer.code) : NULL;
+    aws_sts_answer_free(&answer);
+    return refusal != NULL && refusal->passing;
+}
+
+static enum result refuse(const struct call *call,
+                          const struct aws_http_answer *http,
+                          const struct aws_sts_answer *answer,
+                          struct buf *reason)
+{
+    char code[AWS_ERROR_TYPE_SIZE];
+    aws_error_type(answer->code, code);
+    const struct refusal *refusal = find_refusal(code);
+    begin_reason(call, reason);
+    buf_add_str(reason, code[0] != '\0' ? code : "an error without a code");
+    const size_t before = reason->len;
+    buf_add_str(reason, ": ");
+    const size_t begin = reason->len;
+    aws_sts_answer_add_message(reason, answer, call->secrets,
+                               sizeof(call->secrets) /
+                                   sizeof(call->secrets[0]));
+    if (reason->len == begin)
+        buf_truncate(reason, before);
+    if (refusal != NULL && refusal->advice != NULL)
+        buf_addf(reason, "; %s", refusal->advice);
+    const bool passing = refusal != NULL && refusal->passing;
+    return passing || aws_ask_is_passing(http) ? RESULT_UNAVAILABLE
+                                               : RESULT_DENIED;
+}
+
+static enum result take(const struct call *call,
+                        const struct aws_sts_answer *answer,
+                        struct aws_found *out, struct buf *reason)
+{
+    int64_t expires;
+    if (!aws_found_read_time(answer->expiration, &expires)) {
+        begin_reason(call, reason);
+        buf_add_str(reason, "the keys have an Expiration that is no time");
+        return RESULT_UNAVAILABLE;
+    }
+    if (expires <= clock_now()) {
+        begin_reason(call, reason);
+        buf_add_str(reason, "the keys have expired already; is this host's "
+                            "clock right?");
+        return RESULT_UNAVAILABLE;
+    }
+    const struct aws_keys keys = {answer->id, answer->secret, answer->token};
+    char *what = mem_printf("role %s (STS)", call->role->arn);
+    enum result r = aws_found_take(out, &keys, expires, what, reason);
+    free(what);
+    return r;
+}
+
+static enum result judge(const struct call *call,
+                         const struct aws_http_answer *http,
+                         struct aws_found *out, struct buf *reason)
+{
+    struct aws_sts_answer answer;
+    enum result r = aws_sts_answer_read(http->body, http->len, &answer);
+    if (r == RESULT_OK && answer.code != NULL) {
+        r = refuse(call, http, &answer, reason);
+    } else if (r == RESULT_OK && http->status == 200) {
+        r = take(call, &answer, out, reason);
+    } else {
+        begin_reason(call, reason);
+        buf_addf(reason, "HTTP %ld with what is no answer of STS",
+                 http->status);
+        r = http->status == 200 || aws_ask_is_passing(http) ? RESULT_UNAVAILABLE
+                                                            : RESULT_DENIED;
+        if (r == RESULT_DENIED)
+            buf_add_str(reason, "; AWS_ENDPOINT_URL_STS or AWS_ENDPOINT_URL "
+                                "may name another service");
+    }
+    aws_sts_answer_free(&answer);
+    return r;
+}
+
+/* Asks with the form, which it wipes. */
+static enum result send_form(struct call *call,
+                             const struct aws_signing *signing,
+                             struct aws_found *out, struct buf *reason)
+{
+    static const char *const headers[] = {
+        "Content-Type: application/x-www-form-urlencoded; charset=utf-8",
+        "Accept: text/xml", NULL};
+    char *url = aws_endpoint_sts(call->request->conf, call->role->region);
+    bool loopback = false;
+    enum result r = RESULT_DENIED;
+    if (buf_failed(&call->form)) {
+        begin_reason(call, reason);
+        buf_add_str(reason, "the token is larger than STS takes");
+    } else if (!aws_http_check_url(url, &loopback)) {
+        buf_add_str(reason, "AWS_ENDPOINT_URL_STS, or else AWS_ENDPOINT_URL, "
+                            "is no http or https URL of a host, without user "
+                            "and query");
+    } else {
+        const struct aws_ask ask = {
+            .http = {.method = "POST",
+                     .url = url,
+                     .headers = headers,
+                     .body = call->form.data,
+                     .signing = signing,
+                     .may_repeat = true,
+                     .direct = loopback},
+            .timeout = TIMEOUT,
+            .attempts = 3,
+            .is_passing = is_passing,
+        };
+        struct aws_http_answer answer;
+        r = aws_ask_send(call->request, &ask, &answer);
+        if (r == RESULT_OK) {
+            r = judge(call, &answer, out, reason);
+        } else {
+            begin_reason(call, reason);
+            buf_add_str(reason, aws_http_error(call->request->http));
+        }
+    }
+    buf_wipe(&call->form);
+    free(url);
+    return r;
+}
+
+enum result aws_sts_web_identity(const struct aws_source_request *request,
+                                 const struct aws_sts_role *role,
+                                 const char *token, struct aws_found *out,
+                                 struct buf *reason)
+{
+    struct call call = {
+        .request = request,
+        .role = role,
+        .action = "AssumeRoleWithWebIdentity",
+        .secrets = {token},
+    };
+    begin_form(&call, strlen(token));
+    add_parameter(&call.form, "WebIdentityToken", token);
+    return send_form(&call, NULL, out, reason);
+}
+
+enum result aws_sts_assume_role(const struct aws_source_request *request,
+                                const struct aws_sts_role *role,
+                                const struct aws_keys *keys,
+                                struct aws_found *out, struct buf *reason)
+{
+    struct call call = {
+        .request = request,
+        .role = role,
+        .action = "AssumeRole",
+        .secrets = {keys->id, keys->secret, keys->token},
+    };
+    begin_form(&call, 0);
+    add_parameter(&call.form, "ExternalId", role->external_id);
+    const struct aws_signing signing = {
+        .keys = *keys,
+        .region = aws_endpoint_signing_region(role->region),
+        .service = "sts",
+    };
+    return send_form(&call, &signing, out, reason);
+}

@@ -1,0 +1,125 @@
+#include "aws_standin.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aws_source.h"
+#include "clock.h"
+#include "crew.h"
+#include "mem.h"
+
+struct standin *standins;
+
+void standin_reset(void)
+{
+    if (standins == NULL)
+        standins = crew_share(STANDINS * sizeof(*standins));
+    memset(standins, 0, STANDINS * sizeof(*standins));
+    for (unsigned i = 0; i < STANDINS; i++)
+        standins[i].result = RESULT_NOT_FOUND;
+}
+
+void standin_serve(unsigned source, int64_t life)
+{
+    standins[source].life = life;
+    standins[source].result = RESULT_OK;
+}
+
+unsigned standin_calls(void)
+{
+    unsigned calls = 0;
+    for (unsigned i = 0; i < STANDINS; i++)
+        calls += standins[i].calls;
+    return calls;
+}
+
+/* A token of the number, of any length. */
+static char *make_token(unsigned n, size_t size)
+{
+    char *token = mem_printf("token-%09u.", n);
+    size_t len = strlen(token);
+    if (size <= len)
+        return token;
+    token = mem_resize(token, size + 1);
+    for (size_t i = len; i < size; i++)
+        token[i] = token[i - len];
+    token[size] = '\0';
+    return token;
+}
+
+unsigned standin_number(const struct aws_keys *keys)
+{
+    unsigned n = 0;
+    if (keys->id == NULL || sscanf(keys->id, "AKIA%9u", &n) != 1)
+        return 0;
+    char *secret = mem_printf("secret/%09u", n);
+    char *token = make_token(n, keys->token != NULL ? strlen(keys->token) : 0);
+    if (strcmp(keys->secret, secret) != 0 ||
+        (keys->token != NULL && strcmp(keys->token, token) != 0))
+        n = 0;
+    free(secret);
+    free(token);
+    return n;
+}
+
+static enum result pretend(unsigned source,
+                           const struct aws_source_request *request,
+                           struct aws_found *out, struct buf *reason)
+{
+    struct standin *s = &standins[source];
+    enum result r = (enum result)s->result;
+    if (r == RESULT_NOT_FOUND) {
+        buf_addf(reason, "source %u is not there", source);
+        return r;
+    }
+    atomic_fetch_add(&s->calls, 1);
+    for (unsigned waited = 0;
+         waited < s->delay_ms && clock_monotonic_ms() < request->deadline;
+         waited += 5)
+        crew_sleep_us(5000);
+    r = (enum result)s->result;
+    if (r != RESULT_OK) {
+        buf_addf(reason, "source %u is broken", source);
+        return r;
+    }
+    unsigned n = atomic_fetch_add(&s->gave, 1) + 1;
+    *out = (struct aws_found){
+        .id = mem_printf("AKIA%09u", n),
+        .secret = mem_printf("secret/%09u", n),
+        .token = s->life != 0 ? make_token(n, s->token_size) : NULL,
+        .expires = s->life != 0 ? clock_now() + s->life : 0,
+        .where = mem_printf("place %u", source)};
+    return RESULT_OK;
+}
+
+enum result aws_source_environment(const struct aws_source_request *request,
+                                   struct aws_found *out, struct buf *reason)
+{
+    return pretend(STANDIN_ENVIRONMENT, request, out, reason);
+}
+
+enum result aws_source_web_identity(const struct aws_source_request *request,
+                                    struct aws_found *out, struct buf *reason)
+{
+    return pretend(STANDIN_WEB, request, out, reason);
+}
+
+enum result aws_source_profile(const struct aws_source_request *request,
+                               struct aws_found *out, struct buf *reason)
+{
+    return pretend(STANDIN_PROFILE, request, out, reason);
+}
+
+enum result aws_source_container(const struct aws_source_request *request,
+                                 struct aws_found *out, struct buf *reason)
+{
+    return pretend(STANDIN_CONTAINER, request, out, reason);
+}
+
+enum result aws_source_instance(const struct aws_source_request *request,
+                                struct aws_found *out, struct buf *reason)
+{
+    return pretend(STANDIN_INSTANCE, request, out, reason);
+}

@@ -1,0 +1,400 @@
+/* Credentials: the order of the sources, keeping, renewing and sharing. The
+ * sources are stand-ins that do as they are told. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "aws_credentials.h"
+#include "aws_standin.h"
+#include "clock.h"
+#include "crew.h"
+#include "mem.h"
+
+static struct conf *conf;
+static int set_up(void **state)
+{
+    int r = crew_set_up(state);
+    conf = *state;
+    standin_reset();
+    assert_int_equal(setenv("HOME", conf->state_dir, 1), 0);
+    return r;
+}
+
+static int64_t in_ms(int64_t ms)
+{
+    return clock_monotonic_ms() + ms;
+}
+
+/* The number of the keys that there are within a time; 0: there are none. */
+static unsigned get_within(struct aws_credentials *c, int64_t ms)
+{
+    struct aws_keys keys;
+    enum result r = aws_credentials_get(c, in_ms(ms), &keys);
+    if (r != RESULT_OK) {
+        if (keys.id != NULL || keys.secret != NULL || keys.token != NULL ||
+            aws_credentials_error(c)[0] == '\0')
+            abort();
+        return 0;
+    }
+    if (standin_number(&keys) == 0)
+        abort();
+    return standin_number(&keys);
+}
+
+static unsigned get(struct aws_credentials *c)
+{
+    return get_within(c, 3000);
+}
+
+static void assert_refused(struct aws_credentials *c, enum result wanted,
+                           const char *text)
+{
+    struct aws_keys keys;
+    assert_int_equal(aws_credentials_get(c, in_ms(3000), &keys), wanted);
+    assert_null(keys.id);
+    if (strstr(aws_credentials_error(c), text) == NULL)
+        assert_string_equal(aws_credentials_error(c), text);
+}
+
+/* ---- The chain --------------------------------------------------------- */
+
+static void the_first_that_is_configured_serves(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "environment (place 0)", "web identity (place 1)",
+        "shared files (place 2)", "container (place 3)",
+        "instance metadata (place 4)"};
+    for (unsigned i = STANDINS; i-- > 0;) {
+        struct aws_credentials *c = aws_credentials_new(conf, false);
+        standin_serve(i, 0);
+        assert_string_equal(aws_credentials_source(c), "");
+        assert_int_equal(get(c), 1);
+        assert_string_equal(aws_credentials_source(c), names[i]);
+        assert_string_equal(aws_credentials_error(c), "");
+        assert_int_equal(aws_credentials_expires(c), 0);
+        for (unsigned later = i + 1; later < STANDINS; later++)
+            assert_int_equal(standins[later].calls, 1);
+        aws_credentials_free(c);
+    }
+}
+
+static void what_was_looked_at_is_said(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, false);
+    struct aws_keys keys;
+    assert_int_equal(aws_credentials_get(c, in_ms(1000), &keys), RESULT_DENIED);
+    assert_string_equal(aws_credentials_error(c),
+                        "no credentials; looked at: "
+                        "environment (source 0 is not there); "
+                        "web identity (source 1 is not there); "
+                        "shared files (source 2 is not there); "
+                        "container (source 3 is not there); "
+                        "instance metadata (source 4 is not there)");
+    assert_refused(c, RESULT_DENIED, "(asked 1 s ago)");
+    assert_refused(c, RESULT_DENIED, "no credentials; looked at: environment");
+    aws_credentials_free(c);
+}
+
+static void one_that_fails_ends_the_search(void **state)
+{
+    (void)state;
+    static const struct {
+        enum result result, told;
+    } cases[] = {{RESULT_DENIED, RESULT_DENIED},
+                 {RESULT_INVALID, RESULT_DENIED},
+                 {RESULT_UNAVAILABLE, RESULT_UNAVAILABLE},
+                 {RESULT_THROTTLED, RESULT_UNAVAILABLE}};
+    standin_serve(STANDIN_CONTAINER, 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct aws_credentials *c = aws_credentials_new(conf, false);
+        standins[STANDIN_PROFILE].result = cases[i].result;
+        assert_refused(c, cases[i].told,
+                       "credentials from shared files: source 2 is broken");
+        assert_int_equal(standins[STANDIN_CONTAINER].calls, 0);
+        aws_credentials_free(c);
+    }
+}
+
+static void keys_that_have_expired_are_no_keys(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    standin_serve(STANDIN_INSTANCE, -30);
+    assert_refused(c, RESULT_UNAVAILABLE,
+                   "credentials from instance metadata: its keys expired at ");
+    assert_int_equal(standin_calls(), 1);
+    aws_credentials_free(c);
+}
+
+/* ---- Keys that last ---------------------------------------------------- */
+
+static void the_environment_is_asked_once(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    standin_serve(STANDIN_ENVIRONMENT, 0);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(get(c), 1);
+    assert_int_equal(standin_calls(), 1);
+    assert_false(aws_credentials_expire(c));
+    assert_int_equal(get(c), 1);
+    aws_credentials_tend(c, in_ms(1000));
+    assert_int_equal(standin_calls(), 1);
+    assert_int_equal(access(crew_path(conf, "credentials"), F_OK), -1);
+    aws_credentials_free(c);
+}
+
+static bool file_has(const char *text)
+{
+    static char bytes[1 << 20];
+    FILE *file = fopen(crew_path(conf, "credentials"), "re");
+    assert_non_null(file);
+    size_t len = fread(bytes, 1, sizeof(bytes), file);
+    fclose(file);
+    return memmem(bytes, len, text, strlen(text)) != NULL;
+}
+
+static void lasting_keys_are_not_shared(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    struct aws_credentials *other = aws_credentials_new(conf, true);
+    standin_serve(STANDIN_PROFILE, 0);
+    assert_int_equal(get(c), 1);
+    assert_int_equal(get(other), 2);
+    assert_int_equal(get(c), 1);
+    assert_false(file_has("secret/"));
+    /* They may be others now: but not a moment after they were read. */
+    assert_false(aws_credentials_expire(c));
+    assert_int_equal(get(c), 1);
+    crew_sleep_us(1100000);
+    assert_true(aws_credentials_expire(c));
+    assert_int_equal(get(c), 3);
+    assert_int_equal(get(other), 2);
+    aws_credentials_free(c);
+    aws_credentials_free(other);
+}
+
+/* ---- Keys that expire -------------------------------------------------- */
+
+static void temporary_keys_are_shared(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    struct aws_credentials *other = aws_credentials_new(conf, true);
+    struct aws_credentials *alone = aws_credentials_new(conf, false);
+    standin_serve(STANDIN_INSTANCE, 3600);
+    assert_int_equal(get(c), 1);
+    assert_int_equal(get(other), 1);
+    assert_int_equal(get(alone), 2);
+    assert_string_equal(aws_credentials_source(other),
+                        "instance metadata (place 4)");
+    assert_int_equal(aws_credentials_expires(other),
+                     aws_credentials_expires(c));
+    assert_in_range(aws_credentials_expires(c), clock_now() + 3590,
+                    clock_now() + 3600);
+    assert_true(file_has("secret/000000001"));
+    assert_int_equal(standin_calls(), 2);
+    aws_credentials_free(c);
+    aws_credentials_free(other);
+    aws_credentials_free(alone);
+}
+
+static void a_long_token_is_not_shared(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    struct aws_credentials *other = aws_credentials_new(conf, true);
+    standin_serve(STANDIN_INSTANCE, 3600);
+    standins[STANDIN_INSTANCE].token_size = 16384;
+    assert_int_equal(get(c), 1);
+    assert_int_equal(get(other), 1);
+    aws_credentials_free(c);
+    aws_credentials_free(other);
+    assert_int_equal(unlink(crew_path(conf, "credentials")), 0);
+    c = aws_credentials_new(conf, true);
+    other = aws_credentials_new(conf, true);
+    standins[STANDIN_INSTANCE].token_size = 16385;
+    assert_int_equal(get(c), 2);
+    assert_int_equal(get(other), 3);
+    assert_int_equal(get(c), 2);
+    assert_false(file_has("secret/"));
+    aws_credentials_free(c);
+    aws_credentials_free(other);
+}
+
+static void the_janitor_renews_and_workers_follow(void **state)
+{
+    (void)state;
+    struct aws_credentials *worker = aws_credentials_new(conf, true);
+    struct aws_credentials *janitor = aws_credentials_new(conf, true);
+    standin_serve(STANDIN_INSTANCE, 9); /* due after 6 or 7 s */
+    assert_int_equal(get(worker), 1);
+    aws_credentials_tend(janitor, in_ms(1000));
+    assert_int_equal(standin_calls(), 1);
+    const int64_t start = clock_monotonic_ms();
+    while (clock_monotonic_ms() < start + 8000 && standin_calls() == 1) {
+        aws_credentials_tend(janitor, in_ms(1000));
+        crew_sleep_us(20000);
+    }
+    assert_int_equal(standin_calls(), 2);
+    assert_in_range(clock_monotonic_ms() - start, 4900, 7900);
+    assert_int_equal(get(worker), 2);
+    assert_int_equal(standin_calls(), 2);
+    aws_credentials_free(worker);
+    aws_credentials_free(janitor);
+}
+
+static void without_a_janitor_a_worker_renews(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    standin_serve(STANDIN_INSTANCE, 6); /* due after 4 s, a must after 5 */
+    unsigned number = get(c);
+    const int64_t start = clock_monotonic_ms();
+    while (number == 1 && clock_monotonic_ms() < start + 6000) {
+        crew_sleep_us(20000);
+        number = get(c);
+    }
+    assert_int_equal(number, 2);
+    assert_in_range(clock_monotonic_ms() - start, 3900, 5900);
+    aws_credentials_free(c);
+}
+
+static void old_keys_serve_until_their_end(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    unsigned served = 0;
+    standin_serve(STANDIN_INSTANCE, 6);
+    assert_int_equal(get(c), 1);
+    const int64_t end = aws_credentials_expires(c);
+    standins[STANDIN_INSTANCE].result = RESULT_UNAVAILABLE;
+    while (clock_now() < end) {
+        aws_credentials_tend(c, in_ms(500));
+        unsigned number = get(c);
+        if (number == 0 && clock_now() < end)
+            fail_msg("keys are gone before they end");
+        served += number == 1;
+        crew_sleep_us(10000);
+    }
+    assert_true(served > 100);
+    /* Due for two seconds and failing: pauses lie between the attempts. */
+    assert_in_range(standin_calls(), 2, 5);
+    assert_refused(c, RESULT_UNAVAILABLE, "source 4 is broken");
+    standins[STANDIN_INSTANCE].result = RESULT_OK;
+    const int64_t limit = in_ms(5500);
+    while (get(c) == 0 && clock_monotonic_ms() < limit)
+        crew_sleep_us(10000);
+    assert_int_equal(get(c), 2);
+    aws_credentials_free(c);
+}
+
+/* ---- What the server says ---------------------------------------------- */
+
+static void keys_that_the_server_refuses_are_replaced(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    struct aws_credentials *other = aws_credentials_new(conf, true);
+    assert_false(aws_credentials_expire(c));
+    standin_serve(STANDIN_INSTANCE, 3600);
+    assert_int_equal(get(c), 1);
+    assert_int_equal(get(other), 1);
+    crew_sleep_us(1100000);
+    assert_true(aws_credentials_expire(c));
+    assert_int_equal(get(c), 2);
+    /* The other one had sent a request with the old ones before. */
+    assert_true(aws_credentials_expire(other));
+    assert_int_equal(get(other), 2);
+    assert_int_equal(standin_calls(), 2);
+    aws_credentials_free(c);
+    aws_credentials_free(other);
+}
+
+static void a_server_that_refuses_all_makes_no_storm(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    struct aws_credentials *other = aws_credentials_new(conf, true);
+    unsigned pointless = 0;
+    standin_serve(STANDIN_INSTANCE, 3600);
+    const int64_t end = in_ms(3500);
+    while (clock_monotonic_ms() < end) {
+        assert_int_not_equal(get(c), 0);
+        assert_int_not_equal(get(other), 0);
+        pointless += !aws_credentials_expire(c);
+        pointless += !aws_credentials_expire(other);
+        crew_sleep_us(2000);
+    }
+    assert_in_range(standin_calls(), 3, 5);
+    assert_true(pointless > 100);
+    aws_credentials_free(c);
+    aws_credentials_free(other);
+}
+
+static void refused_keys_stay_when_there_are_no_others(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    standin_serve(STANDIN_INSTANCE, 3600);
+    assert_int_equal(get(c), 1);
+    crew_sleep_us(1100000);
+    standins[STANDIN_INSTANCE].result = RESULT_UNAVAILABLE;
+    assert_true(aws_credentials_expire(c));
+    assert_int_equal(get(c), 1);
+    assert_false(aws_credentials_expire(c));
+    assert_int_equal(standin_calls(), 2);
+    standins[STANDIN_INSTANCE].result = RESULT_OK;
+    crew_sleep_us(2100000);
+    assert_int_equal(get(c), 2);
+    aws_credentials_free(c);
+}
+
+static void secrets_are_recognised(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    assert_false(aws_credentials_shown_in(c, ""));
+    assert_false(aws_credentials_shown_in(c, "secret/000000001"));
+    standin_serve(STANDIN_INSTANCE, 3600);
+    assert_int_equal(get(c), 1);
+    assert_true(aws_credentials_shown_in(c, "x secret/000000001 y"));
+    assert_true(aws_credentials_shown_in(c, "token-000000001."));
+    assert_false(aws_credentials_shown_in(c, "secret/000000002"));
+    assert_false(aws_credentials_shown_in(c, "AKIA000000001"));
+    aws_credentials_free(c);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_first_that_is_configured_serves),
+        TEST(what_was_looked_at_is_said),
+        TEST(one_that_fails_ends_the_search),
+        TEST(keys_that_have_expired_are_no_keys),
+        TEST(the_environment_is_asked_once),
+        TEST(lasting_keys_are_not_shared),
+        TEST(temporary_keys_are_shared),
+        TEST(a_long_token_is_not_shared),
+        TEST(the_janitor_renews_and_workers_follow),
+        TEST(without_a_janitor_a_worker_renews),
+        TEST(old_keys_serve_until_their_end),
+        TEST(keys_that_the_server_refuses_are_replaced),
+        TEST(a_server_that_refuses_all_makes_no_storm),
+        TEST(refused_keys_stay_when_there_are_no_others),
+        TEST(secrets_are_recognised),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,337 @@
+/* Credentials of curt's own sources, without a network: the environment, and
+ * profiles whose command counts how often it is run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "aws_credentials.h"
+#include "clock.h"
+#include "crew.h"
+#include "mem.h"
+
+#define CROWD 8
+
+static struct conf *conf;
+static struct {
+    _Atomic unsigned gate;
+    _Atomic unsigned stop;
+    _Atomic unsigned numbers[CROWD];
+} * shared;
+
+static void write_file(const char *name, const char *text)
+{
+    FILE *file = fopen(crew_path(conf, name), "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A command that gives the keys of its n-th run, each of which takes as long
+ * as there is a file "slow", and fails while there is a file "broken". */
+static void write_command(unsigned life)
+{
+    char text[2048];
+    snprintf(text, sizeof(text),
+             "#!/bin/sh\n"
+             "cd %s || exit 2\n"
+             "printf x >>calls\n"
+             "n=$(wc -c <calls)\n"
+             "while [ -e slow ]; do sleep 0.02; done\n"
+             "[ ! -e broken ] || exit 1\n"
+             "end=$(($(date +%%s) + %u))\n"
+             "printf '{\"Version\":1,\"AccessKeyId\":\"AKIA%%s\",' \"$n\"\n"
+             "printf '\"SecretAccessKey\":\"secret/%%s\",' \"$n\"\n"
+             "printf '\"SessionToken\":\"token-%%s\",' \"$n\"\n"
+             "printf '\"Expiration\":\"%%s\"}' "
+             "\"$(date -u -d @$end +%%Y-%%m-%%dT%%H:%%M:%%SZ)\"\n",
+             conf->state_dir, life);
+    write_file("command", text);
+    assert_int_equal(chmod(crew_path(conf, "command"), 0700), 0);
+    snprintf(text, sizeof(text),
+             "[default]\nregion = eu-west-1\n[profile run]\n"
+             "credential_process = %s/command\n",
+             conf->state_dir);
+    write_file("config", text);
+}
+
+static unsigned calls(void)
+{
+    struct stat st;
+    return stat(crew_path(conf, "calls"), &st) == 0 ? (unsigned)st.st_size : 0;
+}
+
+static int set_up(void **state)
+{
+    int r = crew_set_up(state);
+    conf = *state;
+    shared = crew_share(sizeof(*shared));
+    assert_int_equal(setenv("HOME", conf->state_dir, 1), 0);
+    conf->aws_config_file = mem_dup(crew_path(conf, "config"));
+    conf->aws_shared_credentials_file = mem_dup(crew_path(conf, "shared"));
+    conf->aws_ec2_metadata_disabled = 1;
+    return r;
+}
+
+static int tear_down(void **state)
+{
+    free(conf->aws_config_file);
+    free(conf->aws_shared_credentials_file);
+    return crew_tear_down(state);
+}
+
+static void run_profile(unsigned life)
+{
+    static char name[] = "run";
+    conf->aws_profile = name;
+    write_command(life);
+}
+
+/* The number that is in all three of the keys. */
+static unsigned number_of(const struct aws_keys *keys)
+{
+    unsigned id = 0, secret = 0, token = 0;
+    if (sscanf(keys->id, "AKIA%u", &id) != 1 ||
+        sscanf(keys->secret, "secret/%u", &secret) != 1 ||
+        keys->token == NULL || sscanf(keys->token, "token-%u", &token) != 1 ||
+        id != secret || id != token)
+        return 0;
+    return id;
+}
+
+/* 0: there are none. */
+static unsigned get(struct aws_credentials *c)
+{
+    struct aws_keys keys;
+    if (aws_credentials_get(c, clock_monotonic_ms() + 3000, &keys) != RESULT_OK)
+        return 0;
+    if (number_of(&keys) == 0)
+        abort();
+    return number_of(&keys);
+}
+
+static void the_configuration_has_keys(void **state)
+{
+    (void)state;
+    static char id[] = "AKIA7", secret[] = "secret/7", token[] = "token-7";
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    struct aws_keys keys;
+    run_profile(3600);
+    conf->aws_access_key_id = id;
+    assert_int_equal(aws_credentials_get(c, clock_monotonic_ms() + 1000, &keys),
+                     RESULT_DENIED);
+    assert_non_null(strstr(aws_credentials_error(c),
+                           "credentials from environment: AWS_ACCESS_KEY_ID "));
+    conf->aws_secret_access_key = secret;
+    assert_int_equal(aws_credentials_get(c, clock_monotonic_ms() + 1000, &keys),
+                     RESULT_OK);
+    assert_null(keys.token);
+    assert_string_equal(keys.secret, secret);
+    assert_string_equal(aws_credentials_source(c), "environment");
+    aws_credentials_free(c);
+    conf->aws_session_token = token;
+    c = aws_credentials_new(conf, true);
+    assert_int_equal(get(c), 7);
+    assert_true(aws_credentials_shown_in(c, "<token-7>"));
+    assert_false(aws_credentials_expire(c));
+    assert_int_equal(calls(), 0);
+    aws_credentials_free(c);
+}
+
+static void all_places_are_named(void **state)
+{
+    (void)state;
+    static const char *const said[] = {
+        "no credentials; looked at: environment (",
+        "AWS_ACCESS_KEY_ID is not set); web identity (",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "); shared files (",
+        "/config",
+        "); container (",
+        "AWS_CONTAINER_CREDENTIALS_",
+        "); instance metadata (",
+        "AWS_EC2_METADATA_DISABLED"};
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    assert_int_equal(get(c), 0);
+    const char *rest = aws_credentials_error(c);
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        const char *found = strstr(rest, said[i]);
+        if (found == NULL)
+            fail_msg("\"%s\" is not in \"%s\"", said[i], rest);
+        rest = found;
+    }
+    aws_credentials_free(c);
+}
+
+static void a_profile_that_was_edited_is_read_again(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    write_file("shared", "[default]\naws_access_key_id = AKIA1\n"
+                         "aws_secret_access_key = secret/1\n"
+                         "aws_session_token = token-1\n");
+    assert_int_equal(get(c), 1);
+    write_file("shared", "[default]\naws_access_key_id = AKIA2\n"
+                         "aws_secret_access_key = secret/2\n"
+                         "aws_session_token = token-2\n");
+    assert_int_equal(get(c), 1);
+    crew_sleep_us(1100000);
+    assert_true(aws_credentials_expire(c));
+    assert_int_equal(get(c), 2);
+    aws_credentials_free(c);
+}
+
+static void get_once(void *arg)
+{
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    crew_meet(&shared->gate, CROWD);
+    shared->numbers[*(unsigned *)arg] = get(c);
+    aws_credentials_free(c);
+}
+
+static void send_crowd(pid_t children[CROWD], crew_work *work)
+{
+    for (unsigned i = 0; i < CROWD; i++)
+        children[i] = crew_start(work, &i);
+}
+
+static void finish_crowd(const pid_t children[CROWD])
+{
+    for (unsigned i = 0; i < CROWD; i++)
+        crew_finish(children[i]);
+}
+
+static void the_command_runs_once_for_all(void **state)
+{
+    (void)state;
+    pid_t children[CROWD];
+    run_profile(3600);
+    send_crowd(children, get_once);
+    finish_crowd(children);
+    assert_int_equal(calls(), 1);
+    for (unsigned i = 0; i < CROWD; i++)
+        assert_int_equal(shared->numbers[i], 1);
+    struct stat st;
+    assert_int_equal(stat(crew_path(conf, "credentials"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void get_alone(void *arg)
+{
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    (void)arg;
+    if (get(c) == 0)
+        _exit(1);
+    aws_credentials_free(c);
+}
+
+static void another_runs_it_when_one_is_killed(void **state)
+{
+    (void)state;
+    pid_t children[CROWD];
+    run_profile(3600);
+    write_file("slow", "");
+    pid_t asking = crew_start(get_alone, NULL);
+    while (calls() == 0)
+        crew_sleep_us(1000);
+    send_crowd(children, get_once);
+    crew_sleep_us(200000);
+    assert_int_equal(calls(), 1);
+    crew_slay(asking);
+    while (calls() == 1)
+        crew_sleep_us(1000);
+    assert_int_equal(unlink(crew_path(conf, "slow")), 0);
+    finish_crowd(children);
+    assert_int_equal(calls(), 2);
+    for (unsigned i = 0; i < CROWD; i++)
+        assert_int_equal(shared->numbers[i], 2);
+}
+
+static void get_all_the_time(void *arg)
+{
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    unsigned last = 0;
+    while (atomic_load(&shared->stop) == 0) {
+        unsigned number = get(c);
+        if (number < last || number == 0)
+            _exit(1);
+        last = number;
+    }
+    shared->numbers[*(unsigned *)arg] = last;
+    aws_credentials_free(c);
+}
+
+static void keys_rotate_under_load(void **state)
+{
+    (void)state;
+    pid_t children[CROWD];
+    struct aws_credentials *janitor = aws_credentials_new(conf, true);
+    run_profile(3);
+    send_crowd(children, get_all_the_time);
+    for (const int64_t end = clock_monotonic_ms() + 8000;
+         clock_monotonic_ms() < end;) {
+        aws_credentials_tend(janitor, clock_monotonic_ms() + 2000);
+        crew_sleep_us(100000);
+    }
+    atomic_store(&shared->stop, 1);
+    finish_crowd(children);
+    assert_in_range(calls(), 3, 8);
+    for (unsigned i = 0; i < CROWD; i++)
+        assert_true(shared->numbers[i] + 1 >= calls());
+    aws_credentials_free(janitor);
+}
+
+static void a_command_that_fails_costs_nothing_at_first(void **state)
+{
+    (void)state;
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    run_profile(5);
+    assert_int_equal(get(c), 1);
+    const int64_t end = aws_credentials_expires(c);
+    write_file("broken", "");
+    unsigned number = 1;
+    while (clock_now() < end - 1) {
+        aws_credentials_tend(c, clock_monotonic_ms() + 1000);
+        number = get(c);
+        assert_int_equal(number, 1);
+        crew_sleep_us(20000);
+    }
+    while (clock_now() < end)
+        crew_sleep_us(20000);
+    assert_int_equal(get(c), 0);
+    assert_non_null(
+        strstr(aws_credentials_error(c), "credentials from shared files: "));
+    assert_null(strstr(aws_credentials_error(c), "secret/"));
+    assert_in_range(calls(), 2, 5);
+    assert_int_equal(unlink(crew_path(conf, "broken")), 0);
+    const int64_t limit = clock_monotonic_ms() + 6000;
+    while (number != 0 && get(c) == 0 && clock_monotonic_ms() < limit)
+        crew_sleep_us(50000);
+    assert_int_equal(get(c), calls());
+    aws_credentials_free(c);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_configuration_has_keys),
+        TEST(all_places_are_named),
+        TEST(a_profile_that_was_edited_is_read_again),
+        TEST(the_command_runs_once_for_all),
+        TEST(another_runs_it_when_one_is_killed),
+        TEST(keys_rotate_under_load),
+        TEST(a_command_that_fails_costs_nothing_at_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,214 @@
+/* Where the region comes from, as far as the configuration says so. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "aws_region.h"
+#include "mem.h"
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+struct fixture {
+    char config[32];
+    char absent[64];
+    struct aws_http *http;
+    struct conf conf;
+    struct buf reason;
+};
+
+static void write_config(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    memcpy(f->config, "/tmp/curt-region-XXXXXX",
+           sizeof("/tmp/curt-region-XXXXXX"));
+    int fd = mkstemp(f->config);
+    if (fd < 0 || close(fd) != 0)
+        return -1;
+    snprintf(f->absent, sizeof(f->absent), "%s.absent", f->config);
+    write_config(f->config, "[default]\nregion = ap-south-1\n"
+                            "[profile other]\nregion = sa-east-1\n"
+                            "[profile odd]\nregion = Not A Region\n"
+                            "[profile bare]\noutput = json\n");
+    /* Neither the home directory nor the network has a say here. */
+    f->conf.aws_config_file = f->absent;
+    f->conf.aws_shared_credentials_file = f->absent;
+    f->conf.aws_ec2_metadata_disabled = 1;
+    f->http = aws_http_new(NULL, 1024);
+    buf_init(&f->reason, 4096);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    aws_http_free(f->http);
+    buf_free(&f->reason);
+    unlink(f->config);
+    free(f);
+    return 0;
+}
+
+/* Finds the region; NULL where there is none. Both functions must agree,
+ * unless the network is asked. */
+static char *find(struct fixture *f, enum result expected)
+{
+    /* No time at all: whoever asks the network fails. */
+    const struct aws_source_request request = {
+        .conf = &f->conf, .http = f->http, .deadline = 0};
+    char *region = NULL;
+    buf_reset(&f->reason);
+    assert_int_equal(aws_region_find(&request, &region, &f->reason), expected);
+    assert_false(buf_failed(&f->reason));
+    assert_int_equal(f->reason.len == 0, expected == RESULT_OK);
+    char *configured = aws_region_configured(&f->conf);
+    if (region == NULL)
+        assert_null(configured);
+    else
+        assert_string_equal(configured, region);
+    free(configured);
+    return region;
+}
+
+static void assert_found(struct fixture *f, const char *expected)
+{
+    char *region = find(f, RESULT_OK);
+    assert_string_equal(region, expected);
+    free(region);
+}
+
+/* Refused, with all words in the reason, one after the other. */
+static void assert_refused(struct fixture *f, enum result expected,
+                           const char *const *words, size_t count)
+{
+    assert_null(find(f, expected));
+    const char *at = f->reason.data;
+    for (size_t i = 0; i < count; i++) {
+        at = strstr(at, words[i]);
+        if (at == NULL)
+            fail_msg("no \"%s\" in its place: %s", words[i], f->reason.data);
+    }
+}
+
+static void goes_by_the_order(void **state)
+{
+    struct fixture *f = *state;
+    f->conf.aws_config_file = f->config;
+    assert_found(f, "ap-south-1");
+    f->conf.aws_default_region = (char[]){"us-west-2"};
+    assert_found(f, "us-west-2");
+    f->conf.aws_region = (char[]){"eu-west-1"};
+    assert_found(f, "eu-west-1");
+}
+
+static void takes_the_profile_that_applies(void **state)
+{
+    struct fixture *f = *state;
+    f->conf.aws_config_file = f->config;
+    f->conf.aws_profile = (char[]){"other"};
+    assert_found(f, "sa-east-1");
+}
+
+static void lists_what_was_looked_at(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const words[] = {
+        "AWS_REGION is not set", "AWS_DEFAULT_REGION is not set",
+        "profile default",       ".absent",
+        "is not there",          "AWS_EC2_METADATA_DISABLED is true",
+        "set AWS_REGION",
+    };
+    assert_refused(f, RESULT_DENIED, words, COUNT(words));
+
+    static const char *const bare[] = {"profile bare", "has no region",
+                                       "AWS_EC2_METADATA_DISABLED"};
+    f->conf.aws_config_file = f->config;
+    f->conf.aws_profile = (char[]){"bare"};
+    assert_refused(f, RESULT_DENIED, bare, COUNT(bare));
+}
+
+static void asks_the_instance_at_last(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const words[] = {"AWS_REGION is not set", "profile",
+                                        "http://127.0.0.1:9", "no time"};
+    f->conf.aws_ec2_metadata_disabled = 0;
+    f->conf.aws_ec2_metadata_service_endpoint = (char[]){"http://127.0.0.1:9/"};
+    assert_refused(f, RESULT_UNAVAILABLE, words, COUNT(words));
+    /* Not where something before it decides. */
+    f->conf.aws_region = (char[]){"eu-west-1"};
+    assert_found(f, "eu-west-1");
+
+    static const char *const no_url[] = {"AWS_EC2_METADATA_SERVICE_ENDPOINT"};
+    f->conf.aws_region = NULL;
+    f->conf.aws_ec2_metadata_service_endpoint =
+        (char[]){"http://u:password@127.0.0.1/"};
+    assert_refused(f, RESULT_DENIED, no_url, COUNT(no_url));
+    assert_null(strstr(f->reason.data, "password"));
+}
+
+/* A place that names no region is not passed over for the next one. */
+static void refuses_what_is_no_region(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const first[] = {"AWS_REGION is no region's name"};
+    static const char *const second[] = {
+        "AWS_DEFAULT_REGION is no region's name"};
+    static const char *const profile[] = {
+        "the region of profile odd is no region's name"};
+    f->conf.aws_config_file = f->config;
+    f->conf.aws_profile = (char[]){"odd"};
+    assert_refused(f, RESULT_DENIED, profile, 1);
+    f->conf.aws_default_region = (char[]){"us-west-2/"};
+    assert_refused(f, RESULT_DENIED, second, 1);
+    f->conf.aws_region = (char[]){"EU-WEST-1"};
+    assert_refused(f, RESULT_DENIED, first, 1);
+    f->conf.aws_region = (char[]){"eu-west-1.example.com"};
+    assert_refused(f, RESULT_DENIED, first, 1);
+}
+
+static void refuses_a_broken_file(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const words[] = {"AWS_DEFAULT_REGION is not set",
+                                        "/tmp/curt-region-"};
+    write_config(f->config, "[default\nregion = eu-west-1\n");
+    f->conf.aws_config_file = f->config;
+    assert_refused(f, RESULT_DENIED, words, COUNT(words));
+    /* It is not even read where it is not needed. */
+    f->conf.aws_region = (char[]){"eu-west-1"};
+    assert_found(f, "eu-west-1");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(goes_by_the_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(takes_the_profile_that_applies, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(lists_what_was_looked_at, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(asks_the_instance_at_last, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(refuses_what_is_no_region, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(refuses_a_broken_file, set_up,
+                                        tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

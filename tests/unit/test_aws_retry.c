@@ -1,0 +1,204 @@
+/* Retries: attempts, quota and pauses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "aws_retry.h"
+
+static struct aws_retry begun(void)
+{
+    struct aws_retry r;
+    aws_retry_init(&r);
+    aws_retry_begin(&r);
+    return r;
+}
+
+static void test_full_at_first(void **state)
+{
+    (void)state;
+    struct aws_retry r;
+    aws_retry_init(&r);
+    assert_int_equal(r.quota, 500);
+    assert_int_equal(r.taken, 0);
+}
+
+static void test_three_attempts(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, false));
+    assert_false(aws_retry_again(&r, false));
+    assert_int_equal(r.attempts, 3);
+    assert_int_equal(r.quota, 490); /* the one refused cost nothing */
+    aws_retry_begin(&r);
+    assert_true(aws_retry_again(&r, false));
+}
+
+/* The SDKs' own cases: two retries and a success end at 495. */
+static void test_success_gives_last_cost_back(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    assert_true(aws_retry_again(&r, false));
+    assert_int_equal(r.quota, 495);
+    assert_true(aws_retry_again(&r, false));
+    assert_int_equal(r.quota, 490);
+    aws_retry_succeeded(&r);
+    assert_int_equal(r.quota, 495);
+    aws_retry_begin(&r);
+    aws_retry_succeeded(&r);
+    assert_int_equal(r.quota, 496);
+}
+
+static void test_timeout_costs_more(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    assert_true(aws_retry_again(&r, true));
+    assert_int_equal(r.quota, 490);
+    aws_retry_succeeded(&r);
+    assert_int_equal(r.quota, 500);
+
+    aws_retry_begin(&r);
+    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, true));
+    assert_int_equal(r.quota, 485);
+    aws_retry_succeeded(&r);
+    assert_int_equal(r.quota, 495);
+}
+
+static void test_failure_gives_nothing_back(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    assert_true(aws_retry_again(&r, false));
+    aws_retry_begin(&r); /* the one before was given up */
+    assert_int_equal(r.quota, 495);
+    aws_retry_succeeded(&r);
+    assert_int_equal(r.quota, 496);
+}
+
+static void test_never_above_full(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    aws_retry_succeeded(&r);
+    assert_int_equal(r.quota, 500);
+    r.quota = 498;
+    aws_retry_begin(&r);
+    r.taken = 5;
+    aws_retry_succeeded(&r);
+    assert_int_equal(r.quota, 500);
+}
+
+/* A refund belongs to one success. */
+static void test_refund_once(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    assert_true(aws_retry_again(&r, true));
+    assert_true(aws_retry_again(&r, true));
+    aws_retry_succeeded(&r);
+    assert_int_equal(r.quota, 490);
+    aws_retry_succeeded(&r);
+    assert_int_equal(r.quota, 491);
+}
+
+/* An outage: every request is retried until the quota is empty, then each is
+ * tried once. Successes then pay for retries again. */
+static void test_empty_quota(void **state)
+{
+    (void)state;
+    struct aws_retry r;
+    unsigned retries = 0;
+    aws_retry_init(&r);
+    for (unsigned n = 0; n < 1000; n++) {
+        aws_retry_begin(&r);
+        while (aws_retry_again(&r, false))
+            retries++;
+    }
+    assert_int_equal(retries, 100);
+    assert_int_equal(r.quota, 0);
+    for (unsigned n = 0; n < 4; n++) {
+        aws_retry_begin(&r);
+        aws_retry_succeeded(&r);
+    }
+    aws_retry_begin(&r);
+    assert_false(aws_retry_again(&r, false)); /* 4 are too few */
+    assert_int_equal(r.quota, 4);
+    aws_retry_begin(&r);
+    aws_retry_succeeded(&r);
+    aws_retry_begin(&r);
+    assert_false(aws_retry_again(&r, true)); /* 5 are too few for that */
+    assert_true(aws_retry_again(&r, false));
+    assert_int_equal(r.quota, 0);
+}
+
+static void test_pauses(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    assert_true(aws_retry_again(&r, false));
+    assert_int_equal(aws_retry_pause_ms(&r, 0), 0);
+    assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 50);
+    assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX / 2), 25);
+    assert_true(aws_retry_again(&r, false));
+    assert_int_equal(aws_retry_pause_ms(&r, 0), 0);
+    assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 100);
+    assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX / 2), 50);
+}
+
+/* However many attempts there were, the pause has its maximum. */
+static void test_longest_pause(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    r.attempts = 10;
+    assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 50 << 8);
+    r.attempts = 11;
+    assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 20000);
+    r.attempts = UINT32_MAX;
+    assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 20000);
+    assert_int_equal(aws_retry_pause_ms(&r, 0), 0);
+}
+
+/* Each pause is about as likely as each other. */
+static void test_jitter(void **state)
+{
+    (void)state;
+    unsigned seen[51] = {0};
+    struct aws_retry r = begun();
+    assert_true(aws_retry_again(&r, false));
+    uint32_t random = 1;
+    for (unsigned n = 0; n < 51000; n++) {
+        random = random * 1664525 + 1013904223;
+        int64_t pause = aws_retry_pause_ms(&r, random);
+        assert_in_range(pause, 0, 50);
+        seen[pause]++;
+    }
+    for (size_t i = 0; i < 51; i++)
+        assert_in_range(seen[i], 800, 1200);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_full_at_first),
+        cmocka_unit_test(test_three_attempts),
+        cmocka_unit_test(test_success_gives_last_cost_back),
+        cmocka_unit_test(test_timeout_costs_more),
+        cmocka_unit_test(test_failure_gives_nothing_back),
+        cmocka_unit_test(test_never_above_full),
+        cmocka_unit_test(test_refund_once),
+        cmocka_unit_test(test_empty_quota),
+        cmocka_unit_test(test_pauses),
+        cmocka_unit_test(test_longest_pause),
+        cmocka_unit_test(test_jitter),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,480 @@
+/* What the sources of credentials share, and the one that is the environment.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "aws_files.h"
+#include "aws_source.h"
+#include "mem.h"
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+static const struct aws_found nothing;
+
+static void assert_nothing(const struct aws_found *found)
+{
+    assert_memory_equal(found, &nothing, sizeof(nothing));
+}
+
+/* ---- Times --------------------------------------------------------------- */
+
+static void times_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t time;
+    } cases[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"1970-01-01T00:00:01Z", 1},
+        {"1969-12-31T23:59:59Z", -1},
+        {"2026-11-23T07:00:00Z", 1795417200},
+        {"2026-11-23t07:00:00z", 1795417200},
+        {"2026-11-23 07:00:00Z", 1795417200},
+        {"2026-11-23T07:00:00.1Z", 1795417200},
+        {"2026-11-23T07:00:00.999999999Z", 1795417200},
+        {"2026-11-23T07:00:00+00:00", 1795417200},
+        {"2026-11-23T07:00:00-00:00", 1795417200},
+        {"2026-11-23T12:30:00+05:30", 1795417200},
+        {"2026-11-22T23:00:00-08:00", 1795417200},
+        {"2026-11-23T07:00:00.5+00:00", 1795417200},
+        {"2000-02-29T00:00:00Z", 951782400},
+        {"2024-02-29T23:59:59Z", 1709251199},
+        {"2024-03-01T00:00:00Z", 1709251200},
+        {"2100-02-28T23:59:59Z", 4107542399},
+        {"2100-03-01T00:00:00Z", 4107542400},
+        {"2016-12-31T23:59:60Z", 1483228800}, /* a leap second */
+        {"2038-01-19T03:14:08Z", 2147483648},
+        {"0001-01-01T00:00:00Z", -62135596800},
+        {"9999-12-31T23:59:59Z", 253402300799},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int64_t time = 42;
+        if (!aws_found_read_time(cases[i].text, &time))
+            fail_msg("%s was refused", cases[i].text);
+        if (time != cases[i].time)
+            fail_msg("%s is %lld", cases[i].text, (long long)time);
+    }
+}
+
+static void what_is_no_time_is_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "",
+        "2026",
+        "2026-11-23",
+        "2026-11-23T07:00:00",
+        "2026-11-23T07:00Z",
+        "2026-11-23T07:00:00Zx",
+        "2026-11-23T07:00:00Z ",
+        " 2026-11-23T07:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-00-01T00:00:00Z",
+        "2026-11-31T00:00:00Z",
+        "2026-11-00T00:00:00Z",
+        "2026-02-29T00:00:00Z",
+        "2100-02-29T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "2026-11-23T24:00:00Z",
+        "2026-11-23T07:60:00Z",
+        "2026-11-23T07:00:61Z",
+        "2026-11-23T07:00:00.Z",
+        "2026-11-23T07:00:00,5Z",
+        "2026-11-23T07:00:00+0530",
+        "2026-11-23T07:00:00+24:00",
+        "2026-11-23T07:00:00+05:60",
+        "2026-11-23T07:00:00+05",
+        "+026-11-23T07:00:00Z",
+        "2026-1-23T07:00:00Z",
+        "2026/11/23T07:00:00Z",
+        "12026-11-23T07:00:00Z",
+        "1795417200",
+        "Mon, 23 Nov 2026 07:00:00 GMT",
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int64_t time = 42;
+        if (aws_found_read_time(cases[i], &time))
+            fail_msg("\"%s\" was taken", cases[i]);
+        assert_int_equal(time, 42);
+    }
+}
+
+/* ---- Keys ---------------------------------------------------------------- */
+
+static void keys_are_copied(void **state)
+{
+    (void)state;
+    struct aws_found found;
+    struct buf reason;
+    char id[] = "AKID", secret[] = "a/secret+", token[] = "tok==";
+    const struct aws_keys keys = {id, secret, token};
+    buf_init(&reason, 1000);
+    assert_int_equal(aws_found_take(&found, &keys, 7, "profile p", &reason),
+                     RESULT_OK);
+    id[0] = secret[0] = token[0] = '?';
+    assert_string_equal(found.id, "AKID");
+    assert_string_equal(found.secret, "a/secret+");
+    assert_string_equal(found.token, "tok==");
+    assert_string_equal(found.where, "profile p");
+    assert_int_equal(found.expires, 7);
+    assert_int_equal(reason.len, 0);
+    aws_found_free(&found);
+    assert_nothing(&found);
+    aws_found_free(&found);
+
+    const struct aws_keys lasting[] = {{id, secret, NULL}, {id, secret, ""}};
+    for (size_t i = 0; i < COUNT(lasting); i++) {
+        assert_int_equal(aws_found_take(&found, &lasting[i], 0, "x", &reason),
+                         RESULT_OK);
+        assert_null(found.token);
+        aws_found_free(&found);
+    }
+    buf_free(&reason);
+}
+
+static void keys_that_cannot_be_sent_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        struct aws_keys keys;
+        const char *reason;
+    } cases[] = {
+        {{NULL, "s", NULL}, "p has no access key id"},
+        {{"", "s", NULL}, "p has no access key id"},
+        {{"a", NULL, NULL}, "p has no secret access key"},
+        {{"a", "", "t"}, "p has no secret access key"},
+        {{"a\r\nHost: x", "s", NULL},
+         "p has a character in its access key id that no key id has"},
+        {{"a", "hid den", NULL},
+         "p has a character in its secret access key that no key has"},
+        {{"a", "s", "hidden\n"},
+         "p has a character in its session token that no token has"},
+        {{"a", "s", "hidd\xc3\xa4n"},
+         "p has a character in its session token that no token has"},
+        {{"a", "s", "hidden\x7f"},
+         "p has a character in its session token that no token has"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct aws_found found;
+        struct buf reason;
+        buf_init(&reason, 1000);
+        assert_int_equal(
+            aws_found_take(&found, &cases[i].keys, 0, "p", &reason),
+            RESULT_DENIED);
+        assert_string_equal(reason.data, cases[i].reason);
+        assert_nothing(&found);
+        buf_free(&reason);
+    }
+}
+
+/* ---- JSON ---------------------------------------------------------------- */
+
+#define AB "\"AccessKeyId\": \"A\", \"SecretAccessKey\": \"B\""
+
+static void documents_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *token; /* NULL: none */
+        int64_t expires;
+    } cases[] = {
+        {"{" AB "}", NULL, 0},
+        {" \n{" AB "}\r\n\t ", NULL, 0},
+        {"{" AB ", \"Token\": \"T\"}", "T", 0},
+        {"{" AB ", \"SessionToken\": \"T\"}", "T", 0},
+        {"{" AB ", \"Token\": \"\"}", NULL, 0},
+        {"{" AB ", \"Token\": null, \"Expiration\": null}", NULL, 0},
+        {"{" AB ", \"Expiration\": \"2026-11-23T07:00:00Z\"}", NULL,
+         1795417200},
+        /* Long ago is not never. */
+        {"{" AB ", \"Expiration\": \"1970-01-01T00:00:00Z\"}", NULL, 1},
+        {"{" AB ", \"Expiration\": \"1960-01-01T00:00:00Z\"}", NULL, 1},
+        {"{\"accesskeyid\": \"A\", \"SECRETACCESSKEY\": \"B\", "
+         "\"token\": \"T\"}",
+         "T", 0},
+        {"{\"Code\": \"Success\", \"LastUpdated\": \"x\", \"Type\": "
+         "\"AWS-HMAC\", " AB ", \"Token\": \"T\", \"n\": [1, {\"a\": "
+         "\"b\"}, null]}",
+         "T", 0},
+        {"{\"AccessKeyId\": \"old\", " AB "}", NULL, 0},
+        {"{\"Access\\u004beyId\": \"\\u0041\", \"SecretAccessKey\": \"B\"}",
+         NULL, 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct aws_found found;
+        struct buf reason;
+        buf_init(&reason, 1000);
+        if (aws_found_read_json(&found, cases[i].text, strlen(cases[i].text),
+                                "it", &reason) != RESULT_OK)
+            fail_msg("%s: %s", cases[i].text, reason.data);
+        assert_string_equal(found.id, "A");
+        assert_string_equal(found.secret, "B");
+        assert_string_equal(found.where, "it");
+        assert_int_equal(found.expires, cases[i].expires);
+        if (cases[i].token == NULL)
+            assert_null(found.token);
+        else
+            assert_string_equal(found.token, cases[i].token);
+        aws_found_free(&found);
+        buf_free(&reason);
+    }
+}
+
+static void check_refused(const char *text, size_t len, const char *expected)
+{
+    struct aws_found found;
+    struct buf reason;
+    buf_init(&reason, 4000);
+    if (aws_found_read_json(&found, text, len, "it", &reason) != RESULT_DENIED)
+        fail_msg("%s was taken", text);
+    assert_string_equal(reason.data, expected);
+    assert_nothing(&found);
+    buf_free(&reason);
+}
+
+static void other_documents_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", "it is no JSON object"},
+        {"  ", "it is no JSON object"},
+        {"null", "it is no JSON object"},
+        {"[{" AB "}]", "it is no JSON object"},
+        {"\"hidden\"", "it is no JSON object"},
+        {"{" AB, "it is no JSON object"},
+        {"{" AB "} {}", "it is no JSON object"},
+        {"{" AB "} hidden", "it is no JSON object"},
+        {"{" AB ",}", "it is no JSON object"},
+        {"{'AccessKeyId': 'A', 'SecretAccessKey': 'B'}",
+         "it is no JSON object"},
+        {"/* c */ {" AB "}", "it is no JSON object"},
+        {"{" AB ", \"x\": \"\xff\"}", "it is no JSON object"},
+        {"<html>", "it is no JSON object"},
+        {"{}", "it has no access key id"},
+        {"{\"AccessKeyId\": 5, \"SecretAccessKey\": \"hidden\"}",
+         "it has no access key id"},
+        {"{\"AccessKeyId\": \"A\"}", "it has no secret access key"},
+        {"{\"AccessKeyId\": \"A\", \"SecretAccessKey\": \"hid\\u0000den\"}",
+         "it has no secret access key"},
+        {"{\"AccessKeyId\": \"A\", \"SecretAccessKey\": \"hidden\\n\"}",
+         "it has a character in its secret access key that no key has"},
+        {"{" AB ", \"Expiration\": \"soon\"}",
+         "it has an Expiration that is no RFC 3339 time"},
+        {"{" AB ", \"Expiration\": 1795417200}",
+         "it has an Expiration that is no RFC 3339 time"},
+        {"{" AB ", \"Expiration\": \"\"}",
+         "it has an Expiration that is no RFC 3339 time"},
+        {"{\"Code\": \"AssumeRoleUnauthorizedAccess\", \"Message\": "
+         "\"EC2 cannot\\nassume\"}",
+         "it answers with the code AssumeRoleUnauthorizedAccess"},
+        {"{\"code\": \"Failed\"}", "it answers with the code Failed"},
+        {"{\"Code\": \"t0ken/+==\"}", "it answers with a failure"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        check_refused(cases[i][0], strlen(cases[i][0]), cases[i][1]);
+    static const char nul[] = "{" AB "}\0{}";
+    check_refused(nul, sizeof(nul) - 1, "it is no JSON object");
+    /* Only len bytes count. */
+    check_refused("{" AB "}", 5, "it is no JSON object");
+}
+
+static void odd_sizes_are_refused(void **state)
+{
+    (void)state;
+    enum { SIZE = (1 << 20) + 1 };
+    char *text = mem_alloc(SIZE);
+    memset(text, '[', SIZE);
+    check_refused(text, SIZE - 1, "it is no JSON object"); /* too deep */
+    memset(text, ' ', SIZE);
+    memcpy(text, "{" AB "}", strlen("{" AB "}"));
+    check_refused(text, SIZE, "it is no JSON object"); /* too long */
+    free(text);
+
+    /* What a service says is shown, but not at any length. */
+    struct buf long_code;
+    buf_init(&long_code, 2000);
+    buf_add_str(&long_code, "{\"Code\": \"");
+    for (int i = 0; i < 65; i++)
+        buf_add_char(&long_code, 'x');
+    buf_add_str(&long_code, "\"}");
+    check_refused(long_code.data, long_code.len, "it answers with a failure");
+    buf_free(&long_code);
+}
+
+static void a_process_says_its_version(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+    } cases[] = {
+        {"{\"Version\": 1, " AB "}", true},
+        {"{" AB ", \"Version\": 1}", true},
+        {"{" AB "}", false},
+        {"{\"Version\": 2, " AB "}", false},
+        {"{\"Version\": \"1\", " AB "}", false},
+        {"{\"Version\": 1.0, " AB "}", false},
+        {"{\"Version\": null, " AB "}", false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct aws_found found;
+        struct buf reason;
+        buf_init(&reason, 1000);
+        enum result r = aws_found_read_process(
+            &found, cases[i].text, strlen(cases[i].text), "it", &reason);
+        assert_int_equal(r, cases[i].good ? RESULT_OK : RESULT_DENIED);
+        assert_string_equal(reason.data,
+                            cases[i].good ? "" : "it has no \"Version\": 1");
+        assert_int_equal(found.id != NULL, cases[i].good);
+        aws_found_free(&found);
+        buf_free(&reason);
+    }
+}
+
+/* ---- Files --------------------------------------------------------------- */
+
+static int make_files(void **state)
+{
+    static struct aws_files f;
+    *state = &f;
+    return aws_files_make(&f);
+}
+
+static int remove_files(void **state)
+{
+    return aws_files_remove(*state);
+}
+
+static void small_files_are_read(void **state)
+{
+    struct aws_files *f = *state;
+    static const char *const cases[][2] = {
+        {"token", "token"},
+        {"token\n", "token"},
+        {"token \t\r\n\n", "token"},
+        {" to\nken", " to\nken"},
+        {"", ""},
+        {"\n", ""},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        aws_files_write(f->other, cases[i][0]);
+        char *text = aws_found_read_file(f->other, 20);
+        assert_non_null(text);
+        assert_string_equal(text, cases[i][1]);
+        mem_free_secret(text);
+    }
+    char *empty = aws_found_read_file("/dev/null", 20);
+    assert_non_null(empty);
+    assert_string_equal(empty, "");
+    mem_free_secret(empty);
+}
+
+static void other_files_are_not(void **state)
+{
+    struct aws_files *f = *state;
+    assert_null(aws_found_read_file(f->other, 20));
+    assert_int_equal(errno, ENOENT);
+    assert_null(aws_found_read_file(f->home, 20));
+    assert_int_equal(errno, EISDIR);
+    assert_null(aws_found_read_file("/dev/zero", 20));
+    assert_int_equal(errno, E2BIG);
+    aws_files_write(f->other, "01234567890123456789");
+    char *whole = aws_found_read_file(f->other, 20);
+    assert_non_null(whole);
+    assert_string_equal(whole, "01234567890123456789");
+    mem_free_secret(whole);
+    assert_null(aws_found_read_file(f->other, 19));
+    assert_int_equal(errno, E2BIG);
+    aws_files_write_bytes(f->other, "a\0b", 3);
+    assert_null(aws_found_read_file(f->other, 20));
+    assert_int_equal(errno, EILSEQ);
+    /* Nobody waits for somebody who writes into it. */
+    assert_int_equal(unlink(f->other), 0);
+    assert_int_equal(mkfifo(f->other, 0600), 0);
+    mem_free_secret(aws_found_read_file(f->other, 20));
+}
+
+/* ---- The environment ----------------------------------------------------- */
+
+static void the_environment_is_a_source(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *id;
+        const char *secret;
+        const char *token;
+        enum result result;
+        const char *reason;
+    } cases[] = {
+        {"A", "B", "T", RESULT_OK, ""},
+        {"A", "B", NULL, RESULT_OK, ""},
+        {NULL, NULL, NULL, RESULT_NOT_FOUND, "AWS_ACCESS_KEY_ID is not set"},
+        {"", "", "", RESULT_NOT_FOUND, "AWS_ACCESS_KEY_ID is not set"},
+        {NULL, "B", "T", RESULT_NOT_FOUND, "AWS_ACCESS_KEY_ID is not set"},
+        {"A", NULL, "T", RESULT_DENIED,
+         "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not"},
+        {"A", "", "T", RESULT_DENIED,
+         "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not"},
+        {"A", "hidden ", "T", RESULT_DENIED,
+         "environment has a character in its secret access key that no key "
+         "has"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct conf conf = {.aws_access_key_id = mem_dup(cases[i].id),
+                            .aws_secret_access_key = mem_dup(cases[i].secret),
+                            .aws_session_token = mem_dup(cases[i].token)};
+        const struct aws_source_request request = {.conf = &conf};
+        struct aws_found found;
+        struct buf reason;
+        buf_init(&reason, 1000);
+        assert_int_equal(aws_source_environment(&request, &found, &reason),
+                         cases[i].result);
+        assert_string_equal(reason.data, cases[i].reason);
+        if (cases[i].result == RESULT_OK) {
+            assert_string_equal(found.id, "A");
+            assert_string_equal(found.secret, "B");
+            assert_string_equal(found.where, "environment");
+            assert_int_equal(found.token != NULL, cases[i].token != NULL);
+            assert_int_equal(found.expires, 0);
+        } else {
+            assert_nothing(&found);
+        }
+        aws_found_free(&found);
+        buf_free(&reason);
+        free(conf.aws_access_key_id);
+        free(conf.aws_secret_access_key);
+        free(conf.aws_session_token);
+    }
+}
+
+#define FILES(test)                                                            \
+    cmocka_unit_test_setup_teardown(test, make_files, remove_files)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(times_are_read),
+        cmocka_unit_test(what_is_no_time_is_refused),
+        cmocka_unit_test(keys_are_copied),
+        cmocka_unit_test(keys_that_cannot_be_sent_are_refused),
+        cmocka_unit_test(documents_are_read),
+        cmocka_unit_test(other_documents_are_refused),
+        cmocka_unit_test(odd_sizes_are_refused),
+        cmocka_unit_test(a_process_says_its_version),
+        FILES(small_files_are_read),
+        FILES(other_files_are_not),
+        cmocka_unit_test(the_environment_is_a_source),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
