@@ -1,42 +1,69 @@
 #include "aws_client.h"
 
-#include <curl/curl.h>
 #include <json.h>
-#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+#include <sys/random.h>
+#include <time.h>
 
-#include "aws_config.h"
+#include "aws_endpoint.h"
+#include "aws_http.h"
+#include "aws_region.h"
+#include "aws_reply.h"
+#include "aws_retry.h"
+#include "circuit.h"
 #include "clock.h"
 #include "mem.h"
+#include "store.h"
 
 /* The largest item is 400 KiB; a string of it can grow sixfold in JSON. */
 #define ANSWER_MAX (4u << 20)
 
-/* Values nest 32 levels deep at most, each two JSON objects on the wire. */
-#define NESTING_MAX 80
+#define ERROR_MAX 4096
 
-#define ERROR_MAX   1024
-#define MESSAGE_MAX 300
+/* A clock that is off by less is not what the server refused, in seconds: it
+ * allows five minutes. */
+#define SKEW_MIN 240
+
+/* What a probe may take beyond STORE_TIMEOUT, in milliseconds, before its
+ * process counts as dead. */
+#define PROBE_MARGIN_MS 1000
 
 struct aws_client {
     const struct conf *conf;
-    CURL *curl; /* NULL until the first call */
-    struct buf received;
+    bool pooled;
+    struct aws_http *http;
+    struct aws_credentials *credentials;
+    struct circuit *circuit;         /* NULL: none, or not opened yet */
+    char *region;                    /* NULL until the first call, */
+    struct aws_endpoints *endpoints; /* as these */
+    size_t endpoint;                 /* of the last attempt */
+    bool attempted;
+    struct aws_retry retry;
+    int64_t clock_offset; /* what signatures add to this host's clock */
+    int64_t server_ahead; /* at the last answer */
+    bool server_said;     /* it has told its time */
     struct buf error;
-    char curl_error[CURL_ERROR_SIZE];
-    /* Of the request under way. */
-    const char *action;
-    bool may_repeat;
-    unsigned sends;
+    const char *action; /* of the call under way */
 };
 
-struct aws_client *aws_client_new(const struct conf *conf)
+static uint64_t random_bits(void)
+{
+    uint64_t bits;
+    if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != sizeof(bits))
+        bits = (uint64_t)clock_monotonic_ms() * 0x9e3779b97f4a7c15u;
+    return bits;
+}
+
+struct aws_client *aws_client_new(const struct conf *conf, bool pooled)
 {
     struct aws_client *c = mem_zalloc(sizeof(*c));
     c->conf = conf;
-    buf_init(&c->received, ANSWER_MAX);
+    c->pooled = pooled;
+    c->http = aws_http_new(conf->aws_ca_bundle, ANSWER_MAX);
+    c->credentials = aws_credentials_new(conf, pooled);
+    aws_retry_init(&c->retry);
     buf_init(&c->error, ERROR_MAX);
     return c;
 }
@@ -45,8 +72,11 @@ void aws_client_free(struct aws_client *c)
 {
     if (c == NULL)
         return;
-    curl_easy_cleanup(c->curl);
-    buf_free(&c->received);
+    aws_http_free(c->http);
+    aws_credentials_free(c->credentials);
+    circuit_close(c->circuit);
+    aws_endpoints_free(c->endpoints);
+    free(c->region);
     buf_free(&c->error);
     free(c);
 }
@@ -62,15 +92,40 @@ const char *aws_client_error(const struct aws_client *c)
     return c->error.data;
 }
 
+const char *aws_client_region(const struct aws_client *c)
+{
+    return c->region;
+}
+
+const char *aws_client_endpoint(const struct aws_client *c)
+{
+    return c->attempted ? aws_endpoints_url(c->endpoints, c->endpoint) : NULL;
+}
+
+bool aws_client_server_ahead(const struct aws_client *c, int64_t *seconds)
+{
+    *seconds = c->server_ahead;
+    return c->server_said;
+}
+
+struct aws_credentials *aws_client_credentials(struct aws_client *c)
+{
+    return c->credentials;
+}
+
+void aws_client_tend(struct aws_client *c, int64_t deadline)
+{
+    aws_credentials_tend(c->credentials, deadline);
+}
+
 /* ---- Errors ---------------------------------------------------------- */
 
 /* Begins the error text: what was tried, and on what. */
 static void begin_error(struct aws_client *c)
 {
-    const char *region = aws_config_region(c->conf);
     buf_reset(&c->error);
     buf_addf(&c->error, "dynamodb:%s on table %s in %s: ", c->action,
-             c->conf->table, region != NULL ? region : "no region");
+             c->conf->table, c->region != NULL ? c->region : "no region");
 }
 
 static enum result fail(struct aws_client *c, enum result r, const char *format,
@@ -87,362 +142,231 @@ static enum result fail(struct aws_client *c, enum result r, const char *format,
     return r;
 }
 
-/* Appends the server's message, printable and not too long. */
-static void add_message(struct buf *out, const char *message)
+/* ---- One attempt ----------------------------------------------------- */
+
+static void learn_clock(struct aws_client *c,
+                        const struct aws_http_answer *http)
 {
-    buf_add_str(out, ": ");
-    for (size_t i = 0; message[i] != '\0' && i < MESSAGE_MAX; i++) {
-        unsigned char byte = (unsigned char)message[i];
-        buf_add_char(out, byte < 0x20 || byte == 0x7f ? ' ' : message[i]);
+    if (http->date == 0)
+        return;
+    c->server_ahead = http->date - clock_now();
+    c->server_said = true;
+}
+
+/* No whole answer came. */
+static void read_fault(struct aws_client *c, enum result r,
+                       const struct aws_http_answer *http,
+                       struct aws_reply *reply)
+{
+    *reply = (struct aws_reply){
+        .result = fail(c, r, "%s", aws_http_error(c->http)),
+        .cure = r == RESULT_UNAVAILABLE ? AWS_CURE_PAUSE : AWS_CURE_NONE,
+        .maybe_done = http->sends > 0,
+        .answered = r == RESULT_CORRUPT || r == RESULT_DENIED};
+}
+
+/* With several endpoints, one that fails is passed over for a while. */
+static void note_endpoint(struct aws_client *c, bool answered, int64_t now_ms)
+{
+    const char *url = aws_endpoints_url(c->endpoints, c->endpoint);
+    if (answered) {
+        if (aws_endpoints_answered(c->endpoints, c->endpoint))
+            log_info("%s answers again", url);
+    } else if (aws_endpoints_failed(c->endpoints, c->endpoint, now_ms)) {
+        log_warning("%s is set aside for a while: %s", url,
+                    aws_http_error(c->http));
     }
 }
 
-static const char *string_member(json_object *object, const char *name)
+/* Sends text once, and waits for the answer until deadline. */
+static void attempt(struct aws_client *c, const char *text,
+                    const struct aws_keys *keys, bool may_repeat,
+                    int64_t deadline, struct aws_reply *reply)
 {
-    json_object *value = NULL;
-    if (!json_object_object_get_ex(object, name, &value) ||
-        !json_object_is_type(value, json_type_string))
-        return NULL;
-    return json_object_get_string(value);
-}
-
-/* Whether a message shows one of the secrets after all. */
-static bool repeats_secret(const struct conf *conf, const char *message)
-{
-    const char *const secrets[] = {conf->aws_secret_access_key,
-                                   conf->aws_session_token};
-    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
-        if (secrets[i] != NULL && secrets[i][0] != '\0' &&
-            strstr(message, secrets[i]) != NULL)
-            return true;
+    char target[64];
+    snprintf(target, sizeof(target), "X-Amz-Target: DynamoDB_20120810.%s",
+             c->action);
+    const char *const headers[] = {"Content-Type: application/x-amz-json-1.0",
+                                   target, NULL};
+    const struct aws_signing signing = {
+        .keys = *keys,
+        .region = aws_endpoint_signing_region(c->region),
+        .service = "dynamodb",
+        .clock_offset = c->clock_offset};
+    c->endpoint = aws_endpoints_choose(c->endpoints, clock_monotonic_ms());
+    c->attempted = true;
+    const struct aws_http_request request = {
+        .method = "POST",
+        .url = aws_endpoints_url(c->endpoints, c->endpoint),
+        .headers = headers,
+        .body = text,
+        .signing = &signing,
+        .deadline = deadline,
+        .may_repeat = may_repeat,
+        .direct = aws_endpoints_is_loopback(c->endpoints, c->endpoint)};
+    struct aws_http_answer http;
+    enum result r = aws_http_send(c->http, &request, &http);
+    note_endpoint(c, http.status != 0, clock_monotonic_ms());
+    if (r != RESULT_OK) {
+        read_fault(c, r, &http, reply);
+        return;
     }
-    return false;
-}
-
-/* An answer other than 200. json is its body, or NULL if that is no object. */
-static enum result refused(struct aws_client *c, long status, json_object *json,
-                           struct aws_answer *answer)
-{
-    const char *raw = string_member(json, "__type");
-    const char *message = string_member(json, "message");
-    if (message == NULL)
-        message = string_member(json, "Message");
-    aws_error_type(raw != NULL ? raw : "", answer->type);
-    struct aws_error error = aws_error_find(answer->type, status);
-    answer->maybe_done = error.maybe_done;
-
+    learn_clock(c, &http);
     begin_error(c);
-    if (answer->type[0] != '\0')
-        buf_add_str(&c->error, answer->type);
-    else
-        buf_addf(&c->error, "HTTP status %ld without a DynamoDB error", status);
-    if (message != NULL && !repeats_secret(c->conf, message) &&
-        aws_error_message_is_safe(error.result, answer->type))
-        add_message(&c->error, message);
-    if (error.advice != NULL)
-        buf_addf(&c->error, "; %s", error.advice);
-    return error.result;
+    aws_reply_read(&http, c->credentials, reply, &c->error);
+    if (http.sends > 1)
+        reply->maybe_done = true;
 }
 
-static const char *curl_text(const struct aws_client *c, CURLcode code)
-{
-    return c->curl_error[0] != '\0' ? c->curl_error : curl_easy_strerror(code);
-}
+/* ---- All attempts at a call ------------------------------------------ */
 
-/* A transfer that brought no whole answer. */
-static enum result broken(struct aws_client *c, CURLcode code,
-                          struct aws_answer *answer)
-{
-    answer->maybe_done = c->sends > 0;
-    switch (code) {
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_CRL_BADFILE:
-    case CURLE_SSL_INVALIDCERTSTATUS:
-    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-        return fail(c, RESULT_DENIED,
-                    "the endpoint's certificate was not accepted (%s); "
-                    "AWS_CA_BUNDLE names the file of authorities to trust",
-                    curl_text(c, code));
-    case CURLE_WRITE_ERROR:
-        return fail(c, RESULT_UNAVAILABLE, "an answer of more than %u bytes",
-                    ANSWER_MAX);
-    case CURLE_ABORTED_BY_CALLBACK:
-        return fail(c, RESULT_UNAVAILABLE,
-                    "the connection was lost before the answer");
-    case CURLE_OUT_OF_MEMORY:
-    case CURLE_FAILED_INIT:
-    case CURLE_BAD_FUNCTION_ARGUMENT:
-    case CURLE_NOT_BUILT_IN:
-        return fail(c, RESULT_INTERNAL, "libcurl: %s", curl_text(c, code));
-    default:
-        return fail(c, RESULT_UNAVAILABLE, "%s", curl_text(c, code));
-    }
-}
+/* What a call has tried already. */
+struct effort {
+    const struct aws_request *request;
+    const char *text; /* the body */
+    bool clock_mended;
+    bool keys_mended;
+};
 
-/* ---- Endpoint -------------------------------------------------------- */
-
-static char *url_part(CURLU *url, CURLUPart part)
+static bool mend_clock(struct aws_client *c, struct effort *e)
 {
-    char *text = NULL;
-    return curl_url_get(url, part, &text, 0) == CURLUE_OK ? text : NULL;
-}
-
-static bool is_loopback(const char *host)
-{
-    static const char dotted[] = "0123456789.";
-    return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
-           (strncmp(host, "127.", 4) == 0 &&
-            strspn(host, dotted) == strlen(host));
-}
-
-/* Whether url can be an endpoint: http or https, a host, and no user, whose
- * password every error text would show. *loopback: it is on this host, where
- * no proxy can be in between. */
-static bool check_endpoint(const char *url, bool *loopback)
-{
-    CURLU *parts = curl_url();
-    if (parts == NULL || curl_url_set(parts, CURLUPART_URL, url, 0) != 0) {
-        curl_url_cleanup(parts);
+    const int64_t off = c->server_ahead - c->clock_offset;
+    if (e->clock_mended || !c->server_said || llabs(off) < SKEW_MIN)
         return false;
-    }
-    char *scheme = url_part(parts, CURLUPART_SCHEME);
-    char *host = url_part(parts, CURLUPART_HOST);
-    char *user = url_part(parts, CURLUPART_USER);
-    char *query = url_part(parts, CURLUPART_QUERY);
-    bool usable = scheme != NULL && host != NULL && user == NULL &&
-                  query == NULL &&
-                  (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
-    *loopback = usable && is_loopback(host);
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(user);
-    curl_free(query);
-    curl_url_cleanup(parts);
-    return usable;
-}
-
-/* ---- libcurl --------------------------------------------------------- */
-
-static size_t on_body(char *bytes, size_t size, size_t count, void *client)
-{
-    struct aws_client *c = client;
-    buf_add(&c->received, bytes, size * count);
-    return buf_failed(&c->received) ? 0 : size * count;
-}
-
-/* libcurl sends a request again by itself when a kept connection dies under
- * it. Each sending passes here, before its first byte. */
-static int on_send(void *client, char *to, char *from, int to_port,
-                   int from_port)
-{
-    (void)to, (void)from, (void)to_port, (void)from_port;
-    struct aws_client *c = client;
-    if (c->sends > 0 && !c->may_repeat)
-        return CURL_PREREQFUNC_ABORT;
-    c->sends++;
-    return CURL_PREREQFUNC_OK;
-}
-
-static CURLcode global_code;
-
-static void init_global(void)
-{
-    global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-/* Once per process, for all its threads, and not before it is known that AWS
- * is needed at all. */
-static CURLcode init_libcurl(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, init_global);
-    return global_code;
-}
-
-/* Sets an option of h unless an earlier one failed, which e remembers. */
-#define SET(option, value)                                                     \
-    do {                                                                       \
-        if (e == CURLE_OK)                                                     \
-            e = curl_easy_setopt(h, option, value);                            \
-    } while (0)
-
-/* Sets what all requests have in common. The first failure is returned. */
-static CURLcode set_up(struct aws_client *c, const char *url, bool loopback)
-{
-    CURL *h = c->curl;
-    char *sigv4 = mem_printf("aws:amz:%s:dynamodb", aws_config_region(c->conf));
-    CURLcode e = curl_easy_setopt(h, CURLOPT_URL, url);
-    SET(CURLOPT_AWS_SIGV4, sigv4);
-    SET(CURLOPT_ERRORBUFFER, c->curl_error);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
-    SET(CURLOPT_WRITEDATA, c);
-    SET(CURLOPT_PREREQFUNCTION, on_send);
-    SET(CURLOPT_PREREQDATA, c);
-    SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_PROTOCOLS_STR, "http,https");
-    SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(CURLOPT_MAXCONNECTS, 1L);
-    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    SET(CURLOPT_USERAGENT, "curt");
-    if (loopback)
-        SET(CURLOPT_PROXY, "");
-    if (c->conf->aws_ca_bundle != NULL) {
-        SET(CURLOPT_CAINFO, c->conf->aws_ca_bundle);
-        /* In place of the system's authorities, not besides them. */
-        SET(CURLOPT_CAPATH, NULL);
-    }
-    free(sigv4);
-    return e;
-}
-
-/* Makes the handle when it is first needed. */
-static enum result open_handle(struct aws_client *c)
-{
-    if (c->curl != NULL)
-        return RESULT_OK;
-    const char *reason;
-    if (aws_config_check_region(c->conf, &reason) != RESULT_OK)
-        return fail(c, RESULT_DENIED, "%s", reason);
-    char *url = aws_config_url(c->conf);
-    bool loopback;
-    if (!check_endpoint(url, &loopback)) {
-        free(url);
-        return fail(c, RESULT_DENIED,
-                    "AWS_ENDPOINT_URL_DYNAMODB (or AWS_ENDPOINT_URL) is no "
-                    "http or https URL of a host alone");
-    }
-    CURLcode code = init_libcurl();
-    if (code == CURLE_OK)
-        c->curl = curl_easy_init();
-    if (c->curl != NULL)
-        code = set_up(c, url, loopback);
-    free(url);
-    if (c->curl != NULL && code == CURLE_OK)
-        return RESULT_OK;
-    curl_easy_cleanup(c->curl);
-    c->curl = NULL;
-    return fail(c, RESULT_INTERNAL, "libcurl does not start: %s",
-                curl_easy_strerror(code));
-}
-
-/* Appends "name: value"; false and no list when there is no memory. */
-static bool add_header(struct curl_slist **list, const char *name,
-                       const char *value)
-{
-    char *line = mem_printf("%s: %s", name, value);
-    struct curl_slist *longer = curl_slist_append(*list, line);
-    mem_free_secret(line);
-    if (longer == NULL)
-        return false;
-    *list = longer;
+    e->clock_mended = true;
+    c->clock_offset = llabs(c->server_ahead) < SKEW_MIN ? 0 : c->server_ahead;
+    log_warning("this host's clock is %lld s %s the store's; requests are "
+                "signed with the store's time; set the clock right",
+                (long long)llabs(c->server_ahead),
+                c->server_ahead > 0 ? "behind" : "ahead of");
     return true;
 }
 
-/* The headers of one request; NULL when there is no memory. */
-static struct curl_slist *make_headers(const char *action, const char *token)
+static bool mend_keys(struct aws_client *c, struct effort *e)
 {
-    struct curl_slist *list = NULL;
-    char *target = mem_printf("DynamoDB_20120810.%s", action);
-    bool ok =
-        add_header(&list, "Content-Type", "application/x-amz-json-1.0") &&
-        add_header(&list, "X-Amz-Target", target) &&
-        (token == NULL || add_header(&list, "X-Amz-Security-Token", token));
-    free(target);
-    if (ok)
-        return list;
-    curl_slist_free_all(list);
-    return NULL;
+    if (e->keys_mended || !aws_credentials_expire(c->credentials))
+        return false;
+    e->keys_mended = true;
+    return true;
 }
 
-/* ---- A call ---------------------------------------------------------- */
-
-/* Reads the whole body as one JSON object; NULL if it is none. */
-static json_object *parse(const struct buf *body, enum json_tokener_error *why)
+static void pause_ms(int64_t ms)
 {
-    json_tokener *tokener = json_tokener_new_ex(NESTING_MAX);
-    if (tokener == NULL) {
-        *why = json_tokener_error_size;
-        return NULL;
-    }
-    json_tokener_set_flags(tokener,
-                           JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    json_object *json =
-        json_tokener_parse_ex(tokener, body->data, (int)body->len);
-    *why = json_tokener_get_error(tokener);
-    json_tokener_free(tokener);
-    if (json_object_is_type(json, json_type_object))
-        return json;
-    json_object_put(json);
-    return NULL;
+    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
 }
 
-static enum result read_answer(struct aws_client *c, struct aws_answer *answer)
+/* Whether to try once more, after the pause that this takes. */
+static bool try_again(struct aws_client *c, struct effort *e,
+                      const struct aws_reply *reply)
 {
-    long status = 0;
-    curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
-    enum json_tokener_error why;
-    json_object *json = parse(&c->received, &why);
-    if (status != 200) {
-        enum result r = refused(c, status, json, answer);
-        json_object_put(json);
-        return r;
-    }
-    if (json != NULL) {
-        answer->body = json;
+    if (reply->maybe_done && !e->request->may_repeat)
+        return false;
+    if (reply->cure == AWS_CURE_CLOCK)
+        return mend_clock(c, e);
+    if (reply->cure == AWS_CURE_KEYS)
+        return mend_keys(c, e);
+    if (reply->cure == AWS_CURE_NONE ||
+        !aws_retry_again(&c->retry, aws_http_timed_out(c->http)))
+        return false;
+    int64_t pause = aws_retry_pause_ms(&c->retry, (uint32_t)random_bits());
+    if (clock_monotonic_ms() + pause >= e->request->deadline)
+        return false;
+    pause_ms(pause);
+    return true;
+}
+
+/* When the next attempt ends: a server that hangs must not take the time of
+ * those that are left. */
+static int64_t attempt_end(const struct aws_client *c,
+                           const struct aws_request *request)
+{
+    const int64_t now_ms = clock_monotonic_ms();
+    const int64_t left = request->deadline - now_ms;
+    const unsigned begun = c->retry.attempts;
+    const unsigned more =
+        begun < AWS_RETRY_ATTEMPTS ? AWS_RETRY_ATTEMPTS - begun : 0;
+    return now_ms + left / (more + 1);
+}
+
+/* Why there are no keys to sign with. */
+static enum result no_keys(struct aws_client *c, enum result r)
+{
+    return fail(c, r, "%s", aws_credentials_error(c->credentials));
+}
+
+/* Sends until there is an answer that counts. *answered: the store is there.
+ */
+static enum result send_all(struct aws_client *c, struct effort *e,
+                            struct aws_keys *keys, struct aws_answer *answer,
+                            bool *answered)
+{
+    const struct aws_request *request = e->request;
+    unsigned sent = 0;
+    struct aws_reply reply;
+    aws_retry_begin(&c->retry);
+    do {
+        if (sent++ > 0) {
+            enum result r =
+                aws_credentials_get(c->credentials, request->deadline, keys);
+            if (r != RESULT_OK)
+                return no_keys(c, r);
+        }
+        attempt(c, e->text, keys, request->may_repeat, attempt_end(c, request),
+                &reply);
+        answer->maybe_done = answer->maybe_done || reply.maybe_done;
+        *answered = reply.answered;
+    } while (reply.result != RESULT_OK && try_again(c, e, &reply));
+    answer->body = reply.body;
+    memcpy(answer->type, reply.type, sizeof(answer->type));
+    if (reply.result == RESULT_OK)
+        aws_retry_succeeded(&c->retry);
+    else if (sent > 1 && reply.result != RESULT_CONFLICT)
+        buf_addf(&c->error, " (%u attempts)", sent);
+    return reply.result;
+}
+
+/* Region and endpoints, when they are first needed. */
+static enum result prepare(struct aws_client *c, int64_t deadline)
+{
+    if (c->endpoints != NULL)
         return RESULT_OK;
-    }
-    answer->maybe_done = true;
-    if (why == json_tokener_error_depth)
-        return fail(c, RESULT_CORRUPT, "the item nests too deeply");
-    return fail(c, RESULT_UNAVAILABLE, "an answer that is no JSON object");
+    struct buf reason;
+    buf_init(&reason, ERROR_MAX / 2);
+    const struct aws_source_request source = {
+        .conf = c->conf, .http = c->http, .deadline = deadline};
+    enum result r = RESULT_OK;
+    if (c->region == NULL)
+        r = aws_region_find(&source, &c->region, &reason);
+    if (r == RESULT_OK)
+        r = aws_endpoints_new(c->conf, c->region, random_bits(), &c->endpoints,
+                              &reason);
+    if (r == RESULT_OK && c->pooled && c->circuit == NULL)
+        c->circuit = circuit_open(c->conf, store_identity(c->conf));
+    if (r != RESULT_OK)
+        fail(c, r, "%s", reason.data);
+    buf_free(&reason);
+    return r;
 }
 
-/* Sets what differs from one request to the next. */
-static CURLcode set_request(CURL *h, const char *text,
-                            const struct aws_credentials *credentials,
-                            const struct curl_slist *headers, int64_t left)
+/* Sends the call if the circuit lets it through. */
+static enum result send_if_closed(struct aws_client *c, struct effort *e,
+                                  struct aws_keys *keys,
+                                  struct aws_answer *answer)
 {
-    CURLcode e = curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers);
-    SET(CURLOPT_USERNAME, credentials->access_key_id);
-    SET(CURLOPT_PASSWORD, credentials->secret_access_key);
-    SET(CURLOPT_POSTFIELDSIZE, (long)strlen(text));
-    SET(CURLOPT_POSTFIELDS, text);
-    SET(CURLOPT_TIMEOUT_MS, (long)left);
-    return e;
-}
-
-/* Sends text once (but see may_repeat) and waits for the answer. */
-static enum result attempt(struct aws_client *c,
-                           const struct aws_request *request, const char *text,
-                           const struct aws_credentials *credentials,
-                           struct aws_answer *answer)
-{
-    int64_t left = request->deadline - clock_monotonic_ms();
-    if (left <= 0)
-        return fail(c, RESULT_UNAVAILABLE, "no time left within STORE_TIMEOUT");
-    struct curl_slist *headers =
-        make_headers(request->action, credentials->session_token);
-    if (headers == NULL)
-        return fail(c, RESULT_INTERNAL, "out of memory");
-
-    buf_reset(&c->received);
-    c->curl_error[0] = '\0';
-    c->sends = 0;
-    c->may_repeat = request->may_repeat;
-    CURLcode code = set_request(c->curl, text, credentials, headers, left);
-    if (code == CURLE_OK)
-        code = curl_easy_perform(c->curl);
-    answer->repeated = c->sends > 1;
-    enum result r =
-        code == CURLE_OK ? read_answer(c, answer) : broken(c, code, answer);
-    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
-    curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, NULL);
-    curl_slist_free_all(headers);
+    const int64_t now_ms = clock_monotonic_ms();
+    const int64_t probe_ms =
+        (int64_t)c->conf->store_timeout * 1000 + PROBE_MARGIN_MS;
+    int64_t wait_ms = 0;
+    if (circuit_ask(c->circuit, now_ms, probe_ms, &wait_ms) == CIRCUIT_WAIT)
+        return fail(c, RESULT_UNAVAILABLE,
+                    "not sent: the store has not answered for %lld s; it is "
+                    "asked again in %lld ms",
+                    (long long)circuit_open_since(c->circuit, now_ms) / 1000,
+                    (long long)wait_ms);
+    bool answered = false;
+    enum result r = send_all(c, e, keys, answer, &answered);
+    circuit_tell(c->circuit, clock_monotonic_ms(), answered);
     return r;
 }
 
@@ -453,15 +377,17 @@ enum result aws_client_call(struct aws_client *c,
     *answer = (struct aws_answer){.body = NULL};
     buf_reset(&c->error);
     c->action = request->action;
-    enum result r = open_handle(c);
+    enum result r = prepare(c, request->deadline);
     if (r != RESULT_OK)
         return r;
-    struct aws_credentials credentials;
-    const char *reason;
-    r = aws_config_credentials(c->conf, &credentials, &reason);
+    struct aws_keys keys;
+    r = aws_credentials_get(c->credentials, request->deadline, &keys);
     if (r != RESULT_OK)
-        return fail(c, r, "%s", reason);
-    const char *text = json_object_to_json_string_ext(
-        request->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-    return attempt(c, request, text, &credentials, answer);
+        return no_keys(c, r);
+    struct effort effort = {
+        .request = request,
+        .text = json_object_to_json_string_ext(
+            request->body,
+            JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)};
+    return send_if_closed(c, &effort, &keys, answer);
 }

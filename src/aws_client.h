@@ -1,11 +1,12 @@
 /*
- * The AWS transport: one signed request to DynamoDB's HTTPS endpoint and its
- * answer, over libcurl, on one connection that is kept alive. It knows the
- * wire and the error types, nothing of tables and items.
+ * One call to DynamoDB, brought to an end within its deadline: signed with the
+ * keys in force, sent to an endpoint that answers, tried again where that can
+ * help (AWS SDKs and Tools Reference Guide, "Retry behavior"). It knows the
+ * protocol and the error types, nothing of tables and items.
  *
- * A client belongs to one process: made after the fork, never shared. It does
- * nothing on the network before the first call. SIGPIPE must be ignored in the
- * process: a TLS connection can raise it.
+ * A client belongs to one thread of one process: made after the fork, never
+ * shared. It does nothing on the network before the first call. SIGPIPE must
+ * be ignored in the process: a TLS connection can raise it.
  */
 #ifndef CURT_AWS_CLIENT_H
 #define CURT_AWS_CLIENT_H
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "aws_credentials.h"
 #include "aws_error.h"
 #include "conf.h"
 #include "result.h"
@@ -23,11 +25,11 @@ struct json_object;
 struct aws_request {
     const char *action; /* DynamoDB's name: "GetItem" */
     struct json_object *body;
-    /* A moment of clock_monotonic_ms() at which the call ends in any case. */
+    /* A moment of clock_monotonic_ms() at which the call ends in any case,
+     * with all its attempts. */
     int64_t deadline;
-    /* Whether the request may be sent a second time, on a new connection, when
-     * the kept one turns out to be dead before a byte of the answer came. The
-     * server may then have carried it out twice. */
+    /* Whether the request may be carried out twice: it is also sent again
+     * when the server may have done it already. */
     bool may_repeat;
 };
 
@@ -35,27 +37,29 @@ struct aws_answer {
     /* The answer's JSON object on RESULT_OK, else NULL; released by
      * aws_answer_free(). */
     struct json_object *body;
-    /* On failure: the server may have carried the request out. */
+    /* On failure: the server may have carried the request out, at one of its
+     * sendings. So a condition that failed may have met the request's own
+     * work. */
     bool maybe_done;
-    /* The request was sent a second time: see may_repeat. */
-    bool repeated;
     /* The server's error type, "" if it named none. */
     char type[AWS_ERROR_TYPE_SIZE];
 };
 
-/* A client for the endpoint, region and credentials of conf, which must
- * outlive it. Never fails. */
-struct aws_client *aws_client_new(const struct conf *conf);
+/* A client for the table, region, endpoints and credentials of conf, which
+ * must outlive it. pooled: it shares credentials and the circuit (circuit.h)
+ * with the other processes of this host; without it each call is really sent.
+ * Never fails. */
+struct aws_client *aws_client_new(const struct conf *conf, bool pooled);
 
 /* Closes and releases; NULL is allowed. */
 void aws_client_free(struct aws_client *c);
 
-/* Sends a request and waits for its answer. answer is filled in any case.
+/* Makes a call. answer is filled in any case.
  * RESULT_OK: HTTP 200 with a JSON object. RESULT_NOT_FOUND: no such table.
  * RESULT_CONFLICT: the condition failed, or the table is there already.
  * RESULT_INVALID: the server cannot use the request. RESULT_CORRUPT: the
- * answer nests deeper than any item. Also RESULT_DENIED, RESULT_THROTTLED,
- * RESULT_UNAVAILABLE and RESULT_INTERNAL. */
+ * answer nests deeper, or is larger, than that of any item. Also
+ * RESULT_DENIED, RESULT_THROTTLED, RESULT_UNAVAILABLE and RESULT_INTERNAL. */
 enum result aws_client_call(struct aws_client *c,
                             const struct aws_request *request,
                             struct aws_answer *answer) MUST_CHECK;
@@ -65,5 +69,24 @@ void aws_answer_free(struct aws_answer *answer);
 /* Why the last call failed and what to mend, without secrets. Valid until the
  * next call. */
 const char *aws_client_error(const struct aws_client *c);
+
+/* Does ahead of time what calls would have to wait for: fresh credentials.
+ * deadline as in struct aws_request. */
+void aws_client_tend(struct aws_client *c, int64_t deadline);
+
+/* ---- What it works with, for the operator ---------------------------- */
+
+/* The region; NULL until a call has found it. */
+const char *aws_client_region(const struct aws_client *c);
+
+/* The endpoint of the last attempt; NULL until there was one. */
+const char *aws_client_endpoint(const struct aws_client *c);
+
+/* How many seconds the server's clock was ahead of this host's at the last
+ * answer; false if none has said so yet. */
+bool aws_client_server_ahead(const struct aws_client *c, int64_t *seconds);
+
+/* The provider of its keys; belongs to the client. */
+struct aws_credentials *aws_client_credentials(struct aws_client *c);
 
 #endif

@@ -8,16 +8,18 @@ static const char check_table[] =
 static const char check_endpoint[] =
     "AWS_ENDPOINT_URL_DYNAMODB may name another service";
 static const char mend_keys[] =
-    "AWS_ACCESS_KEY_ID is not known to AWS, or AWS_SESSION_TOKEN does not "
-    "belong to it";
+    "the access key is not known to AWS, or the session token does not belong "
+    "to it; `curt doctor` says where the keys come from";
 static const char mend_missing[] =
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 static const char mend_secret[] =
-    "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID, AWS_REGION "
-    "is not the table's, or this host's clock is wrong";
+    "the secret key is not the one of the access key, AWS_REGION is not the "
+    "table's, or this host's clock is wrong";
 static const char mend_token[] =
-    "AWS_SESSION_TOKEN has expired: set new AWS_ACCESS_KEY_ID, "
-    "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN";
+    "the session token has expired, and where it came from has no newer one; "
+    "`curt doctor` says where that is";
+static const char mend_clock[] =
+    "set this host's clock right: let NTP keep it (chrony, systemd-timesyncd)";
 static const char mend_policy[] =
     "let the policy of this access key allow the action on this table";
 static const char mend_no_table[] =
@@ -30,53 +32,77 @@ static const struct row {
     const char *type;
     struct aws_error error;
 } rows[] = {
-    {"ConditionalCheckFailed", {RESULT_CONFLICT, false, NULL}},
-    {"ResourceInUse", {RESULT_CONFLICT, false, NULL}},
-    {"ResourceNotFound", {RESULT_NOT_FOUND, false, mend_no_table}},
-    {"TableNotFound", {RESULT_NOT_FOUND, false, mend_no_table}},
+    {"ConditionalCheckFailed", {RESULT_CONFLICT, AWS_CURE_NONE, false, NULL}},
+    {"ResourceInUse", {RESULT_CONFLICT, AWS_CURE_NONE, false, NULL}},
+    {"ContinuousBackupsUnavailable",
+     {RESULT_CONFLICT, AWS_CURE_NONE, false, NULL}},
+    {"ResourceNotFound",
+     {RESULT_NOT_FOUND, AWS_CURE_NONE, false, mend_no_table}},
+    {"TableNotFound", {RESULT_NOT_FOUND, AWS_CURE_NONE, false, mend_no_table}},
 
-    {"AccessDenied", {RESULT_DENIED, false, mend_policy}},
-    {"NotAuthorized", {RESULT_DENIED, false, mend_policy}},
-    {"UnrecognizedClient", {RESULT_DENIED, false, mend_keys}},
-    {"InvalidClientTokenId", {RESULT_DENIED, false, mend_keys}},
-    {"OptInRequired", {RESULT_DENIED, false, mend_keys}},
-    {"MissingAuthenticationToken", {RESULT_DENIED, false, mend_missing}},
-    {"IncompleteSignature", {RESULT_DENIED, false, mend_missing}},
-    {"InvalidSignature", {RESULT_DENIED, false, mend_secret}},
-    {"SignatureDoesNotMatch", {RESULT_DENIED, false, mend_secret}},
-    {"RequestExpired", {RESULT_DENIED, false, mend_secret}},
-    {"ExpiredToken", {RESULT_DENIED, false, mend_token}},
+    {"AccessDenied", {RESULT_DENIED, AWS_CURE_NONE, false, mend_policy}},
+    {"NotAuthorized", {RESULT_DENIED, AWS_CURE_NONE, false, mend_policy}},
+    {"UnrecognizedClient", {RESULT_DENIED, AWS_CURE_KEYS, false, mend_keys}},
+    {"InvalidClientTokenId", {RESULT_DENIED, AWS_CURE_KEYS, false, mend_keys}},
+    {"OptInRequired", {RESULT_DENIED, AWS_CURE_NONE, false, mend_keys}},
+    {"MissingAuthenticationToken",
+     {RESULT_DENIED, AWS_CURE_NONE, false, mend_missing}},
+    {"IncompleteSignature",
+     {RESULT_DENIED, AWS_CURE_NONE, false, mend_missing}},
+    {"InvalidSignature", {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_secret}},
+    {"SignatureDoesNotMatch",
+     {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_secret}},
+    {"RequestExpired", {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_secret}},
+    {"RequestTimeTooSkewed",
+     {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_clock}},
+    {"RequestInTheFuture", {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_clock}},
+    {"ExpiredToken", {RESULT_DENIED, AWS_CURE_KEYS, false, mend_token}},
 
-    {"Throttling", {RESULT_THROTTLED, false, mend_throttled}},
+    {"Throttling", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
     {"ProvisionedThroughputExceeded",
-     {RESULT_THROTTLED, false, mend_throttled}},
-    {"RequestLimitExceeded", {RESULT_THROTTLED, false, mend_throttled}},
-    {"LimitExceeded", {RESULT_THROTTLED, false, mend_throttled}},
-    {"TooManyRequests", {RESULT_THROTTLED, false, mend_throttled}},
-    {"SlowDown", {RESULT_THROTTLED, false, mend_throttled}},
-    {"TransactionConflict", {RESULT_THROTTLED, false, NULL}},
+     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
+    {"RequestLimitExceeded",
+     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
+    {"LimitExceeded",
+     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
+    {"TooManyRequests",
+     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
+    {"SlowDown", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
+    {"Throttled", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
+    {"RequestThrottled",
+     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
+    {"TransactionInProgress", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, NULL}},
+    {"ReplicatedWriteConflict",
+     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, NULL}},
+    {"TransactionConflict", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, NULL}},
 
-    {"Validation", {RESULT_INVALID, false, check_table}},
-    {"Serialization", {RESULT_INVALID, false, NULL}},
-    {"ItemCollectionSizeLimitExceeded", {RESULT_INVALID, false, NULL}},
-    {"UnknownOperation", {RESULT_UNAVAILABLE, false, check_endpoint}},
+    {"Validation", {RESULT_INVALID, AWS_CURE_NONE, false, check_table}},
+    {"Serialization", {RESULT_INVALID, AWS_CURE_NONE, false, NULL}},
+    {"ItemCollectionSizeLimitExceeded",
+     {RESULT_INVALID, AWS_CURE_NONE, false, NULL}},
+    {"UnknownOperation",
+     {RESULT_UNAVAILABLE, AWS_CURE_NONE, false, check_endpoint}},
 
-    {"InternalServerError", {RESULT_UNAVAILABLE, true, NULL}},
-    {"InternalServer", {RESULT_UNAVAILABLE, true, NULL}},
-    {"InternalFailure", {RESULT_UNAVAILABLE, true, NULL}},
-    {"ServiceUnavailable", {RESULT_UNAVAILABLE, true, NULL}},
-    {"RequestTimeout", {RESULT_UNAVAILABLE, true, NULL}},
+    {"InternalServerError", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
+    {"InternalServer", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
+    {"InternalFailure", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
+    {"ServiceUnavailable", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
+    {"RequestTimeout", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
 };
 
 static struct aws_error by_status(long status)
 {
     if (status >= 500)
-        return (struct aws_error){RESULT_UNAVAILABLE, true, NULL};
+        return (struct aws_error){RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true,
+                                  NULL};
     if (status == 429)
-        return (struct aws_error){RESULT_THROTTLED, false, mend_throttled};
+        return (struct aws_error){RESULT_THROTTLED, AWS_CURE_PAUSE, false,
+                                  mend_throttled};
     if (status == 401 || status == 403)
-        return (struct aws_error){RESULT_DENIED, false, mend_policy};
-    return (struct aws_error){RESULT_UNAVAILABLE, false, check_endpoint};
+        return (struct aws_error){RESULT_DENIED, AWS_CURE_NONE, false,
+                                  mend_policy};
+    return (struct aws_error){RESULT_UNAVAILABLE, AWS_CURE_NONE, false,
+                              check_endpoint};
 }
 
 /* Length of type without "Exception" at its end. */

@@ -14,8 +14,17 @@
 /* Longest error type that is kept, and its NUL. */
 #define AWS_ERROR_TYPE_SIZE 80
 
+/* What may help when the request is sent again. */
+enum aws_cure {
+    AWS_CURE_NONE,  /* nothing: it would be refused again */
+    AWS_CURE_PAUSE, /* a pause */
+    AWS_CURE_CLOCK, /* another X-Amz-Date, if it was the clock that was wrong */
+    AWS_CURE_KEYS   /* other keys, if there are any */
+};
+
 struct aws_error {
     enum result result;
+    enum aws_cure cure;
     bool maybe_done;    /* the server may have carried the request out */
     const char *advice; /* what to mend; NULL where nothing can be */
 };

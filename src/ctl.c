@@ -11,28 +11,13 @@
 #include "cache.h"
 #include "clock.h"
 #include "create.h"
-#include "dirs.h"
+#include "ctl.h"
+#include "doctor.h"
 #include "hits.h"
 #include "ids.h"
 #include "log.h"
 #include "mem.h"
 #include "trace.h"
-
-#define OUTPUT_MAX (1u << 20)
-
-/* Exit status where sysexits(3) has no word for it: the answer is no. */
-#define EXIT_NO 1
-
-/* What a verb works with. */
-struct ctl {
-    struct conf conf;
-    struct store *store;
-    struct hits *hits; /* of the pool on this host, if there is one */
-    enum result hits_result;
-    const char *hits_reason;
-    struct cache *cache; /* likewise */
-    bool json;
-};
 
 /* One verb: argument is the name of its one argument, or NULL. */
 struct verb {
@@ -43,13 +28,13 @@ struct verb {
     bool bare; /* works without a configuration */
 };
 
-static int to_status(enum result r)
+int ctl_status(enum result r)
 {
     switch (r) {
     case RESULT_OK:
         return 0;
     case RESULT_NOT_FOUND:
-        return EXIT_NO;
+        return CTL_NO;
     case RESULT_INVALID:
     case RESULT_CORRUPT:
         return EX_DATAERR;
@@ -66,16 +51,15 @@ static int to_status(enum result r)
     return EX_SOFTWARE;
 }
 
-static int store_failed(const struct ctl *ctl, enum result r)
+int ctl_store_failed(const struct ctl *ctl, enum result r)
 {
     const char *error = store_error(ctl->store);
     fprintf(stderr, "curt: %s%s%s\n", result_text(r),
             error[0] != '\0' ? ": " : "", error);
-    return to_status(r);
+    return ctl_status(r);
 }
 
-/* Prints an object and releases it. */
-static void print_json(json_object *object)
+void ctl_print_json(json_object *object)
 {
     puts(json_object_to_json_string_ext(
         object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
@@ -85,7 +69,7 @@ static void print_json(json_object *object)
 static void print_link_json(const struct link *link)
 {
     struct buf text;
-    buf_init(&text, OUTPUT_MAX);
+    buf_init(&text, CTL_OUTPUT_MAX);
     link_to_json(link, true, &text);
     puts(text.data);
     buf_free(&text);
@@ -103,13 +87,13 @@ static int run_create(struct ctl *ctl, const char *url)
     link_init(&link);
     enum result r = create_link(&ctl->conf, ctl->store, url, strlen(url),
                                 &client, &link, &reason);
-    int status = to_status(r);
+    int status = ctl_status(r);
     if (r == RESULT_OK)
         cache_forget_missing(ctl->cache, link.short_id);
     if (r == RESULT_INVALID)
         fprintf(stderr, "curt: the long_url %s\n", reason);
     else if (r != RESULT_OK)
-        status = store_failed(ctl, r);
+        status = ctl_store_failed(ctl, r);
     else if (ctl->json)
         print_link_json(&link);
     else
@@ -166,7 +150,7 @@ static int run_get(struct ctl *ctl, const char *argument)
     link.hits += pending;
     int status = 0;
     if (r != RESULT_OK)
-        status = store_failed(ctl, r);
+        status = ctl_store_failed(ctl, r);
     else if (ctl->json)
         print_link_json(&link);
     else
@@ -184,60 +168,15 @@ static int run_delete(struct ctl *ctl, const char *argument)
     /* Also when it was gone already, or nobody knows. */
     cache_forget(ctl->cache, id);
     if (r != RESULT_OK)
-        return store_failed(ctl, r);
+        return ctl_store_failed(ctl, r);
     if (ctl->json) {
         json_object *answer = json_object_new_object();
         json_object_object_add(answer, "deleted", json_object_new_string(id));
-        print_json(answer);
+        ctl_print_json(answer);
     } else {
         printf("%s is deleted\n", id);
     }
     return 0;
-}
-
-/* The findings, a line each, and whether there are none. */
-static void print_findings(const struct ctl *ctl, bool ok, char *findings)
-{
-    if (!ctl->json) {
-        fputs(ok ? "the table is in order\n" : findings, stdout);
-        return;
-    }
-    json_object *answer = json_object_new_object();
-    json_object *list = json_object_new_array();
-    json_object_object_add(answer, "ok", json_object_new_boolean(ok));
-    char *rest = NULL;
-    for (char *line = strtok_r(findings, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest))
-        json_object_array_add(list, json_object_new_string(line));
-    json_object_object_add(answer, "findings", list);
-    print_json(answer);
-}
-
-static int check_table(struct ctl *ctl)
-{
-    struct buf findings;
-    buf_init(&findings, OUTPUT_MAX);
-    enum result r = store_table_check(ctl->store, &findings);
-    int status = r == RESULT_OK ? 0 : EXIT_NO;
-    if (r != RESULT_OK && findings.len == 0)
-        status = store_failed(ctl, r);
-    else
-        print_findings(ctl, r == RESULT_OK, findings.data);
-    buf_free(&findings);
-    return status;
-}
-
-static int run_table(struct ctl *ctl, const char *action)
-{
-    if (strcmp(action, "check") == 0)
-        return check_table(ctl);
-    if (strcmp(action, "create") != 0) {
-        fprintf(stderr, "curt: table %s: must be create or check\n", action);
-        return EX_USAGE;
-    }
-    dirs_make(&ctl->conf);
-    enum result r = store_table_create(ctl->store);
-    return r == RESULT_OK ? check_table(ctl) : store_failed(ctl, r);
 }
 
 /* What the journal of this host has not moved to the store yet. */
@@ -255,7 +194,7 @@ static int run_hits(struct ctl *ctl, const char *argument)
         json_object *answer = json_object_new_object();
         json_object_object_add(answer, "pending", json_object_new_uint64(hits));
         json_object_object_add(answer, "links", json_object_new_uint64(links));
-        print_json(answer);
+        ctl_print_json(answer);
     } else {
         printf("%llu hits of %llu links are pending\n",
                (unsigned long long)hits, (unsigned long long)links);
@@ -263,12 +202,18 @@ static int run_hits(struct ctl *ctl, const char *argument)
     return 0;
 }
 
+static int run_doctor(struct ctl *ctl, const char *argument)
+{
+    (void)argument;
+    return doctor_run(ctl->file, ctl->json);
+}
+
 static int run_config(struct ctl *ctl, const char *argument)
 {
     (void)argument;
     json_object *answer = json_object_new_object();
     struct buf value;
-    buf_init(&value, OUTPUT_MAX);
+    buf_init(&value, CTL_OUTPUT_MAX);
     for (size_t i = 0; i < conf_key_count(); i++) {
         struct conf_key key = conf_key(i);
         bool number = strcmp(key.type, "number") == 0;
@@ -288,7 +233,7 @@ static int run_config(struct ctl *ctl, const char *argument)
     }
     buf_free(&value);
     if (ctl->json)
-        print_json(answer);
+        ctl_print_json(answer);
     else
         json_object_put(answer);
     return 0;
@@ -300,7 +245,7 @@ static int run_keys(struct ctl *ctl, const char *argument)
     (void)ctl;
     (void)argument;
     struct buf range;
-    buf_init(&range, OUTPUT_MAX);
+    buf_init(&range, CTL_OUTPUT_MAX);
     for (size_t i = 0; i < conf_key_count(); i++) {
         struct conf_key key = conf_key(i);
         buf_reset(&range);
@@ -318,9 +263,11 @@ static const struct verb verbs[] = {
     {"get", "ID", "print a link", run_get, false},
     {"delete", "ID", "remove a link", run_delete, false},
     {"table", "create|check", "make or check the table, or the SQLite file",
-     run_table, false},
+     ctl_table, false},
     {"hits", NULL, "print how many hits are not in the store yet", run_hits,
      false},
+    /* It reads the configuration itself, to say what is wrong with it. */
+    {"doctor", NULL, "check whether this host is ready", run_doctor, true},
     {"config", NULL, "print the effective configuration", run_config, false},
     {"keys", NULL, "print what each configuration key may be", run_keys, true},
 };
@@ -338,7 +285,10 @@ static void print_usage(FILE *out)
         "\n  -c, --config FILE  the configuration, instead of " CURT_SYSCONFDIR
         "/curt/curt.conf\n"
         "  -j, --json         answer in JSON\n"
-        "  -h, --help, -V, --version\n",
+        "  -h, --help, -V, --version\n"
+        "\nof `table create`, on DynamoDB:\n"
+        "  --billing on-demand|provisioned, --read-units N, --write-units N\n"
+        "  --deletion-protection, --point-in-time-recovery, --tag KEY=VALUE\n",
         out);
 }
 
@@ -349,21 +299,26 @@ static int usage_error(void)
 }
 
 /* Reads the options, wherever they stand. Exits for -h, -V and errors. */
-static const char *read_options(int argc, char **argv, struct ctl *ctl)
+static void read_options(int argc, char **argv, struct ctl *ctl)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
+        {"billing", required_argument, NULL, CTL_BILLING},
+        {"read-units", required_argument, NULL, CTL_READ_UNITS},
+        {"write-units", required_argument, NULL, CTL_WRITE_UNITS},
+        {"deletion-protection", no_argument, NULL, CTL_PROTECTION},
+        {"point-in-time-recovery", no_argument, NULL, CTL_BACKUPS},
+        {"tag", required_argument, NULL, CTL_TAG},
         {NULL, 0, NULL, 0},
     };
-    const char *file = NULL;
     int c;
     while ((c = getopt_long(argc, argv, "c:jhV", options, NULL)) != -1) {
         switch (c) {
         case 'c':
-            file = optarg;
+            ctl->file = optarg;
             break;
         case 'j':
             ctl->json = true;
@@ -374,11 +329,13 @@ static const char *read_options(int argc, char **argv, struct ctl *ctl)
         case 'V':
             puts("curt " CURT_VERSION);
             exit(0);
-        default:
+        case '?':
             exit(usage_error());
+        default:
+            if (!ctl_table_option(&ctl->table, c, optarg))
+                exit(EX_USAGE);
         }
     }
-    return file;
 }
 
 static const struct verb *find_verb(int argc, char **argv)
@@ -391,19 +348,21 @@ static const struct verb *find_verb(int argc, char **argv)
     return NULL;
 }
 
-static int run_verb(struct ctl *ctl, const struct verb *verb, const char *file,
+static int run_verb(struct ctl *ctl, const struct verb *verb,
                     const char *argument)
 {
     struct buf faults;
     buf_init(&faults, CONF_FAULTS_MAX);
     if (verb->bare)
         return verb->run(ctl, argument);
-    if (conf_load(file, &ctl->conf, &faults) != RESULT_OK) {
+    if (conf_load(ctl->file, &ctl->conf, &faults) != RESULT_OK) {
         fputs(faults.data, stderr);
         buf_free(&faults);
         return EX_CONFIG;
     }
     log_set_level(LOG_LEVEL_WARNING);
+    if (ctl->conf.store == CONF_STORE_DYNAMODB)
+        mem_forbid_core_dumps();
     ctl->store = store_new(&ctl->conf);
     ctl->hits_result =
         hits_open_existing(&ctl->conf, &ctl->hits, &ctl->hits_reason);
@@ -418,16 +377,18 @@ static int run_verb(struct ctl *ctl, const struct verb *verb, const char *file,
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = {.json = false};
-    const char *file = read_options(argc, argv, &ctl);
+    struct ctl ctl = {.file = NULL};
+    read_options(argc, argv, &ctl);
     const struct verb *verb = find_verb(argc, argv);
     if (verb == NULL)
         return usage_error();
+    if (ctl.table.given && verb->run != ctl_table)
+        return ctl_table_misplaced();
     log_open("curt");
     signal(SIGPIPE, SIG_IGN); /* a connection that breaks is an error text */
     umask(umask(0) | 007);
-    int status = run_verb(&ctl, verb, file,
-                          verb->argument != NULL ? argv[optind + 1] : NULL);
+    int status =
+        run_verb(&ctl, verb, verb->argument != NULL ? argv[optind + 1] : NULL);
     /* A full disk or a closed pipe must not look like success. */
     if (fflush(stdout) != 0 || ferror(stdout)) {
         perror("curt: standard output");

@@ -266,16 +266,3 @@ enum result dynamodb_item_decode(struct json_object *item, struct link *out)
     out->analytics = decode_analytics(item);
     return RESULT_OK;
 }
-
-bool dynamodb_item_is_same(struct json_object *a, struct json_object *b)
-{
-    static const char *const names[] = {"long_url", "created_at", "analytics"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        json_object *in_a = NULL, *in_b = NULL;
-        if (!json_object_object_get_ex(a, names[i], &in_a) ||
-            !json_object_object_get_ex(b, names[i], &in_b) ||
-            !json_object_equal(in_a, in_b))
-            return false;
-    }
-    return true;
-}

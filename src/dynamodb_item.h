@@ -8,7 +8,6 @@
 #ifndef CURT_DYNAMODB_ITEM_H
 #define CURT_DYNAMODB_ITEM_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "link.h"
@@ -35,9 +34,5 @@ enum result dynamodb_item_encode(const struct link *l,
  * RESULT_CORRUPT: no long_url, or one that is no string or contains NUL. */
 enum result dynamodb_item_decode(struct json_object *item,
                                  struct link *out) MUST_CHECK;
-
-/* Whether two items come from the same create: their long_url, created_at and
- * analytics, trace id included, are equal. */
-bool dynamodb_item_is_same(struct json_object *a, struct json_object *b);
 
 #endif

@@ -4,40 +4,19 @@
 #include <string.h>
 #include <time.h>
 
-#include "aws_config.h"
+#include "aws_endpoint.h"
 #include "clock.h"
+#include "dynamodb_describe.h"
+#include "dynamodb_shape.h"
 
-#define KEY_NAME "short_id"
-#define TTL_NAME "ttl"
-
-/* Between two looks at a table that is being made. */
+/* Between two looks at a table that is being made or changed. */
 #define POLL_MS 250
-
-/* The table as two Describe calls show it. */
-struct shape {
-    char status[24];     /* TableStatus */
-    bool key_fits;       /* short_id, a string, and no sort key */
-    char ttl_status[24]; /* TimeToLiveStatus */
-    bool ttl_fits;       /* it is, or was last, on the attribute ttl */
-};
 
 /* ---- Requests -------------------------------------------------------- */
 
-static enum result call(struct aws_client *aws, const struct conf *conf,
-                        const char *action, json_object *body,
-                        struct aws_answer *answer)
+static void add_text(json_object *object, const char *name, const char *text)
 {
-    json_object_object_add(body, "TableName",
-                           json_object_new_string(conf->table));
-    const struct aws_request request = {
-        .action = action,
-        .body = body,
-        .deadline = clock_monotonic_ms() + (int64_t)conf->store_timeout * 1000,
-        /* Repeating any of these is an error that is no harm. */
-        .may_repeat = true};
-    enum result r = aws_client_call(aws, &request, answer);
-    json_object_put(body);
-    return r;
+    json_object_object_add(object, name, json_object_new_string(text));
 }
 
 /* Adds {name: value} pairs of strings as one object to list. */
@@ -45,209 +24,114 @@ static void add_pair(json_object *list, const char *name_1, const char *value_1,
                      const char *name_2, const char *value_2)
 {
     json_object *pair = json_object_new_object();
-    json_object_object_add(pair, name_1, json_object_new_string(value_1));
-    json_object_object_add(pair, name_2, json_object_new_string(value_2));
+    add_text(pair, name_1, value_1);
+    add_text(pair, name_2, value_2);
     json_object_array_add(list, pair);
 }
 
-static enum result send_create(struct aws_client *aws, const struct conf *conf)
+static json_object *tags_of(const struct store_table *wanted)
+{
+    json_object *tags = json_object_new_array();
+    for (size_t i = 0; i < wanted->tag_count; i++)
+        add_pair(tags, "Key", wanted->tags[i].key, "Value",
+                 wanted->tags[i].value);
+    return tags;
+}
+
+static void add_billing(json_object *body, const struct store_table *wanted)
+{
+    bool provisioned = wanted->billing == STORE_BILLING_PROVISIONED;
+    add_text(body, "BillingMode",
+             provisioned ? "PROVISIONED" : "PAY_PER_REQUEST");
+    if (!provisioned)
+        return;
+    json_object *units = json_object_new_object();
+    json_object_object_add(units, "ReadCapacityUnits",
+                           json_object_new_uint64(wanted->read_units));
+    json_object_object_add(units, "WriteCapacityUnits",
+                           json_object_new_uint64(wanted->write_units));
+    json_object_object_add(body, "ProvisionedThroughput", units);
+}
+
+static json_object *create_request(const struct conf *conf,
+                                   const struct store_table *wanted)
 {
     json_object *keys = json_object_new_array();
-    add_pair(keys, "AttributeName", KEY_NAME, "KeyType", "HASH");
+    add_pair(keys, "AttributeName", DYNAMODB_KEY, "KeyType", "HASH");
     json_object *types = json_object_new_array();
-    add_pair(types, "AttributeName", KEY_NAME, "AttributeType", "S");
-    json_object *body = json_object_new_object();
+    add_pair(types, "AttributeName", DYNAMODB_KEY, "AttributeType", "S");
+    json_object *body = dynamodb_request(conf);
     json_object_object_add(body, "KeySchema", keys);
     json_object_object_add(body, "AttributeDefinitions", types);
-    json_object_object_add(body, "BillingMode",
-                           json_object_new_string("PAY_PER_REQUEST"));
-    struct aws_answer answer;
-    enum result r = call(aws, conf, "CreateTable", body, &answer);
-    aws_answer_free(&answer);
-    /* There already. */
-    return r == RESULT_CONFLICT ? RESULT_OK : r;
+    add_billing(body, wanted);
+    if (wanted->deletion_protection)
+        json_object_object_add(body, "DeletionProtectionEnabled",
+                               json_object_new_boolean(true));
+    if (wanted->tag_count > 0)
+        json_object_object_add(body, "Tags", tags_of(wanted));
+    return body;
 }
 
-static enum result send_ttl(struct aws_client *aws, const struct conf *conf)
+/* ---- Looking --------------------------------------------------------- */
+
+static struct dynamodb_place place_of(const struct aws_client *aws,
+                                      const struct conf *conf)
 {
-    json_object *ttl = json_object_new_object();
-    json_object_object_add(ttl, "AttributeName",
-                           json_object_new_string(TTL_NAME));
-    json_object_object_add(ttl, "Enabled", json_object_new_boolean(true));
-    json_object *body = json_object_new_object();
-    json_object_object_add(body, "TimeToLiveSpecification", ttl);
-    struct aws_answer answer;
-    enum result r = call(aws, conf, "UpdateTimeToLive", body, &answer);
-    aws_answer_free(&answer);
+    return (struct dynamodb_place){.table = conf->table,
+                                   .region = aws_client_region(aws),
+                                   .endpoint = aws_endpoint_configured(conf)};
+}
+
+/* The table, and its time to live if it can be asked for. */
+static enum result describe(struct aws_client *aws, const struct conf *conf,
+                            struct dynamodb_shape *out)
+{
+    enum result r = dynamodb_describe_table(aws, conf, out);
+    if (r == RESULT_OK && dynamodb_shape_is_usable(out))
+        r = dynamodb_describe_ttl(aws, conf, out);
     return r;
-}
-
-/* ---- Reading answers ------------------------------------------------- */
-
-static const char *text_at(json_object *object, const char *name)
-{
-    json_object *value = NULL;
-    if (!json_object_object_get_ex(object, name, &value) ||
-        !json_object_is_type(value, json_type_string))
-        return "";
-    return json_object_get_string(value);
-}
-
-/* The array called name, if it is one and has length elements. */
-static json_object *array_at(json_object *object, const char *name)
-{
-    json_object *value = NULL;
-    if (!json_object_object_get_ex(object, name, &value) ||
-        !json_object_is_type(value, json_type_array))
-        return NULL;
-    return value;
-}
-
-static void copy_text(char *to, size_t size, const char *from)
-{
-    size_t len = strnlen(from, size - 1);
-    memcpy(to, from, len);
-    to[len] = '\0';
-}
-
-/* Whether the table's key is the string short_id alone. */
-static bool key_fits(json_object *table)
-{
-    json_object *keys = array_at(table, "KeySchema");
-    if (keys == NULL || json_object_array_length(keys) != 1 ||
-        strcmp(text_at(json_object_array_get_idx(keys, 0), "AttributeName"),
-               KEY_NAME) != 0)
-        return false;
-    json_object *types = array_at(table, "AttributeDefinitions");
-    size_t count = types != NULL ? json_object_array_length(types) : 0;
-    for (size_t i = 0; i < count; i++) {
-        json_object *type = json_object_array_get_idx(types, i);
-        if (strcmp(text_at(type, "AttributeName"), KEY_NAME) == 0)
-            return strcmp(text_at(type, "AttributeType"), "S") == 0;
-    }
-    return false;
-}
-
-static enum result describe_table(struct aws_client *aws,
-                                  const struct conf *conf, struct shape *out)
-{
-    struct aws_answer answer;
-    enum result r =
-        call(aws, conf, "DescribeTable", json_object_new_object(), &answer);
-    if (r != RESULT_OK)
-        return r;
-    json_object *table = NULL;
-    json_object_object_get_ex(answer.body, "Table", &table);
-    copy_text(out->status, sizeof(out->status), text_at(table, "TableStatus"));
-    out->key_fits = key_fits(table);
-    aws_answer_free(&answer);
-    return RESULT_OK;
-}
-
-static enum result describe_ttl(struct aws_client *aws, const struct conf *conf,
-                                struct shape *out)
-{
-    struct aws_answer answer;
-    enum result r = call(aws, conf, "DescribeTimeToLive",
-                         json_object_new_object(), &answer);
-    if (r != RESULT_OK)
-        return r;
-    json_object *ttl = NULL;
-    json_object_object_get_ex(answer.body, "TimeToLiveDescription", &ttl);
-    copy_text(out->ttl_status, sizeof(out->ttl_status),
-              text_at(ttl, "TimeToLiveStatus"));
-    out->ttl_fits = strcmp(text_at(ttl, "AttributeName"), TTL_NAME) == 0;
-    aws_answer_free(&answer);
-    return RESULT_OK;
-}
-
-static bool is_usable(const struct shape *shape)
-{
-    return strcmp(shape->status, "ACTIVE") == 0 ||
-           strcmp(shape->status, "UPDATING") == 0;
-}
-
-static bool ttl_is_on(const struct shape *shape)
-{
-    return strcmp(shape->ttl_status, "ENABLED") == 0 ||
-           strcmp(shape->ttl_status, "ENABLING") == 0;
-}
-
-/* ---- Differences ----------------------------------------------------- */
-
-/* Appends an aws command's beginning, with the options that find the table. */
-static void add_command(struct buf *out, const struct conf *conf,
-                        const char *command)
-{
-    const char *endpoint = aws_config_endpoint(conf);
-    buf_addf(out, "`aws dynamodb %s --table-name %s --region %s", command,
-             conf->table, aws_config_region(conf));
-    if (endpoint != NULL)
-        buf_addf(out, " --endpoint-url %s", endpoint);
-}
-
-static void add_differences(const struct shape *shape, const struct conf *conf,
-                            struct buf *out)
-{
-    const char *table = conf->table;
-    if (!shape->key_fits) {
-        buf_addf(out,
-                 "table %s: its key is not the string " KEY_NAME
-                 " alone, which cannot be changed; let TABLE name another "
-                 "one, or remove this one and all it holds with ",
-                 table);
-        add_command(out, conf, "delete-table");
-        buf_add_str(out, "` and make it with `curt table create`\n");
-    }
-    if (!is_usable(shape)) {
-        buf_addf(out, "table %s: it is %s and not ACTIVE; wait with ", table,
-                 shape->status);
-        add_command(out, conf, "wait table-exists");
-        buf_add_str(out, "`\n");
-    }
-    if (ttl_is_on(shape) && !shape->ttl_fits) {
-        buf_addf(
-            out,
-            "table %s: the time to live is on another attribute than " TTL_NAME
-            "; turn it off with ",
-            table);
-        add_command(out, conf, "update-time-to-live");
-        buf_add_str(out, " --time-to-live-specification "
-                         "Enabled=false,AttributeName=OTHER` and then run "
-                         "`curt table create`\n");
-    } else if (!ttl_is_on(shape)) {
-        buf_addf(out,
-                 "table %s: the time to live on " TTL_NAME
-                 " is %s, so expired links are never removed; turn it on with "
-                 "`curt table create`, or with ",
-                 table,
-                 shape->ttl_status[0] != '\0' ? shape->ttl_status : "off");
-        add_command(out, conf, "update-time-to-live");
-        buf_add_str(out, " --time-to-live-specification "
-                         "Enabled=true,AttributeName=" TTL_NAME "`\n");
-    }
 }
 
 enum result dynamodb_table_check(struct aws_client *aws,
                                  const struct conf *conf, struct buf *findings)
 {
-    struct shape shape = {.key_fits = false};
-    enum result r = describe_table(aws, conf, &shape);
+    struct dynamodb_shape shape;
+    enum result r = describe(aws, conf, &shape);
+    const struct dynamodb_place place = place_of(aws, conf);
     if (r == RESULT_NOT_FOUND)
-        buf_addf(findings,
-                 "table %s: there is none in %s; make it with `curt table "
-                 "create`\n",
-                 conf->table, aws_config_region(conf));
-    if (r == RESULT_OK)
-        r = describe_ttl(aws, conf, &shape);
+        dynamodb_shape_missing(&place, findings);
     if (r != RESULT_OK)
         return r;
     size_t before = findings->len;
-    add_differences(&shape, conf, findings);
+    dynamodb_shape_differences(&shape, &place, findings);
     return findings->len == before ? RESULT_OK : RESULT_INVALID;
 }
 
+enum result dynamodb_table_notes(struct aws_client *aws,
+                                 const struct conf *conf, struct buf *notes)
+{
+    struct dynamodb_shape shape;
+    enum result r = describe(aws, conf, &shape);
+    if (r != RESULT_OK || !dynamodb_shape_is_usable(&shape))
+        return r;
+    dynamodb_describe_backups(aws, conf, &shape);
+    const struct dynamodb_place place = place_of(aws, conf);
+    dynamodb_shape_notes(&shape, &place, notes);
+    return RESULT_OK;
+}
+
 /* ---- Making ---------------------------------------------------------- */
+
+/* What making works with. */
+struct making {
+    struct aws_client *aws;
+    const struct conf *conf;
+    const struct store_table *wanted;
+    struct buf *error;
+    struct dynamodb_shape shape;
+    bool made;   /* by this call: it was not there before */
+    int64_t end; /* of all waiting, of clock_monotonic_ms() */
+};
 
 static void pause_ms(long ms)
 {
@@ -256,43 +140,168 @@ static void pause_ms(long ms)
     nanosleep(&t, NULL);
 }
 
-/* Waits until the table can be used, as long as DYNAMODB_TABLE_WAIT. A table
- * that was just asked for may not be visible yet. */
-static enum result wait_active(struct aws_client *aws, const struct conf *conf,
-                               struct shape *shape)
+/* Sends a change of the table; body is released. While the table is busy with
+ * an earlier change DynamoDB refuses, and it is sent again. */
+static enum result change(struct making *m, const char *action,
+                          json_object *body)
 {
-    int64_t end = clock_monotonic_ms() + DYNAMODB_TABLE_WAIT * 1000;
     for (;;) {
-        enum result r = describe_table(aws, conf, shape);
-        if (r == RESULT_OK && is_usable(shape))
-            return r;
-        bool waiting = r == RESULT_OK || r == RESULT_NOT_FOUND;
-        if (!waiting || clock_monotonic_ms() > end)
+        struct aws_answer answer;
+        enum result r = dynamodb_call(m->aws, m->conf, action,
+                                      json_object_get(body), &answer);
+        aws_answer_free(&answer);
+        /* The latter is how a new table refuses point-in-time recovery. */
+        bool busy =
+            r == RESULT_CONFLICT ||
+            strcmp(answer.type, "ContinuousBackupsUnavailableException") == 0;
+        if (!busy || clock_monotonic_ms() > m->end) {
+            json_object_put(body);
+            return r == RESULT_CONFLICT ? RESULT_UNAVAILABLE : r;
+        }
+        pause_ms(POLL_MS);
+    }
+}
+
+static enum result make_table(struct making *m)
+{
+    struct aws_answer answer;
+    enum result r = dynamodb_call(m->aws, m->conf, "CreateTable",
+                                  create_request(m->conf, m->wanted), &answer);
+    aws_answer_free(&answer);
+    m->made = r == RESULT_OK;
+    /* There already. */
+    return r == RESULT_CONFLICT ? RESULT_OK : r;
+}
+
+/* Waits until the table can be used, or is in a state that does not pass. One
+ * that was just asked for may not be visible yet. */
+static enum result wait_active(struct making *m)
+{
+    for (;;) {
+        enum result r = dynamodb_describe_table(m->aws, m->conf, &m->shape);
+        bool waiting =
+            r == RESULT_NOT_FOUND ||
+            (r == RESULT_OK && strcmp(m->shape.status, "CREATING") == 0);
+        if (!waiting || clock_monotonic_ms() > m->end)
             return r;
         pause_ms(POLL_MS);
     }
 }
 
-enum result dynamodb_table_create(struct aws_client *aws,
-                                  const struct conf *conf, struct buf *error)
+/* Sends a change of which *error is to say why it failed. */
+static enum result change_or_say(struct making *m, const char *action,
+                                 json_object *body)
 {
-    struct shape shape = {.key_fits = false};
-    enum result r = send_create(aws, conf);
+    enum result r = change(m, action, body);
+    if (r != RESULT_OK)
+        buf_add_str(m->error, aws_client_error(m->aws));
+    return r;
+}
+
+static enum result complete_ttl(struct making *m)
+{
+    enum result r = dynamodb_describe_ttl(m->aws, m->conf, &m->shape);
+    if (r != RESULT_OK || !m->shape.ttl_known ||
+        dynamodb_shape_has_ttl(&m->shape))
+        return r;
+    json_object *ttl = json_object_new_object();
+    add_text(ttl, "AttributeName", DYNAMODB_TTL);
+    json_object_object_add(ttl, "Enabled", json_object_new_boolean(true));
+    json_object *body = dynamodb_request(m->conf);
+    json_object_object_add(body, "TimeToLiveSpecification", ttl);
+    r = change_or_say(m, "UpdateTimeToLive", body);
+    if (r != RESULT_OK && r != RESULT_INVALID)
+        return r;
+    /* Another one may have turned it on meanwhile, which is refused. */
+    enum result again = dynamodb_describe_ttl(m->aws, m->conf, &m->shape);
+    if (again != RESULT_OK || !dynamodb_shape_has_ttl(&m->shape))
+        return r != RESULT_OK ? r : again;
+    buf_reset(m->error);
+    return RESULT_OK;
+}
+
+static enum result complete_protection(struct making *m)
+{
+    if (!m->wanted->deletion_protection || m->shape.protection == DYNAMODB_ON)
+        return RESULT_OK;
+    json_object *body = dynamodb_request(m->conf);
+    json_object_object_add(body, "DeletionProtectionEnabled",
+                           json_object_new_boolean(true));
+    enum result r = change_or_say(m, "UpdateTable", body);
+    if (r != RESULT_OK || m->shape.protection != DYNAMODB_UNKNOWN)
+        return r;
+    /* A server that does not know it may ignore it without a word. */
+    struct dynamodb_shape now;
+    r = dynamodb_describe_table(m->aws, m->conf, &now);
+    if (r != RESULT_OK || now.protection != DYNAMODB_UNKNOWN)
+        return r;
+    buf_addf(m->error, "table %s: this server has no deletion protection",
+             m->conf->table);
+    return RESULT_INVALID;
+}
+
+static enum result complete_backups(struct making *m)
+{
+    if (!m->wanted->point_in_time_recovery)
+        return RESULT_OK;
+    json_object *on = json_object_new_object();
+    json_object_object_add(on, "PointInTimeRecoveryEnabled",
+                           json_object_new_boolean(true));
+    json_object *body = dynamodb_request(m->conf);
+    json_object_object_add(body, "PointInTimeRecoverySpecification", on);
+    return change_or_say(m, "UpdateContinuousBackups", body);
+}
+
+/* CreateTable has tagged a new table. */
+static enum result complete_tags(struct making *m)
+{
+    if (m->made || m->wanted->tag_count == 0)
+        return RESULT_OK;
+    json_object *body = json_object_new_object();
+    add_text(body, "ResourceArn", m->shape.arn);
+    json_object_object_add(body, "Tags", tags_of(m->wanted));
+    return change_or_say(m, "TagResource", body);
+}
+
+static enum result complete(struct making *m)
+{
+    enum result r = complete_ttl(m);
     if (r == RESULT_OK)
-        r = wait_active(aws, conf, &shape);
+        r = complete_protection(m);
     if (r == RESULT_OK)
-        r = describe_ttl(aws, conf, &shape);
-    if (r == RESULT_OK && shape.key_fits && !ttl_is_on(&shape)) {
-        r = send_ttl(aws, conf);
-        /* Another one may have turned it on meanwhile, which is refused. */
-        if (r == RESULT_OK || r == RESULT_INVALID)
-            r = describe_ttl(aws, conf, &shape);
-    }
+        r = complete_backups(m);
+    if (r == RESULT_OK)
+        r = complete_tags(m);
+    return r;
+}
+
+enum result dynamodb_table_create(struct aws_client *aws,
+                                  const struct conf *conf,
+                                  const struct store_table *wanted,
+                                  struct buf *error)
+{
+    struct making m = {.aws = aws,
+                       .conf = conf,
+                       .wanted = wanted,
+                       .error = error,
+                       .end = clock_monotonic_ms() +
+                              (int64_t)DYNAMODB_TABLE_WAIT * 1000};
+    enum result r = make_table(&m);
+    if (r == RESULT_OK)
+        r = wait_active(&m);
+    /* One that is not curt's is left alone. */
+    if (r == RESULT_OK && m.shape.key_fits &&
+        dynamodb_shape_is_usable(&m.shape))
+        r = complete(&m);
     if (r != RESULT_OK) {
-        buf_add_str(error, aws_client_error(aws));
+        if (error->len == 0)
+            buf_add_str(error, aws_client_error(aws));
         return r;
     }
-    add_differences(&shape, conf, error);
+    const struct dynamodb_place place = place_of(aws, conf);
+    dynamodb_shape_differences(&m.shape, &place, error);
+    if (m.shape.key_fits)
+        dynamodb_shape_billing(&m.shape, &place, wanted, error);
     if (error->len == 0)
         return RESULT_OK;
     buf_truncate(error, error->len - 1); /* the last line's end */

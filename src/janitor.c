@@ -20,9 +20,10 @@
 /* How often the lock is tried, in milliseconds. */
 #define LOCK_MS 1000
 
-/* How often expired links are looked for; how many are removed in one
- * transaction, so that none is long; and the rest between two. */
-#define EXPIRE_MS       5000
+/* How often the store is tended and expired links are looked for; how many of
+ * these are removed in one transaction, so that none is long; and the rest
+ * between two. */
+#define TIDY_MS         5000
 #define EXPIRE_AT_ONCE  100
 #define EXPIRE_PAUSE_MS 50
 
@@ -67,6 +68,13 @@ static bool rest(long ms)
     stop_set(&set);
     const struct timespec time = {ms / 1000, ms % 1000 * 1000000};
     return sigtimedwait(&set, NULL, &time) < 0;
+}
+
+/* Sleeps until a moment of clock_monotonic_ms(), likewise. */
+static bool rest_until(int64_t moment)
+{
+    const int64_t ms = moment - clock_monotonic_ms();
+    return rest(ms > 0 ? (long)ms : 0);
 }
 
 /* What the janitor works with, while it holds the lock. */
@@ -170,7 +178,7 @@ static void begin_work(struct janitor *j, const struct conf *conf)
     /* SQLite writes one at a time anyway. */
     j->store_count = conf->store == CONF_STORE_SQLITE ? 1 : FLUSH_CONNECTIONS;
     for (unsigned i = 0; i < j->store_count; i++)
-        j->stores[i] = store_new(conf);
+        j->stores[i] = store_new_pooled(conf);
 }
 
 /* Moves the last hits, and gives all back. */
@@ -195,18 +203,22 @@ static void work(const struct conf *conf)
 {
     struct janitor j;
     begin_work(&j, conf);
-    const int64_t pause = (int64_t)conf->hits_flush * 1000;
-    int64_t next_expire = 0;
+    int64_t next_flush = 0, next_tidy = 0;
     bool going = true;
     while (going) {
         const int64_t now = clock_monotonic_ms();
         find_journal(&j);
-        flush_hits(&j);
-        if (now >= next_expire) {
-            next_expire = now + EXPIRE_MS;
+        if (now >= next_flush) {
+            next_flush = now + (int64_t)conf->hits_flush * 1000;
+            flush_hits(&j);
+        }
+        if (now >= next_tidy) {
+            next_tidy = now + TIDY_MS;
+            store_tend(j.stores[0]);
             going = expire_links(j.stores[0]);
         }
-        going = going && rest(pause);
+        going = going &&
+                rest_until(next_flush < next_tidy ? next_flush : next_tidy);
     }
     find_journal(&j);
     end_work(&j);

@@ -13,7 +13,9 @@
 #include "janitor.h"
 #include "log.h"
 #include "master.h"
+#include "mem.h"
 #include "num.h"
+#include "pool.h"
 #include "store.h"
 #include "worker.h"
 
@@ -187,6 +189,8 @@ int main(int argc, char **argv)
     signal(SIGHUP, SIG_IGN); /* until somebody can do what it asks for */
     umask(umask(0) | 007);
     load_or_exit(o.conf_file, &conf);
+    if (conf.store == CONF_STORE_DYNAMODB)
+        mem_forbid_core_dumps();
     int status;
     if (o.test) {
         status = test(&conf);
@@ -199,6 +203,7 @@ int main(int argc, char **argv)
         conf_free(&conf);
         return status;
     }
+    pool_note(&conf, FCGI_SOCKET);
     if (o.workers == WORKERS_UNSET)
         o.workers = default_workers(&conf);
     if (o.workers == 0)

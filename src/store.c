@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "aws_endpoint.h"
+#include "aws_region.h"
 #include "ids.h"
 #include "mem.h"
 
@@ -14,14 +16,24 @@ static const struct store_ops *const backends[] = {
     [CONF_STORE_DYNAMODB] = &store_dynamodb_ops,
 };
 
-struct store *store_new(const struct conf *conf)
+static struct store *make(const struct conf *conf, bool pooled)
 {
     const struct store_ops *ops = backends[conf->store];
-    struct store *s = ops->make(conf);
+    struct store *s = ops->make(conf, pooled);
     s->ops = ops;
     s->conf = conf;
     buf_init(&s->error, ERROR_MAX);
     return s;
+}
+
+struct store *store_new(const struct conf *conf)
+{
+    return make(conf, false);
+}
+
+struct store *store_new_pooled(const struct conf *conf)
+{
+    return make(conf, true);
 }
 
 static const char *or_nothing(const char *s)
@@ -31,16 +43,19 @@ static const char *or_nothing(const char *s)
 
 uint64_t store_identity(const struct conf *conf)
 {
-    char *name =
-        conf->store == CONF_STORE_SQLITE
-            ? mem_printf("sqlite %s", conf->state_dir)
-            : mem_printf("dynamodb %s %s %s %s %s", or_nothing(conf->table),
-                         or_nothing(conf->aws_region),
-                         or_nothing(conf->aws_default_region),
-                         or_nothing(conf->aws_endpoint_url_dynamodb),
-                         or_nothing(conf->aws_endpoint_url));
+    char *region = NULL;
+    char *name;
+    if (conf->store == CONF_STORE_SQLITE) {
+        name = mem_printf("sqlite %s", conf->state_dir);
+    } else {
+        region = aws_region_configured(conf);
+        name = mem_printf("dynamodb %s %s %s", or_nothing(conf->table),
+                          or_nothing(region),
+                          or_nothing(aws_endpoint_configured(conf)));
+    }
     uint64_t identity = ids_hash(name);
     free(name);
+    free(region);
     return identity;
 }
 
@@ -101,14 +116,35 @@ enum result store_expire(struct store *s, int64_t now, unsigned limit,
     return s->ops->expire(s, now, limit, removed);
 }
 
-enum result store_table_create(struct store *s)
+void store_tend(struct store *s)
 {
+    if (s->ops->tend != NULL)
+        s->ops->tend(s);
+}
+
+enum result store_table_create(struct store *s,
+                               const struct store_table *wanted)
+{
+    static const struct store_table nothing = {.tag_count = 0};
     buf_reset(&s->error);
-    return s->ops->table_create(s);
+    return s->ops->table_create(s, wanted != NULL ? wanted : &nothing);
 }
 
 enum result store_table_check(struct store *s, struct buf *findings)
 {
     buf_reset(&s->error);
     return s->ops->table_check(s, findings);
+}
+
+enum result store_table_notes(struct store *s, struct buf *notes)
+{
+    buf_reset(&s->error);
+    return s->ops->table_notes != NULL ? s->ops->table_notes(s, notes)
+                                       : RESULT_OK;
+}
+
+void store_inspect(struct store *s, struct report *report)
+{
+    buf_reset(&s->error);
+    s->ops->inspect(s, report);
 }

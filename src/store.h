@@ -14,6 +14,7 @@
 #ifndef CURT_STORE_H
 #define CURT_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@
 #include "link.h"
 #include "result.h"
 
+struct report;
 struct store;
 
 /* How much of an item a reader wants. */
@@ -35,6 +37,10 @@ enum store_view {
 
 /* The store that conf names. No I/O, never fails; conf must outlive it. */
 struct store *store_new(const struct conf *conf);
+
+/* The same for a process of a pool: it shares with the others of this host
+ * what they know about the store, its credentials and whether it answers. */
+struct store *store_new_pooled(const struct conf *conf);
 
 /* A number that tells one set of links from another: it differs where STORE,
  * the table, its region or endpoint, or the SQLite file does. */
@@ -80,13 +86,59 @@ enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
 enum result store_expire(struct store *s, int64_t now, unsigned limit,
                          unsigned *removed) MUST_CHECK;
 
-/* Makes the table, or completes it; repeating it changes nothing. */
-enum result store_table_create(struct store *s) MUST_CHECK;
+/* AWS's limits for the tags of a table; the lengths are in characters. */
+#define STORE_TAGS_MAX      50
+#define STORE_TAG_KEY_MAX   128
+#define STORE_TAG_VALUE_MAX 256
+
+struct store_tag {
+    const char *key; /* 1 to STORE_TAG_KEY_MAX, not beginning with "aws:" */
+    const char *value;
+};
+
+enum store_billing {
+    STORE_BILLING_ANY, /* a new table is on-demand */
+    STORE_BILLING_ON_DEMAND,
+    STORE_BILLING_PROVISIONED
+};
+
+/* What is asked for of a table; all zero: nothing but what curt needs. Only
+ * DynamoDB knows such things. Strings belong to whoever filled it in. */
+struct store_table {
+    enum store_billing billing;
+    uint64_t read_units; /* per second, at least 1 where provisioned */
+    uint64_t write_units;
+    bool deletion_protection;
+    bool point_in_time_recovery;
+    struct store_tag tags[STORE_TAGS_MAX];
+    size_t tag_count;
+};
+
+/* Makes the table, or completes it with what is missing of wanted (NULL:
+ * nothing is asked for); repeating it changes nothing. What is not asked for
+ * stays as it is, and so does the billing of a table that is there: RESULT_
+ * INVALID, and store_error() names the difference. */
+enum result store_table_create(struct store *s,
+                               const struct store_table *wanted) MUST_CHECK;
 
 /* Compares the table with what curt needs and appends one line per difference,
  * with what mends it, to findings. RESULT_OK: no difference. RESULT_NOT_FOUND:
  * no table yet. RESULT_INVALID: differences. Changes nothing. */
 enum result store_table_check(struct store *s, struct buf *findings) MUST_CHECK;
+
+/* Appends one line to notes for each property of the table that is worth
+ * knowing and does not keep curt from its work, with what changes it. Changes
+ * nothing. Other results than RESULT_OK: the table could not be looked at. */
+enum result store_table_notes(struct store *s, struct buf *notes) MUST_CHECK;
+
+/* Does ahead of time what operations would have to wait for: DynamoDB's
+ * credentials are made fresh. The janitor calls it now and then; what fails is
+ * logged. */
+void store_tend(struct store *s);
+
+/* Looks at everything that the store needs and adds what it finds to report,
+ * for `curt doctor`. Changes nothing. */
+void store_inspect(struct store *s, struct report *report);
 
 /* Why the last operation that did not return RESULT_OK failed, for the log and
  * the operator. Empty if it needs no more words. Valid until the next call. */
@@ -96,7 +148,7 @@ const char *store_error(const struct store *s);
 
 struct store_ops {
     const char *name; /* value of STORE */
-    struct store *(*make)(const struct conf *conf);
+    struct store *(*make)(const struct conf *conf, bool pooled);
     void (*release)(struct store *s);
     enum result (*create)(struct store *s, const struct link *l);
     enum result (*get)(struct store *s, const char *short_id,
@@ -106,8 +158,13 @@ struct store_ops {
                             const struct store_flush *flush);
     enum result (*expire)(struct store *s, int64_t now, unsigned limit,
                           unsigned *removed);
-    enum result (*table_create)(struct store *s);
+    void (*tend)(struct store *s); /* NULL: nothing to do */
+    enum result (*table_create)(struct store *s,
+                                const struct store_table *wanted);
     enum result (*table_check)(struct store *s, struct buf *findings);
+    /* NULL: there is nothing to note. */
+    enum result (*table_notes)(struct store *s, struct buf *notes);
+    void (*inspect)(struct store *s, struct report *report);
 };
 
 /* First member of each back end's own structure. */

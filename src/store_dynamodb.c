@@ -1,16 +1,28 @@
 /*
- * The store on a DynamoDB table. Each operation is one request; only a create
- * whose answer was lost asks a second time, to learn what became of it.
+ * The store on a DynamoDB table. Each operation is one call; a create whose
+ * answer was lost reads back what became of it, and a link that an eventually
+ * consistent read does not find is asked for once more, consistently.
  */
 #include <json.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "aws_client.h"
 #include "clock.h"
+#include "dynamodb_doctor.h"
 #include "dynamodb_item.h"
 #include "dynamodb_table.h"
+#include "ids.h"
 #include "mem.h"
 #include "store.h"
+
+/* Tells one create from another: letters and digits, 131 random bits. */
+#define TOKEN_NAME   "creation_token"
+#define TOKEN_LENGTH 22
+
+/* How long the janitor waits for fresh credentials, in milliseconds: nobody
+ * waits for it. */
+#define TEND_MS 10000
 
 struct store_dynamodb {
     struct store base;
@@ -22,10 +34,10 @@ static struct store_dynamodb *of(struct store *s)
     return (struct store_dynamodb *)s;
 }
 
-static struct store *make(const struct conf *conf)
+static struct store *make(const struct conf *conf, bool pooled)
 {
     struct store_dynamodb *d = mem_zalloc(sizeof(*d));
-    d->aws = aws_client_new(conf);
+    d->aws = aws_client_new(conf, pooled);
     return &d->base;
 }
 
@@ -87,11 +99,11 @@ static json_object *request_for_key(const struct store *s, const char *short_id)
 }
 
 static json_object *get_request(const struct store *s, const char *short_id,
-                                enum store_view view)
+                                enum store_view view, bool consistent)
 {
     json_object *body = request_for_key(s, short_id);
     json_object_object_add(body, "ConsistentRead",
-                           json_object_new_boolean(true));
+                           json_object_new_boolean(consistent));
     if (view == STORE_TARGET) {
         /* ttl is one of DynamoDB's reserved words. */
         json_object *names = json_object_new_object();
@@ -106,12 +118,13 @@ static json_object *get_request(const struct store *s, const char *short_id,
 
 /* Reads the stored item into *item, which the caller releases. */
 static enum result read_item(struct store *s, const char *short_id,
-                             enum store_view view, int64_t deadline,
-                             json_object **item)
+                             enum store_view view, bool consistent,
+                             int64_t deadline, json_object **item)
 {
     struct aws_answer answer;
-    enum result r = call(s, "GetItem", get_request(s, short_id, view), true,
-                         deadline, &answer);
+    enum result r =
+        call(s, "GetItem", get_request(s, short_id, view, consistent), true,
+             deadline, &answer);
     if (r != RESULT_OK)
         return r;
     if (json_object_object_get_ex(answer.body, "Item", item))
@@ -122,17 +135,28 @@ static enum result read_item(struct store *s, const char *short_id,
     return r;
 }
 
-/* What became of the PutItem of item, whose answer was lost: is the item that
- * is stored now the same? */
+static bool has_text(json_object *item, const char *name, const char *text)
+{
+    json_object *value = NULL, *string = NULL;
+    return json_object_object_get_ex(item, name, &value) &&
+           json_object_object_get_ex(value, "S", &string) &&
+           json_object_is_type(string, json_type_string) &&
+           strcmp(json_object_get_string(string), text) == 0;
+}
+
+/* What became of the PutItem of l with token, whose answer was lost: is its
+ * item the one that is stored now? */
 static enum result resolve(struct store *s, const struct link *l,
-                           json_object *item, int64_t deadline)
+                           const char *token, int64_t deadline)
 {
     char *lost = mem_dup(s->error.data);
     json_object *stored = NULL;
-    enum result r = read_item(s, l->short_id, STORE_WHOLE, deadline, &stored);
+    enum result r =
+        read_item(s, l->short_id, STORE_WHOLE, true, deadline, &stored);
     if (r == RESULT_OK) {
-        bool same = dynamodb_item_is_same(item, stored);
-        r = same ? RESULT_OK : RESULT_CONFLICT;
+        bool own = has_text(stored, TOKEN_NAME, token) &&
+                   has_text(stored, "long_url", l->long_url);
+        r = own ? RESULT_OK : RESULT_CONFLICT;
         json_object_put(stored);
     } else if (r == RESULT_NOT_FOUND) {
         /* The write may still be on its way. */
@@ -150,11 +174,16 @@ static enum result resolve(struct store *s, const struct link *l,
 
 static enum result create(struct store *s, const struct link *l)
 {
+    char token[IDS_MAX + 1];
     json_object *item;
+    if (ids_make(TOKEN_LENGTH, TOKEN_LENGTH, token) != RESULT_OK)
+        return store_fail(s, RESULT_INTERNAL,
+                          "no random numbers can be had from OpenSSL");
     if (dynamodb_item_encode(l, &item) != RESULT_OK)
         return store_fail(s, RESULT_INVALID, "analytics is no JSON object");
+    json_object_object_add(item, TOKEN_NAME, dynamodb_item_string(token));
     json_object *body = request_for(s);
-    json_object_object_add(body, "Item", json_object_get(item));
+    json_object_object_add(body, "Item", item);
     add_text(body, "ConditionExpression", "attribute_not_exists(short_id)");
 
     /* A third of the time is kept for reading back. */
@@ -163,12 +192,24 @@ static enum result create(struct store *s, const struct link *l)
     enum result r =
         call(s, "PutItem", body, true, end - timeout_ms(s) / 3, &answer);
     aws_answer_free(&answer);
-    /* A put that was sent twice may have failed on its own first sending. */
-    if (answer.maybe_done || (r == RESULT_CONFLICT && answer.repeated))
-        r = resolve(s, l, item, end);
-    if (r == RESULT_CONFLICT)
+    /* Also after a conflict: it may have met the item of its own first
+     * sending. */
+    if (r != RESULT_OK && answer.maybe_done)
+        r = resolve(s, l, token, end);
+    if (r == RESULT_CONFLICT || r == RESULT_OK)
         buf_reset(&s->error);
-    json_object_put(item);
+    return r;
+}
+
+/* Reads what a redirect needs. An eventually consistent read costs half; what
+ * it does not find may have been made a moment ago, so that is asked for once
+ * more. */
+static enum result read_target(struct store *s, const char *short_id,
+                               int64_t deadline, json_object **item)
+{
+    enum result r = read_item(s, short_id, STORE_TARGET, false, deadline, item);
+    if (r == RESULT_NOT_FOUND)
+        r = read_item(s, short_id, STORE_TARGET, true, deadline, item);
     return r;
 }
 
@@ -176,8 +217,10 @@ static enum result get(struct store *s, const char *short_id,
                        enum store_view view, struct link *out)
 {
     json_object *item = NULL;
-    enum result r = read_item(s, short_id, view,
-                              clock_monotonic_ms() + timeout_ms(s), &item);
+    int64_t deadline = clock_monotonic_ms() + timeout_ms(s);
+    enum result r = view == STORE_TARGET
+                        ? read_target(s, short_id, deadline, &item)
+                        : read_item(s, short_id, view, true, deadline, &item);
     if (r != RESULT_OK)
         return r;
     r = dynamodb_item_decode(item, out);
@@ -205,7 +248,7 @@ static enum result write_existing(struct store *s, const char *action,
         return RESULT_NOT_FOUND;
     }
     /* store_error() is there from call(). */
-    return answer->maybe_done ? RESULT_UNKNOWN : r;
+    return r != RESULT_OK && answer->maybe_done ? RESULT_UNKNOWN : r;
 }
 
 static enum result delete_item(struct store *s, const char *short_id)
@@ -216,7 +259,7 @@ static enum result delete_item(struct store *s, const char *short_id)
     enum result r = write_existing(s, "DeleteItem", body, true, &answer);
     /* Sent twice and not found: most likely gone by the first sending. In any
      * case what was asked for is so. */
-    return r == RESULT_NOT_FOUND && answer.repeated ? RESULT_OK : r;
+    return r == RESULT_NOT_FOUND && answer.maybe_done ? RESULT_OK : r;
 }
 
 /* After a flush whose condition failed: is the link gone, or has it seen this
@@ -224,7 +267,7 @@ static enum result delete_item(struct store *s, const char *short_id)
 static enum result tell_apart(struct store *s, const char *short_id)
 {
     json_object *item = NULL;
-    enum result r = read_item(s, short_id, STORE_TARGET,
+    enum result r = read_item(s, short_id, STORE_TARGET, true,
                               clock_monotonic_ms() + timeout_ms(s), &item);
     json_object_put(item);
     return r == RESULT_OK ? RESULT_CONFLICT : r;
@@ -274,11 +317,17 @@ static enum result expire(struct store *s, int64_t now, unsigned limit,
     return RESULT_OK;
 }
 
-static enum result table_create(struct store *s)
+static void tend(struct store *s)
+{
+    aws_client_tend(of(s)->aws, clock_monotonic_ms() + TEND_MS);
+}
+
+static enum result table_create(struct store *s,
+                                const struct store_table *wanted)
 {
     struct buf error;
     buf_init(&error, s->error.max);
-    enum result r = dynamodb_table_create(of(s)->aws, s->conf, &error);
+    enum result r = dynamodb_table_create(of(s)->aws, s->conf, wanted, &error);
     if (r != RESULT_OK)
         r = store_fail(s, r, "%s", error.data);
     buf_free(&error);
@@ -293,6 +342,19 @@ static enum result table_check(struct store *s, struct buf *findings)
     return r;
 }
 
+static void inspect(struct store *s, struct report *report)
+{
+    dynamodb_doctor(of(s)->aws, s->conf, report);
+}
+
+static enum result table_notes(struct store *s, struct buf *notes)
+{
+    enum result r = dynamodb_table_notes(of(s)->aws, s->conf, notes);
+    if (r != RESULT_OK)
+        r = store_fail(s, r, "%s", aws_client_error(of(s)->aws));
+    return r;
+}
+
 const struct store_ops store_dynamodb_ops = {
     .name = "dynamodb",
     .make = make,
@@ -302,6 +364,9 @@ const struct store_ops store_dynamodb_ops = {
     .remove = delete_item,
     .add_hits = add_hits,
     .expire = expire,
+    .tend = tend,
     .table_create = table_create,
     .table_check = table_check,
+    .table_notes = table_notes,
+    .inspect = inspect,
 };

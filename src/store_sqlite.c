@@ -21,6 +21,7 @@
 #include "dbfile.h"
 #include "mem.h"
 #include "schema.h"
+#include "sqlite_doctor.h"
 #include "turn.h"
 
 enum statement {
@@ -64,8 +65,9 @@ struct store_sqlite {
     sqlite3_stmt *statements[STATEMENTS];
 };
 
-static struct store *sqlite_make(const struct conf *conf)
+static struct store *sqlite_make(const struct conf *conf, bool pooled)
 {
+    (void)pooled; /* all that is shared is in SQLite's own files */
     struct store_sqlite *s = mem_zalloc(sizeof(*s));
     s->path = mem_printf("%s/curt.db", conf->state_dir);
     s->wal = -1;
@@ -439,8 +441,10 @@ static enum result sqlite_expire(struct store *base, int64_t now,
     return r;
 }
 
-static enum result sqlite_table_create(struct store *base)
+static enum result sqlite_table_create(struct store *base,
+                                       const struct store_table *wanted)
 {
+    (void)wanted; /* a file has none of it */
     return connect((struct store_sqlite *)base);
 }
 
@@ -487,4 +491,5 @@ const struct store_ops store_sqlite_ops = {
     .expire = sqlite_expire,
     .table_create = sqlite_table_create,
     .table_check = sqlite_table_check,
+    .inspect = sqlite_doctor,
 };

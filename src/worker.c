@@ -70,7 +70,7 @@ static void handle_signals(const struct conf *conf, void (*hup)(int))
 static void open_worker(struct worker *w, const struct conf *conf)
 {
     *w = (struct worker){.app = {.conf = conf,
-                                 .store = store_new(conf),
+                                 .store = store_new_pooled(conf),
                                  .hits = hits_open(conf),
                                  .cache = cache_open(conf)}};
     http_response_init(&w->res);
@@ -127,7 +127,7 @@ static void reload(struct worker *w, struct conf *conf, const char *conf_file)
         cache_close(w->app.cache);
         conf_free(conf);
         *conf = fresh;
-        w->app.store = store_new(conf);
+        w->app.store = store_new_pooled(conf);
         w->app.cache = cache_open(conf);
         log_set_level((enum log_level)conf->log_level);
         if (drain_timeout > 0)

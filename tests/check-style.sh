@@ -18,7 +18,7 @@ cd -- "$root"
 walls() {
     cat <<'END'
 ^fcgi(app|_stdio)   src/fcgi.c
-^curl/              src/aws_http.c src/aws_client.c src/url.c
+^curl/              src/aws_http.c src/url.c
 ^zlib               src/aws_reply.c
 ^expat              src/aws_sts_answer.c
 ^sqlite3            src/store_sqlite.c src/sqlite_doctor.c

@@ -2,9 +2,12 @@
 second opinion on every signature: botocore's."""
 
 import json
+import os
 import socket
 import ssl
+import struct
 import threading
+import time
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -15,9 +18,11 @@ from botocore.credentials import Credentials
 
 
 class Request:
-    """One request, as it came."""
+    """One request, as it came, and when (time.monotonic())."""
 
     def __init__(self, connection, method, path, headers, body):
+        self.at = time.monotonic()
+        self.socket = None  # of the connection
         self.connection = connection  # a number for each TCP connection
         self.method = method
         self.path = path
@@ -95,6 +100,11 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format, *args):
         pass
 
+    def date_time_string(self, timestamp=None):
+        """The Date header, by the clock that the server has."""
+        return super().date_time_string(time.time()
+                                        + self.server.owner.clock_offset)
+
     def forward(self, request):
         """The answer of DynamoDB Local."""
         if self.upstream is None:
@@ -110,6 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         request = Request(self.number, self.command, self.path,
                           self.headers.items(), body)
+        request.socket = self.connection
         owner = self.server.owner
         owner.record(request)
         answer = None
@@ -128,6 +139,12 @@ class Handler(BaseHTTPRequestHandler):
         if answer is HANG_UP:
             self.close_connection = True
             return
+        if answer is RESET:
+            self.close_connection = True
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                       struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())
+            return
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.kind)
         if answer.length is not None:
@@ -144,8 +161,10 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = answer.cut or answer.length is None
 
 
-# The connection is closed without one byte of an answer.
+# The connection is closed without one byte of an answer, in good order or as
+# if the machine had lost its memory of it.
 HANG_UP = object()
+RESET = object()
 
 
 class Server(ThreadingHTTPServer):
@@ -159,14 +178,16 @@ class Server(ThreadingHTTPServer):
 class Proxy:
     """Use as a context manager. upstream: the endpoint of DynamoDB Local, or
     None where a fault answers everything. fault: a function of the request
-    and of one that asks upstream; it returns an Answer, HANG_UP, or None for
-    what upstream says. tls: (certificate file, key file)."""
+    and of one that asks upstream; it returns an Answer, HANG_UP, RESET, or
+    None for what upstream says. tls: (certificate file, key file).
+    clock_offset: seconds that its Date header is ahead."""
 
     def __init__(self, upstream=None, fault=None, tls=None):
         self.upstream = urlsplit(upstream).netloc if upstream else None
         self.fault = fault
         self.requests = []
         self.connections = 0
+        self.clock_offset = 0
         self.lock = threading.Lock()
         self.server = Server(("127.0.0.1", 0), Handler)
         self.server.owner = self

@@ -127,6 +127,7 @@ def child_env(workdir, extra=None):
         "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         "LANG": "C",
         "TMPDIR": str(workdir),
+        "HOME": str(workdir),
         "ASAN_OPTIONS": options + ":detect_leaks=1:abort_on_error=0:exitcode=99",
         "UBSAN_OPTIONS": options + ":halt_on_error=1:print_stacktrace=1",
     }

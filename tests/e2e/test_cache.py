@@ -64,9 +64,11 @@ class Site:
                                 Key={"short_id": {"S": short_id}})
 
     def reads(self, short_id):
-        """How often the store was asked for this link."""
+        """How often the store was asked for this link. (What an eventually
+        consistent read does not find is asked for once more, consistently.)"""
         return sum(1 for r in self.proxy.requests if r.action == "GetItem"
-                   and r.json["Key"]["short_id"]["S"] == short_id)
+                   and r.json["Key"]["short_id"]["S"] == short_id
+                   and not r.json["ConsistentRead"])
 
     def get(self, short_id):
         return self.pool.request("GET", "/t/" + short_id)

@@ -110,7 +110,7 @@ def options_of(page):
     """The options that a manual lists, `.It Fl c Ar file , Fl -config`."""
     found = set()
     for item in re.findall(r"^\.It (Fl .*)$", page, re.M):
-        found |= {"-" + name for name in re.findall(r"Fl (-?\w+)", item)}
+        found |= {"-" + name for name in re.findall(r"Fl (-?[\w-]+)", item)}
     return found
 
 
@@ -119,20 +119,22 @@ def options_of(page):
 def test_options_are_in_the_manual(build, tmp_path, program, name):
     done = run([getattr(build, program), "-h"], tmp_path)
     assert done.returncode == 0
-    options = done.stdout.rpartition("\n\n")[2]
-    there = set(re.findall(r"(?<![\w-])(--?[A-Za-z]+)(?=[ ,\n])",
-                           "".join(re.findall(r"^  -.*\n", options, re.M))))
+    options = "".join(re.findall(r"^  -.*\n", done.stdout, re.M))
+    there = set(re.findall(r"(?<![\w-])(--?[A-Za-z][A-Za-z-]*)(?=[ ,\n])",
+                           options))
     assert options_of((DOC / name).read_text()) == there
     assert {"-c", "-h", "-V"} <= there
 
 
-@pytest.mark.parametrize("name, source, more", [
-    ("curt.1", "ctl.c", {0, 1}), ("curt.fcgi.8", "main.c", {0, 1})])
-def test_exit_statuses_are_in_the_manual(name, source, more):
+@pytest.mark.parametrize("name, sources, more", [
+    ("curt.1", ("ctl*.c", "doctor*.c"), {0, 1}),
+    ("curt.fcgi.8", ("main.c",), {0, 1})])
+def test_exit_statuses_are_in_the_manual(name, sources, more):
     page = (DOC / name).read_text()
     section = page.split(".Sh EXIT STATUS\n")[1].split("\n.Sh ")[0]
     documented = {int(n) for n in re.findall(r"^\.It (\d+)$", section, re.M)}
-    code = (ROOT / "src" / source).read_text()
+    code = "".join(path.read_text() for source in sources
+                   for path in (ROOT / "src").glob(source))
     used = {getattr(os, n) for n in re.findall(r"\bEX_[A-Z]+\b", code)}
     assert documented == used | more
     assert len(used) >= 3
@@ -214,7 +216,7 @@ def test_sample_has_the_defaults(build, tmp_path):
     """Every setting switched on is the same as none."""
     text, count = re.subn(r"^#([A-Z0-9_]+ =)", r"\1", SAMPLE.read_text(),
                           flags=re.M)
-    assert count > 20
+    assert count > 40
     for built_in, documented in built_in_dirs(build):
         text = re.sub(r"^(\w+_DIR = )%s/" % documented, r"\1%s/" % built_in,
                       text, flags=re.M)
@@ -228,7 +230,7 @@ def test_examples_of_the_manual_load(build, tmp_path):
     page = (DOC / "curt.conf.5").read_text()
     section = page.split(".Sh EXAMPLES\n")[1].split("\n.Sh ")[0]
     examples = re.findall(r"^\.Bd .*\n((?:[A-Z].*\n)+)\.Ed", section, re.M)
-    assert len(examples) == 2
+    assert len(examples) == 5
     for number, text in enumerate(examples):
         path = tmp_path / ("%d.conf" % number)
         path.write_text(text)
@@ -486,45 +488,83 @@ def documented_files():
     return found
 
 
-def file_sizes(directory):
-    return {p.name: p.stat().st_size for p in Path(directory).iterdir()}
+def files_of(store):
+    """{path: (what it is, back it up, delete it)} with that store."""
+    other = {"sqlite": "dynamodb", "dynamodb": "sqlite"}[store]
+    return {path: row for path, row in documented_files().items()
+            if "`STORE = %s`" % other not in row[0]}
 
 
-def test_files_are_those_of_the_documentation(build):
-    documented = documented_files()
+def settings_for(store, store_settings, tmp_path):
+    """Settings of a fresh store; keys come from elsewhere than curt.conf, as
+    they do on AWS."""
+    settings = store_settings(store)
+    if store == "dynamodb":
+        path = tmp_path / "aws-credentials"
+        path.write_text("[default]\n" + "".join(
+            "%s = %s\n" % (name.lower(), settings.pop(name))
+            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")))
+        settings["AWS_SHARED_CREDENTIALS_FILE"] = str(path)
+    return settings
+
+
+def file_stats(directory):
+    return {p.name: p.stat() for p in Path(directory).iterdir()}
+
+
+# Those that processes share by mapping them.
+MAPPED = {"hits", "cache", "circuit", "credentials"}
+
+
+def test_documented_files_are_in_the_manual():
     page = (DOC / "curt.fcgi.8").read_text()
     section = page.split(".Sh FILES\n")[1].split("\n.Sh ")[0]
     in_manual = set(re.findall(r"^\.It Pa (/(?:var|run)/\S+)$", section, re.M))
     in_manual |= {"/var/lib/curt/" + name for name in
                   re.findall(r"^\.Pa (curt\.db-\w+)\b", section, re.M)}
-    with harness.Pool(build, {}) as pool:
-        pool.start()
-        pool.request("GET", "/t/" + make_link(pool))
-        state = file_sizes(pool.settings["STATE_DIR"])
-        runtime = file_sizes(pool.settings["RUNTIME_DIR"])
-    there = {"/var/lib/curt/" + n for n in state}
-    there |= {"/run/curt/" + n for n in runtime}
-    assert there == set(documented) == in_manual
-    # As large as README.md says; the cache within a thousandth.
-    assert "32 MiB" in documented["/var/lib/curt/hits"][0]
-    assert round(state["hits"] / 2**20) == 32
-    assert state["janitor.lock"] == 0
-    assert abs(runtime["cache"] - 2**26) < 2**26 / 1000
+    assert set(documented_files()) == in_manual
     # What can be lost is what the table says.
-    assert {path for path, (_, _, delete) in documented.items()
+    assert {path for path, (_, _, delete) in documented_files().items()
             if delete == "never"} == {"/var/lib/curt/curt.db" + end
                                       for end in ("", "-wal", "-shm")}
 
 
-def test_what_may_be_deleted_is_not_missed(build):
+@pytest.mark.parametrize("store", ["sqlite", "dynamodb"])
+def test_files_are_those_of_the_documentation(build, store, store_settings,
+                                              tmp_path):
+    documented = files_of(store)
+    settings = settings_for(store, store_settings, tmp_path)
+    with harness.Pool(build, settings) as pool:
+        pool.start()
+        assert pool.request("GET", "/t/" + make_link(pool)).status == 301
+        state = file_stats(pool.settings["STATE_DIR"])
+        runtime = file_stats(pool.settings["RUNTIME_DIR"])
+    there = {"/var/lib/curt/" + n for n in state}
+    there |= {"/run/curt/" + n for n in runtime}
+    assert there == set(documented)
+    # As large as README.md says; the cache within a thousandth.
+    assert "32 MiB" in documented["/var/lib/curt/hits"][0]
+    assert round(state["hits"].st_size / 2**20) == 32
+    assert state["janitor.lock"].st_size == 0
+    assert abs(runtime["cache"].st_size - 2**26) < 2**26 / 1000
+    # Nobody else may read them, and what is shared not even the group.
+    for name, found in (state | runtime).items():
+        allowed = 0o600 if name in MAPPED else 0o660
+        assert found.st_mode & 0o777 & ~allowed == 0, name
+
+
+@pytest.mark.parametrize("store", ["sqlite", "dynamodb"])
+def test_what_may_be_deleted_is_not_missed(build, store, store_settings,
+                                           tmp_path):
     """All but curt.db, with the pool stopped and nothing pending."""
-    with harness.Pool(build, {}) as pool:
+    settings = settings_for(store, store_settings, tmp_path)
+    with harness.Pool(build, settings) as pool:
         pool.start()
         short_id = make_link(pool)
         assert pool.request("GET", "/t/" + short_id).status == 301
         pool.stop()
         assert pending(pool) == (0, 0)
-        for path, (_, _, delete) in documented_files().items():
+        for path, (_, _, delete) in files_of(store).items():
             key = "STATE_DIR" if path.startswith("/var/") else "RUNTIME_DIR"
             if delete != "never":
                 (Path(pool.settings[key]) / Path(path).name).unlink()
@@ -608,8 +648,9 @@ TUTORIAL_ATTRIBUTES = {"short_id", "long_url", "short_url", "created_at",
 
 
 def test_what_redirects_cost_the_table(build, store_settings, dynamodb_local):
-    """One read for a link that is visited, one for an id that is not there,
-    one write for all hits; and nothing else is left in the item."""
+    """One read for a link that is visited, two for an id that is not there,
+    one write for all hits; and nothing is left in the item but what the
+    documentation says."""
     with Proxy(dynamodb_local.endpoint) as proxy:
         settings = store_settings("dynamodb")
         settings["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.endpoint
@@ -628,21 +669,29 @@ def test_what_redirects_cost_the_table(build, store_settings, dynamodb_local):
             pool.stop()
         actions = proxy.actions()
         updates = [r.json for r in proxy.requests if r.action == "UpdateItem"]
-    assert sorted(actions) == ["GetItem", "GetItem", "PutItem", "UpdateItem"]
+        reads = [(r.json["Key"]["short_id"]["S"], r.json["ConsistentRead"])
+                 for r in proxy.requests if r.action == "GetItem"]
+    assert sorted(actions) == ["GetItem"] * 3 + ["PutItem", "UpdateItem"]
+    assert reads == [(short_id, False), ("nosuch1", False), ("nosuch1", True)]
     [update] = updates
     assert update["ExpressionAttributeValues"][":n"] == {"N": "100"}
     item = dynamodb_local.client().get_item(
         TableName=settings["TABLE"], ConsistentRead=True,
         Key={"short_id": {"S": short_id}})["Item"]
     assert item["hits"] == {"N": "100"}
-    [more] = set(item) - TUTORIAL_ATTRIBUTES
-    assert re.fullmatch("node_[A-Za-z0-9]{12}", more)
-    assert set(item) - {more} == TUTORIAL_ATTRIBUTES
+    assert TUTORIAL_ATTRIBUTES <= set(item)
+    token, node = sorted(set(item) - TUTORIAL_ATTRIBUTES)
+    assert token == "creation_token"
+    assert re.fullmatch("node_[A-Za-z0-9]{12}", node)
+    length = int(re.search(r"^\| `creation_token` \| (\d+) letters and digits",
+                           README.read_text(), re.M)[1])
+    assert re.fullmatch("[A-Za-z0-9]{%d}" % length, item[token]["S"])
+    assert "\n| `node_` and 12 letters or digits |" in README.read_text()
 
 
 def constant(source, name):
     code = (ROOT / "src" / source).read_text()
-    return int(re.search(r"^#define %s +(\d+)$" % name, code, re.M)[1])
+    return int(re.search(r"^#define %s +(\d+)\b" % name, code, re.M)[1])
 
 
 def amount(cell):
@@ -657,39 +706,131 @@ def amount(cell):
     return value
 
 
-def test_costs_of_the_readme_add_up(keys):
+def costs():
     section = README.read_text().split("### What it costs\n")[1]
-    section = section.split("\n## ")[0]
+    return section.split("\n### ")[0]
+
+
+def rows_of(section, names):
+    """{first cell: the others} of the rows whose first cell matches."""
+    rows = {name: cells.split(" | ") for name, cells in re.findall(
+        r"^\| (%s) \| (.+) \|$" % names, section, re.M)}
+    assert rows
+    return rows
+
+
+# What an eventually consistent read of an item of up to 4 KB costs, and a
+# consistent one; in read units.
+EVENTUAL, CONSISTENT = Decimal("0.5"), 1
+
+
+class Costs:
+    """The example of README.md, for each of its three columns."""
+
+    def __init__(self):
+        section = costs()
+        self.rows = rows_of(section, r"(?:writes|reads), [^|]+")
+        assert len(self.rows) == 4
+        self.write, self.read = (Decimal(n) for n in re.search(
+            r"at \$([\d.]+) for a million write units and \$([\d.]+) for a "
+            r"million read", section).groups())
+
+    def count(self, kind, column):
+        return sum(amount(cells[column]) for name, cells in self.rows.items()
+                   if name.startswith(kind))
+
+    def units(self, column, more=0):
+        """(write units, read units); more: requests of either kind."""
+        return (self.count("writes", column) + more,
+                (self.count("reads", column) + more) * EVENTUAL)
+
+    def dollars(self, column, more=0, divisor=1):
+        writes, reads = self.units(column, more)
+        sum_ = (writes * self.write + reads * self.read) / 10**6 / divisor
+        return "$" + str(sum_.quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
+def test_costs_of_the_readme_add_up(keys):
+    section = costs()
     # The intervals are those of the program and its defaults.
     ahead = int(keys["CACHE_TTL"][2]) * constant("lookup.c", "AHEAD_PERCENT")
     assert ("in %d seconds, four fifths of `CACHE_TTL`" % (ahead / 100)
             in section)
     again = constant("lookup.c", "NEGATIVE_MS") * constant(
         "lookup.c", "AHEAD_PERCENT")
-    assert "one GetItem per host in %d seconds" % (again / 100000) in section
-    rows = {name: cells.split(" | ") for name, cells in re.findall(
-        r"^\| ((?:writes|reads), [^|]+|sum) \| (.+) \|$", section, re.M)}
-    assert len(rows) == 5
-    shipped, slow, _ = rows["writes, the 100 links"]
+    assert "two GetItem per host in %d seconds" % (again / 100000) in section
+    missing = EVENTUAL + CONSISTENT
+    assert "| %s read units for both |" % missing in section
+    assert "costs %s read units for each different one" % missing in section
+    example = Costs()
+    shipped, slow, _ = example.rows["writes, the 100 links"]
     assert " ÷ %s = " % keys["HITS_FLUSH"][2] in shipped
     assert " ÷ 60 = " in slow
-    assert " ÷ %d = " % (ahead / 100) in rows["reads, the 100 links"][0]
-    write, read = (Decimal(n) for n in re.search(
-        r"at \$([\d.]+) for a million write units and \$([\d.]+) for a "
-        r"million read", section).groups())
+    assert " ÷ %d = " % (ahead / 100) in example.rows[
+        "reads, the 100 links"][0]
+    assert rows_of(section, "sum")["sum"] == [
+        example.dollars(column) for column in range(3)]
+    assert ("make the third %s." % example.dollars(2, more=81 * 10**6)
+            in section)
 
-    def sums(more=0):
-        for column in range(3):
-            units = {"writes": 0, "reads": 0}
-            for name in rows:
-                if name != "sum":
-                    units[name.partition(",")[0]] += amount(rows[name][column])
-            dollars = (units["writes"] + more) * write / 10**6 + (
-                units["reads"] + more) * read / 10**6
-            yield "$" + str(dollars.quantize(Decimal("0.01"), ROUND_HALF_UP))
 
-    assert list(sums()) == rows["sum"]
-    assert "make the third %s." % list(sums(81 * 10**6))[2] in section
+def test_costs_of_a_million_redirects_add_up():
+    """A tenth of the example's day."""
+    example = Costs()
+    rows = rows_of(costs(), r"requests|(?:write|read) units|price")
+    for column in range(3):
+        writes, reads = example.units(column)
+        requests = sum(example.count(kind, column)
+                       for kind in ("writes", "reads"))
+        assert [rows[name][column] for name in (
+            "requests", "write units", "read units", "price")] == [
+                "{:,}".format(requests // 10), "{:,}".format(writes // 10),
+                "{:,.0f}".format(reads / 10),
+                example.dollars(column, divisor=10)]
+    # The most that they can cost: a read and a write for each.
+    assert [rows[name][2] for name in ("write units", "read units")] == [
+        "1,000,000", "{:,.0f}".format(10**6 * EVENTUAL)]
+
+
+def test_numbers_for_operators_are_those_of_the_code(keys):
+    section = README.read_text().split("### For operators\n")[1]
+    section = " ".join(section.split("\n## ")[0].split())
+    pause = constant("aws_retry.h", "AWS_RETRY_BASE_MS")
+    numbers = (
+        ("up to %d times", constant("aws_retry.h", "AWS_RETRY_ATTEMPTS")),
+        ("at most %d, then %d ms", (pause, 2 * pause)),
+        ("`STORE_TIMEOUT`, %s seconds", keys["STORE_TIMEOUT"][2]),
+        ("a quota of %d (a retry takes %d, after a timeout %d,",
+         tuple(constant("aws_retry.h", "AWS_RETRY_" + name)
+               for name in ("QUOTA", "COST", "COST_TIMEOUT"))),
+        ("After %d calls in a row", constant("circuit.h", "CIRCUIT_FAILURES")),
+        ("after %g seconds, then after twice as long each time, at most %d,",
+         (constant("circuit.h", "CIRCUIT_OPEN_MS") / 1000,
+          constant("circuit.h", "CIRCUIT_OPEN_MAX_MS") / 1000)),
+    )
+    for text, values in numbers:
+        assert text % values in section, text % values
+    renewed = constant("aws_refresh.h", "AWS_REFRESH_DUE") / 60
+    aside = constant("aws_endpoint.h", "AWS_ENDPOINT_ASIDE_MS") / 1000
+    text = " ".join(README.read_text().split())
+    # They are due up to a third later.
+    assert ("renewed %d to %d minutes before" % (renewed * 2 / 3, renewed)
+            in text)
+    assert "is left alone for %d seconds" % aside in text
+
+
+def test_actions_of_the_readme_are_those_of_the_policies():
+    rows = re.findall(r"^\| .+ \| `(iam-\w+\.json)` \| (.+) \|$",
+                      README.read_text(), re.M)
+    assert {name for name, _ in rows} == {
+        p.name for p in (ROOT / "deploy" / "aws").glob("iam-*.json")}
+    for name, cell in rows:
+        policy = json.loads((ROOT / "deploy" / "aws" / name).read_text())
+        actions = [a for statement in policy["Statement"]
+                   for a in ([statement["Action"]] if
+                             isinstance(statement["Action"], str)
+                             else statement["Action"])]
+        assert set(re.findall(r"`(dynamodb:\w+)`", cell)) == set(actions)
 
 
 # ---- The password in front of /create -----------------------------------

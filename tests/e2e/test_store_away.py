@@ -81,6 +81,14 @@ def assert_away(pool, uri):
     assert done.stderr.startswith("curt: ")
 
 
+def wait_until_back(pool):
+    """The circuit closes when its probe is answered, within its longest wait
+    and a timeout."""
+    harness.wait_until(
+        lambda: request_in_time(pool, "GET", "/t/nobody").status == 404,
+        "the store is asked again", 10, interval=0.2)
+
+
 def test_dynamodb_goes_and_comes_back(build, movable, lambda_environment):
     with harness.Pool(build, movable.settings) as pool:
         pool.start()
@@ -88,6 +96,7 @@ def test_dynamodb_goes_and_comes_back(build, movable, lambda_environment):
         assert_away(pool, "/t/someId")
 
         movable.start()
+        wait_until_back(pool)
         site = Site(movable.server, pool)
         item = site.item(site.lambda_create("https://example.com/back"))
         uri = "/t/" + item["short_id"]["S"]
@@ -101,6 +110,7 @@ def test_dynamodb_goes_and_comes_back(build, movable, lambda_environment):
         assert_away(pool, uri)
 
         movable.start()
+        wait_until_back(pool)
         site = Site(movable.server, pool)
         site.put(item)
         for _ in range(4):
@@ -130,6 +140,7 @@ def test_dynamodb_hangs_and_goes_on(build, movable, lambda_environment):
             assert_away(pool, "/t/" + short_id)
         finally:
             os.kill(movable.server.process.pid, signal.SIGCONT)
+        wait_until_back(pool)
         for _ in range(4):
             r = site.curt_get(short_id)
             assert r.headers["location"] == "https://example.com/hangs"

@@ -81,7 +81,10 @@ int app_set_up(void **state)
 {
     static struct fixture f;
     f = (struct fixture){
-        .conf = {.min_char = 7, .max_char = 7, .max_body = 65536},
+        .conf = {.min_char = 7,
+                 .max_char = 7,
+                 .max_body = 65536,
+                 .store_timeout = 3},
         .store = {.base = {.ops = &told_ops},
                   .long_url = "https://example.com/",
                   .ttl = LINK_NEVER},

@@ -369,8 +369,8 @@ static void makes_the_table_once(void **state)
 {
     struct suite *s = *state;
     suite_create(s);
-    suite_assert_result(s, store_table_create(s->store), RESULT_OK);
-    suite_assert_result(s, store_table_create(s->store), RESULT_OK);
+    suite_assert_result(s, store_table_create(s->store, NULL), RESULT_OK);
+    suite_assert_result(s, store_table_create(s->store, NULL), RESULT_OK);
     suite_assert_stored(s);
 }
 
@@ -421,7 +421,7 @@ static int open_store(void **state)
     link_init(&s->back);
     s->store = store_new(&s->conf);
     *state = s;
-    if (store_table_create(s->store) == RESULT_OK)
+    if (store_table_create(s->store, NULL) == RESULT_OK)
         return 0;
     fprintf(stderr, "table: %s\n", store_error(s->store));
     return 1;

@@ -333,56 +333,6 @@ static void bounds_the_nesting(void **state)
     json_object_put(item);
 }
 
-/* ---- Comparing ------------------------------------------------------- */
-
-static void knows_its_own_item(void **state)
-{
-    (void)state;
-    struct link l = sample();
-    json_object *mine = encode(&l);
-    l.hits = 9;
-    json_object *later = encode(&l);
-    assert_true(dynamodb_item_is_same(mine, later));
-
-    free(l.analytics);
-    l.analytics = mem_dup("{\"source_ip\":null,\"user_agent\":\"curl\"}");
-    json_object *reordered = encode(&l);
-    assert_true(dynamodb_item_is_same(mine, reordered));
-
-    free(l.analytics);
-    l.analytics = mem_dup("{\"source_ip\":null,\"user_agent\":\"wget\"}");
-    json_object *other = encode(&l);
-    assert_false(dynamodb_item_is_same(mine, other));
-
-    json_object *empty = json_object_new_object();
-    assert_false(dynamodb_item_is_same(mine, empty));
-    assert_false(dynamodb_item_is_same(empty, mine));
-    json_object_put(mine);
-    json_object_put(later);
-    json_object_put(reordered);
-    json_object_put(other);
-    json_object_put(empty);
-    link_free(&l);
-}
-
-static void tells_other_creates_apart(void **state)
-{
-    (void)state;
-    struct link l = sample();
-    json_object *mine = encode(&l);
-    l.created_at[0] = '3';
-    json_object *later = encode(&l);
-    assert_false(dynamodb_item_is_same(mine, later));
-    l.created_at[0] = '2';
-    l.long_url[4] = 'x';
-    json_object *elsewhere = encode(&l);
-    assert_false(dynamodb_item_is_same(mine, elsewhere));
-    json_object_put(mine);
-    json_object_put(later);
-    json_object_put(elsewhere);
-    link_free(&l);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,8 +348,6 @@ int main(void)
         cmocka_unit_test(turns_every_type_into_plain_json),
         cmocka_unit_test(tolerates_odd_analytics),
         cmocka_unit_test(bounds_the_nesting),
-        cmocka_unit_test(knows_its_own_item),
-        cmocka_unit_test(tells_other_creates_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,215 @@
+/* curt table: makes the table and checks it. See curt(1). */
+#include <json.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+
+#include "ctl.h"
+#include "dirs.h"
+#include "num.h"
+#include "utf8.h"
+
+/* Far above what AWS grants a table; what it does not grant, it says itself. */
+#define UNITS_MAX 1000000000
+
+/* ---- Options --------------------------------------------------------- */
+
+static bool take_billing(struct store_table *wanted, const char *text)
+{
+    if (strcmp(text, "on-demand") == 0)
+        wanted->billing = STORE_BILLING_ON_DEMAND;
+    else if (strcmp(text, "provisioned") == 0)
+        wanted->billing = STORE_BILLING_PROVISIONED;
+    else {
+        fprintf(stderr,
+                "curt: --billing %s: must be on-demand or provisioned\n", text);
+        return false;
+    }
+    return true;
+}
+
+static bool take_units(const char *option, const char *text, uint64_t *units,
+                       bool *given)
+{
+    *given = num_parse(text, UNITS_MAX, units) && *units > 0;
+    if (!*given)
+        fprintf(stderr, "curt: %s %s: must be a number from 1 to %d\n", option,
+                text, UNITS_MAX);
+    return *given;
+}
+
+/* The length of a text in characters; false for one that is no UTF-8. */
+static bool characters(const char *text, size_t *count)
+{
+    *count = 0;
+    for (size_t len = strlen(text), pos = 0; pos < len; (*count)++)
+        if (utf8_next(text, len, &pos) == UTF8_BAD)
+            return false;
+    return true;
+}
+
+static const char *tag_fault(const struct store_table *wanted,
+                             const struct store_tag *tag)
+{
+    size_t key_len, value_len;
+    if (!characters(tag->key, &key_len) || !characters(tag->value, &value_len))
+        return "it must be UTF-8";
+    if (key_len < 1 || key_len > STORE_TAG_KEY_MAX)
+        return "its key must have 1 to 128 characters";
+    if (value_len > STORE_TAG_VALUE_MAX)
+        return "its value must have at most 256 characters";
+    if (strncasecmp(tag->key, "aws:", 4) == 0)
+        return "keys that begin with aws: belong to AWS";
+    for (size_t i = 0; i < wanted->tag_count; i++)
+        if (strcmp(wanted->tags[i].key, tag->key) == 0)
+            return "this key is there twice";
+    if (wanted->tag_count == STORE_TAGS_MAX)
+        return "a table has at most 50 tags";
+    return NULL;
+}
+
+static bool take_tag(struct store_table *wanted, char *text)
+{
+    char *value = strchr(text, '=');
+    if (value == NULL) {
+        fprintf(stderr, "curt: --tag %s: must be KEY=VALUE\n", text);
+        return false;
+    }
+    *value++ = '\0';
+    const struct store_tag tag = {.key = text, .value = value};
+    const char *fault = tag_fault(wanted, &tag);
+    if (fault != NULL) {
+        /* Not what was given: it may be no text at all. */
+        fprintf(stderr, "curt: --tag, number %zu: %s\n", wanted->tag_count + 1,
+                fault);
+        return false;
+    }
+    wanted->tags[wanted->tag_count++] = tag;
+    return true;
+}
+
+bool ctl_table_option(struct ctl_table_options *t, int code, char *argument)
+{
+    struct store_table *wanted = &t->wanted;
+    t->given = true;
+    switch ((enum ctl_table_code)code) {
+    case CTL_BILLING:
+        return take_billing(wanted, argument);
+    case CTL_READ_UNITS:
+        return take_units("--read-units", argument, &wanted->read_units,
+                          &t->read_given);
+    case CTL_WRITE_UNITS:
+        return take_units("--write-units", argument, &wanted->write_units,
+                          &t->write_given);
+    case CTL_PROTECTION:
+        wanted->deletion_protection = true;
+        return true;
+    case CTL_BACKUPS:
+        wanted->point_in_time_recovery = true;
+        return true;
+    case CTL_TAG:
+        return take_tag(wanted, argument);
+    }
+    return false;
+}
+
+int ctl_table_misplaced(void)
+{
+    fputs("curt: --billing, --read-units, --write-units, "
+          "--deletion-protection, --point-in-time-recovery and --tag are for "
+          "table create alone\n",
+          stderr);
+    return EX_USAGE;
+}
+
+/* What is wrong with the options taken together; NULL: nothing. */
+static const char *options_fault(const struct ctl *ctl)
+{
+    const struct ctl_table_options *t = &ctl->table;
+    bool provisioned = t->wanted.billing == STORE_BILLING_PROVISIONED;
+    if (t->given && ctl->conf.store != CONF_STORE_DYNAMODB)
+        return "STORE is sqlite, and these options are for DynamoDB alone";
+    if ((t->read_given || t->write_given) && !provisioned)
+        return "--read-units and --write-units are for --billing provisioned "
+               "alone";
+    if (provisioned && (!t->read_given || !t->write_given))
+        return "--billing provisioned needs --read-units and --write-units";
+    return NULL;
+}
+
+/* ---- Checking -------------------------------------------------------- */
+
+/* Adds the lines of text, which is cut up, as an array of strings. */
+static void add_lines(json_object *answer, const char *name, char *text)
+{
+    json_object *list = json_object_new_array();
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest))
+        json_object_array_add(list, json_object_new_string(line));
+    json_object_object_add(answer, name, list);
+}
+
+static void print_notes(char *notes)
+{
+    char *rest = NULL;
+    for (char *line = strtok_r(notes, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest))
+        printf("note: %s\n", line);
+}
+
+/* The findings, a line each, or that there are none, and the notes. */
+static void print_report(const struct ctl *ctl, bool ok, char *findings,
+                         char *notes)
+{
+    if (!ctl->json) {
+        fputs(ok ? "the table is in order\n" : findings, stdout);
+        print_notes(notes);
+        return;
+    }
+    json_object *answer = json_object_new_object();
+    json_object_object_add(answer, "ok", json_object_new_boolean(ok));
+    add_lines(answer, "findings", findings);
+    add_lines(answer, "notes", notes);
+    ctl_print_json(answer);
+}
+
+static int check(struct ctl *ctl)
+{
+    struct buf findings;
+    struct buf notes;
+    buf_init(&findings, CTL_OUTPUT_MAX);
+    buf_init(&notes, CTL_OUTPUT_MAX);
+    enum result r = store_table_check(ctl->store, &findings);
+    bool ok = r == RESULT_OK;
+    int status = ok ? 0 : CTL_NO;
+    bool known = ok || findings.len > 0;
+    if (known && r != RESULT_NOT_FOUND)
+        r = store_table_notes(ctl->store, &notes);
+    if (known)
+        print_report(ctl, ok, findings.data, notes.data);
+    if (r != RESULT_OK && (!known || ok))
+        status = ctl_store_failed(ctl, r);
+    buf_free(&findings);
+    buf_free(&notes);
+    return status;
+}
+
+int ctl_table(struct ctl *ctl, const char *action)
+{
+    if (strcmp(action, "check") == 0)
+        return ctl->table.given ? ctl_table_misplaced() : check(ctl);
+    if (strcmp(action, "create") != 0) {
+        fprintf(stderr, "curt: table %s: must be create or check\n", action);
+        return EX_USAGE;
+    }
+    const char *fault = options_fault(ctl);
+    if (fault != NULL) {
+        fprintf(stderr, "curt: table create: %s\n", fault);
+        return EX_USAGE;
+    }
+    dirs_make(&ctl->conf);
+    enum result r = store_table_create(ctl->store, &ctl->table.wanted);
+    return r == RESULT_OK ? check(ctl) : ctl_store_failed(ctl, r);
+}

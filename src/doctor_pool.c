@@ -1,0 +1,194 @@
+#include "doctor_parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "hits.h"
+#include "mem.h"
+
+/* How long a worker without a master may take to start a janitor. */
+#define JANITOR_MS 3000
+
+/* How often something is looked at again. */
+#define POLL_MS 50
+
+/* The longest HITS_FLUSH that is waited for, in seconds, and what a flush may
+ * take beyond it, in milliseconds. */
+#define FLUSH_MAX    10
+#define FLUSH_MARGIN 2000
+
+static void nap(void)
+{
+    const struct timespec pause = {0, POLL_MS * 1000000};
+    nanosleep(&pause, NULL);
+}
+
+/* ---- Who runs curt.fcgi ---------------------------------------------- */
+
+/* The process that holds a lock on the file, or 0 (proc(5), "locks"). */
+static pid_t find_holder(const struct stat *st)
+{
+    char line[256];
+    long pid = 0;
+    FILE *locks = fopen("/proc/locks", "re");
+    while (locks != NULL && fgets(line, sizeof(line), locks) != NULL) {
+        long found;
+        unsigned high, low;
+        unsigned long inode;
+        if (sscanf(line, "%*s FLOCK %*s WRITE %ld %x:%x:%lu", &found, &high,
+                   &low, &inode) == 4 &&
+            inode == st->st_ino && makedev(high, low) == st->st_dev)
+            pid = found;
+    }
+    if (locks != NULL)
+        fclose(locks);
+    return pid > 0 ? (pid_t)pid : 0;
+}
+
+/* Whether somebody holds the janitor's lock. A shared lock is no janitor's, so
+ * two who look do not take each other for one. *hidden: it cannot be seen. */
+static bool is_held(const struct conf *conf, struct stat *st, bool *hidden)
+{
+    char *path = mem_printf("%s/janitor.lock", conf->state_dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    free(path);
+    *hidden = fd < 0 && errno == EACCES;
+    bool held = false;
+    if (fd >= 0 && fstat(fd, st) == 0)
+        held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    if (fd >= 0)
+        close(fd);
+    return held;
+}
+
+void doctor_find_pool(struct doctor *d)
+{
+    struct stat st;
+    char proc[32];
+    d->running = is_held(d->conf, &st, &d->hidden);
+    d->holder = d->running ? find_holder(&st) : 0;
+    /* The directory of a process belongs to its effective user. */
+    snprintf(proc, sizeof(proc), "/proc/%ld", (long)d->holder);
+    d->user_known = (d->holder > 0 && stat(proc, &st) == 0) ||
+                    stat(d->conf->state_dir, &st) == 0;
+    d->user = st.st_uid;
+}
+
+void doctor_check_pool(struct doctor *d)
+{
+    /* The request that came through the site may have started a worker, and
+     * that starts a janitor. */
+    const int64_t end = clock_monotonic_ms() + (d->routed ? JANITOR_MS : 0);
+    while (!d->running && clock_monotonic_ms() < end) {
+        nap();
+        doctor_find_pool(d);
+    }
+    if (d->hidden) {
+        report_add(d->report, REPORT_WARN, "pool", "run curt doctor as root",
+                   "%s/janitor.lock: %s: whether curt.fcgi runs is not known",
+                   d->conf->state_dir, strerror(EACCES));
+        return;
+    }
+    if (!d->running) {
+        report_add(d->report, REPORT_FAIL, "pool",
+                   "start it: spawn-fcgi -s SOCKET -M 0660 -u curt -U www-data "
+                   "-b 1024 -P /run/curt.pid -- curt.fcgi; its log says why "
+                   "where it does not start",
+                   "curt.fcgi does not run here: nobody holds "
+                   "%s/janitor.lock",
+                   d->conf->state_dir);
+        return;
+    }
+    char *user = doctor_user_name(d->user);
+    if (d->holder > 0)
+        report_add(d->report, REPORT_OK, "pool", NULL,
+                   "curt.fcgi runs as %s; its janitor is process %ld", user,
+                   (long)d->holder);
+    else
+        report_add(d->report, REPORT_OK, "pool", NULL, "curt.fcgi runs");
+    if (d->user_known && d->user == 0)
+        report_add(d->report, REPORT_WARN, "pool",
+                   "make a user for it, give him STATE_DIR and RUNTIME_DIR, "
+                   "and start it with spawn-fcgi -u",
+                   "curt.fcgi runs as root, and needs nothing of that");
+    free(user);
+}
+
+/* ---- The journal ----------------------------------------------------- */
+
+/* What is pending, without the visit that doctor_check_site() made. */
+static uint64_t count_pending(const struct doctor *d, const struct hits *h,
+                              uint64_t *links)
+{
+    uint64_t all;
+    const uint64_t own = hits_pending(h, d->id);
+    hits_pending_all(h, &all, links);
+    *links -= own > 0 && *links > 0;
+    return all > own ? all - own : 0;
+}
+
+/* Whether the janitor takes something out of the journal while we look. With
+ * visitors on the site the number only falls when it does. */
+static bool is_moving(const struct doctor *d, const struct hits *h,
+                      uint64_t *hits, uint64_t *links)
+{
+    const int64_t end = clock_monotonic_ms() +
+                        (int64_t)d->conf->hits_flush * 1000 + FLUSH_MARGIN;
+    uint64_t before;
+    do {
+        before = *hits;
+        nap();
+        *hits = count_pending(d, h, links);
+    } while (*hits >= before && *hits > 0 && clock_monotonic_ms() < end);
+    return *hits < before || *hits == 0;
+}
+
+static void check_pending(struct doctor *d, const struct hits *h)
+{
+    uint64_t links;
+    uint64_t hits = count_pending(d, h, &links);
+    const bool known = d->running && d->conf->hits_flush <= FLUSH_MAX;
+    const bool moving = hits == 0 || (known && is_moving(d, h, &hits, &links));
+    if (moving || (d->running && !known))
+        report_add(d->report, REPORT_OK, "hits", NULL,
+                   "%llu hits are on their way to the store, which gets them "
+                   "every %u s",
+                   (unsigned long long)hits, (unsigned)d->conf->hits_flush);
+    else
+        report_add(d->report, REPORT_WARN, "hits",
+                   d->running ? "the store does not take them: the janitor's "
+                                "lines in the log say why"
+                              : "start the pool; none of them is lost",
+                   "%llu hits of %llu links wait in the journal",
+                   (unsigned long long)hits, (unsigned long long)links);
+}
+
+void doctor_check_hits(struct doctor *d)
+{
+    struct hits *h;
+    const char *reason = "";
+    enum result r = hits_open_existing(d->conf, &h, &reason);
+    if (r == RESULT_OK)
+        check_pending(d, h);
+    else if (r != RESULT_NOT_FOUND)
+        report_add(d->report, REPORT_WARN, "hits",
+                   "run curt doctor as root or as the user that runs curt.fcgi",
+                   "%s/hits: %s", d->conf->state_dir, reason);
+    else if (d->running)
+        report_add(d->report, REPORT_WARN, "hits",
+                   "see that curt.fcgi can write STATE_DIR, then start it "
+                   "again",
+                   "%s/hits: is not there: each hit goes to the store by "
+                   "itself, which is slow",
+                   d->conf->state_dir);
+    hits_close(h);
+}

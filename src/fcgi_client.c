@@ -1,0 +1,320 @@
+#include "fcgi_client.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "mem.h"
+#include "num.h"
+
+/* Record types, role and version: specification, section 8. */
+enum { BEGIN_REQUEST = 1, END_REQUEST = 3, PARAMS, STDIN, STDOUT, STDERR };
+
+#define VERSION   1
+#define RESPONDER 1
+#define HEADER    8
+
+#define REQUEST_MAX 16384
+
+/* How long to wait before another try where the queue is full. */
+#define QUEUE_MS 50
+
+/* ---- Addresses ------------------------------------------------------- */
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_un un;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
+
+static socklen_t read_unix(const char *path, struct sockaddr_un *out)
+{
+    const size_t len = strlen(path);
+    out->sun_family = AF_UNIX;
+    if (len == 0 || len >= sizeof(out->sun_path))
+        return 0;
+    memcpy(out->sun_path, path, len);
+    if (path[0] != '@')
+        return sizeof(*out);
+    out->sun_path[0] = '\0';
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+}
+
+/* Reads "127.0.0.1:9000" or "[::1]:9000". */
+static socklen_t read_tcp(const char *text, union address *out)
+{
+    uint64_t port;
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || !num_parse(colon + 1, UINT16_MAX, &port))
+        return 0;
+    const bool six = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
+    char *host = six ? mem_dup_bytes(text + 1, (size_t)(colon - text - 2))
+                     : mem_dup_bytes(text, (size_t)(colon - text));
+    socklen_t size = 0;
+    if (six && inet_pton(AF_INET6, host, &out->in6.sin6_addr) == 1) {
+        out->in6.sin6_family = AF_INET6;
+        out->in6.sin6_port = htons((uint16_t)port);
+        if (IN6_IS_ADDR_UNSPECIFIED(&out->in6.sin6_addr))
+            out->in6.sin6_addr = in6addr_loopback;
+        size = sizeof(out->in6);
+    } else if (!six && inet_pton(AF_INET, host, &out->in.sin_addr) == 1) {
+        out->in.sin_family = AF_INET;
+        out->in.sin_port = htons((uint16_t)port);
+        if (out->in.sin_addr.s_addr == htonl(INADDR_ANY))
+            out->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        size = sizeof(out->in);
+    }
+    free(host);
+    return size;
+}
+
+/* Returns the size of the address, 0 if text is none. */
+static socklen_t read_address(const char *text, union address *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (strncmp(text, "unix:", 5) == 0)
+        return read_unix(text + 5, &out->un);
+    return strncmp(text, "tcp:", 4) == 0 ? read_tcp(text + 4, out) : 0;
+}
+
+/* ---- The connection -------------------------------------------------- */
+
+struct exchange {
+    int fd;
+    int64_t deadline;
+    struct buf *reason;
+};
+
+static enum result fail(struct exchange *x, enum result r, const char *text)
+{
+    buf_reset(x->reason);
+    buf_add_str(x->reason, text);
+    return r;
+}
+
+/* Waits until the connection can be read or written. */
+static enum result wait_for(struct exchange *x, short events)
+{
+    struct pollfd pfd = {.fd = x->fd, .events = events};
+    for (;;) {
+        const int64_t left = x->deadline - clock_monotonic_ms();
+        if (left <= 0)
+            return fail(x, RESULT_UNAVAILABLE, "no answer in time");
+        int n = poll(&pfd, 1, (int)left);
+        if (n > 0)
+            return RESULT_OK;
+        if (n < 0 && errno != EINTR)
+            return fail(x, RESULT_INTERNAL, strerror(errno));
+    }
+}
+
+static enum result connect_failed(struct exchange *x, int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ECONNREFUSED:
+    case ENOTSOCK:
+        return fail(x, RESULT_NOT_FOUND, strerror(error));
+    case EACCES:
+    case EPERM:
+        return fail(x, RESULT_DENIED, strerror(error));
+    default:
+        return fail(x, RESULT_UNAVAILABLE, strerror(error));
+    }
+}
+
+static enum result connect_to(struct exchange *x, const union address *address,
+                              socklen_t size)
+{
+    int error = 0;
+    x->fd = socket(address->any.sa_family,
+                   SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (x->fd < 0)
+        return fail(x, RESULT_INTERNAL, strerror(errno));
+    /* A Unix socket whose queue is full says so at once. */
+    while ((error = connect(x->fd, &address->any, size) < 0 ? errno : 0) ==
+           EAGAIN) {
+        if (clock_monotonic_ms() >= x->deadline)
+            return fail(x, RESULT_UNAVAILABLE,
+                        "no answer in time: its queue of connections is full");
+        poll(NULL, 0, QUEUE_MS);
+    }
+    if (error == EINPROGRESS) {
+        enum result r = wait_for(x, POLLOUT);
+        if (r != RESULT_OK)
+            return r;
+        socklen_t len = sizeof(error);
+        getsockopt(x->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    }
+    return error == 0 ? RESULT_OK : connect_failed(x, error);
+}
+
+static enum result send_all(struct exchange *x, const struct buf *request)
+{
+    for (size_t sent = 0; sent < request->len;) {
+        enum result r = wait_for(x, POLLOUT);
+        if (r != RESULT_OK)
+            return r;
+        ssize_t n = send(x->fd, request->data + sent, request->len - sent,
+                         MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return fail(x, RESULT_UNAVAILABLE, strerror(errno));
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    return RESULT_OK;
+}
+
+static enum result read_all(struct exchange *x, unsigned char *out, size_t size)
+{
+    for (size_t got = 0; got < size;) {
+        enum result r = wait_for(x, POLLIN);
+        if (r != RESULT_OK)
+            return r;
+        ssize_t n = recv(x->fd, out + got, size - got, 0);
+        if (n == 0)
+            return fail(x, RESULT_UNAVAILABLE,
+                        "the connection was closed before the answer");
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return fail(x, RESULT_UNAVAILABLE, strerror(errno));
+        got += n > 0 ? (size_t)n : 0;
+    }
+    return RESULT_OK;
+}
+
+/* ---- Records --------------------------------------------------------- */
+
+static void add_record(struct buf *out, int type, const char *content,
+                       size_t len)
+{
+    const char header[HEADER] = {VERSION,          (char)type,         0, 1,
+                                 (char)(len >> 8), (char)(len & 0xff), 0, 0};
+    buf_add(out, header, sizeof(header));
+    buf_add(out, content, len);
+}
+
+/* A name-value pair; a length above 127 takes four bytes (section 3.4). */
+static void add_pair(struct buf *out, const char *name, const char *value)
+{
+    const size_t len = strlen(value);
+    buf_add_char(out, (char)strlen(name));
+    if (len > 127) {
+        const char high[] = {(char)(0x80 | (len >> 24 & 0x7f)),
+                             (char)(len >> 16 & 0xff), (char)(len >> 8 & 0xff)};
+        buf_add(out, high, sizeof(high));
+    }
+    buf_add_char(out, (char)(len & 0xff));
+    buf_add_str(out, name);
+    buf_add(out, value, len);
+}
+
+/* False: it is too large. */
+static bool add_request(struct buf *out, const char *method, const char *uri)
+{
+    static const char begin[8] = {0, RESPONDER};
+    struct buf params;
+    buf_init(&params, REQUEST_MAX);
+    add_pair(&params, "GATEWAY_INTERFACE", "CGI/1.1");
+    add_pair(&params, "SERVER_PROTOCOL", "HTTP/1.1");
+    add_pair(&params, "REQUEST_METHOD", method);
+    add_pair(&params, "REQUEST_URI", uri);
+    add_pair(&params, "REMOTE_ADDR", "127.0.0.1");
+    add_pair(&params, "HTTP_USER_AGENT", "curt-doctor");
+    add_record(out, BEGIN_REQUEST, begin, sizeof(begin));
+    add_record(out, PARAMS, params.data, params.len);
+    add_record(out, PARAMS, NULL, 0);
+    add_record(out, STDIN, NULL, 0);
+    const bool whole = !buf_failed(&params) && !buf_failed(out);
+    buf_free(&params);
+    return whole;
+}
+
+/* Reads records up to the end of the request. */
+static enum result read_answer(struct exchange *x, struct buf *answer)
+{
+    unsigned char header[HEADER], content[UINT16_MAX + UINT8_MAX];
+    for (;;) {
+        enum result r = read_all(x, header, sizeof(header));
+        if (r != RESULT_OK)
+            return r;
+        const int type = header[1];
+        if (header[0] != VERSION || (header[2] << 8 | header[3]) != 1 ||
+            (type != STDOUT && type != STDERR && type != END_REQUEST))
+            return fail(x, RESULT_CORRUPT, "what answers speaks no FastCGI");
+        const size_t len = (size_t)(header[4] << 8 | header[5]);
+        r = read_all(x, content, len + header[6]);
+        if (r != RESULT_OK || type == END_REQUEST)
+            return r;
+        if (type == STDOUT)
+            buf_add(answer, content, len);
+        if (buf_failed(answer))
+            return fail(x, RESULT_CORRUPT, "the answer is too large");
+    }
+}
+
+enum result fcgi_client_ask(const char *address, const char *method,
+                            const char *uri, int64_t deadline,
+                            struct buf *answer, struct buf *reason)
+{
+    union address parsed;
+    struct exchange x = {.fd = -1, .deadline = deadline, .reason = reason};
+    struct buf request;
+    const socklen_t size = read_address(address, &parsed);
+    if (size == 0)
+        return fail(&x, RESULT_INVALID, "no address of a socket");
+    buf_init(&request, REQUEST_MAX + 64);
+    enum result r = add_request(&request, method, uri)
+                        ? connect_to(&x, &parsed, size)
+                        : fail(&x, RESULT_INVALID, "the request is too large");
+    if (r == RESULT_OK)
+        r = send_all(&x, &request);
+    if (r == RESULT_OK)
+        r = read_answer(&x, answer);
+    if (x.fd >= 0)
+        close(x.fd);
+    buf_free(&request);
+    return r;
+}
+
+/* ---- The CGI response ------------------------------------------------ */
+
+char *fcgi_client_field(const struct buf *answer, const char *name)
+{
+    const size_t len = strlen(name);
+    const char *line = answer->data;
+    for (;;) {
+        const size_t line_len = strcspn(line, "\r\n");
+        if (line_len == 0)
+            return NULL;
+        if (line_len > len && strncasecmp(line, name, len) == 0 &&
+            line[len] == ':') {
+            const size_t skip = len + 1 + strspn(line + len + 1, " \t");
+            return mem_dup_bytes(line + skip,
+                                 skip < line_len ? line_len - skip : 0);
+        }
+        line += line_len;
+        line += *line == '\r';
+        line += *line == '\n';
+    }
+}
+
+int fcgi_client_status(const struct buf *answer)
+{
+    uint64_t status = 200;
+    char *field = fcgi_client_field(answer, "Status");
+    if (field == NULL)
+        return strchr(answer->data, ':') != NULL ? 200 : 0;
+    field[strcspn(field, " ")] = '\0';
+    if (!num_parse(field, 999, &status))
+        status = 0;
+    free(field);
+    return (int)status;
+}

@@ -1,0 +1,137 @@
+#include "sqlite_doctor.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "clock.h"
+#include "mem.h"
+
+/* How long the pages are looked at, in milliseconds; how many steps of
+ * SQLite's machine there are between two looks at the clock. */
+#define CHECK_MS    5000
+#define CHECK_STEPS 10000
+
+#define CHECK "database"
+
+struct look {
+    const char *path;
+    struct report *report;
+    sqlite3 *db;
+    int64_t deadline;
+    uint64_t size; /* of the file */
+};
+
+static int is_late(void *argument)
+{
+    const struct look *look = argument;
+    return clock_monotonic_ms() > look->deadline;
+}
+
+/* The first column of the first row, as text that the caller frees; NULL and
+ * an SQLite error code where there is none. */
+static char *ask(struct look *look, const char *pragma, int *rc)
+{
+    sqlite3_stmt *query = NULL;
+    char *text = NULL;
+    *rc = sqlite3_prepare_v2(look->db, pragma, -1, &query, NULL);
+    if (*rc == SQLITE_OK)
+        *rc = sqlite3_step(query);
+    if (*rc == SQLITE_ROW)
+        text = mem_dup((const char *)sqlite3_column_text(query, 0));
+    sqlite3_finalize(query);
+    return text;
+}
+
+static void check_mode(struct look *look)
+{
+    int rc;
+    char *mode = ask(look, "PRAGMA journal_mode", &rc);
+    if (mode != NULL && strcmp(mode, "wal") != 0)
+        report_add(look->report, REPORT_WARN, CHECK,
+                   "the next start of curt.fcgi turns WAL on; where it does "
+                   "not, STATE_DIR is on a file system without shared memory",
+                   "%s: its journal mode is %s, so readers wait for writers",
+                   look->path, mode);
+    free(mode);
+}
+
+static void check_pages(struct look *look)
+{
+    int rc;
+    const unsigned long long kib = (look->size + 1023) / 1024;
+    look->deadline = clock_monotonic_ms() + CHECK_MS;
+    sqlite3_progress_handler(look->db, CHECK_STEPS, is_late, look);
+    char *answer = ask(look, "PRAGMA quick_check(1)", &rc);
+    sqlite3_progress_handler(look->db, 0, NULL, NULL);
+    if (rc == SQLITE_INTERRUPT)
+        report_add(look->report, REPORT_OK, CHECK, NULL,
+                   "%s: in order as far as %d s show (%llu KiB; all of it: "
+                   "sqlite3 %s 'PRAGMA quick_check')",
+                   look->path, CHECK_MS / 1000, kib, look->path);
+    else if (answer != NULL && strcmp(answer, "ok") == 0)
+        report_add(look->report, REPORT_OK, CHECK, NULL,
+                   "%s: in order (%llu KiB)", look->path, kib);
+    else
+        report_add(look->report, REPORT_FAIL, CHECK,
+                   "stop the pool, keep a copy, restore a backup", "%s: %s",
+                   look->path,
+                   answer != NULL ? answer : sqlite3_errmsg(look->db));
+    free(answer);
+}
+
+static void look_inside(struct look *look, const struct conf *conf)
+{
+    int rc = sqlite3_open_v2(look->path, &look->db,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_busy_timeout(look->db, (int)conf->store_timeout * 1000);
+        check_mode(look);
+        check_pages(look);
+    } else {
+        report_add(look->report, REPORT_FAIL, CHECK,
+                   "give it to the user that runs curt.fcgi", "%s: %s",
+                   look->path, sqlite3_errstr(rc));
+    }
+    sqlite3_close(look->db);
+}
+
+/* What curt says of the file, with store_table_check(). True: it can be looked
+ * into. */
+static bool check_schema(struct look *look, struct store *s)
+{
+    struct buf findings;
+    buf_init(&findings, 1u << 16);
+    enum result r = store_table_check(s, &findings);
+    const bool other = store_error(s)[0] != '\0';
+    if (findings.len > 0) /* without the line's end */
+        buf_truncate(&findings, findings.len - 1);
+    if (r == RESULT_NOT_FOUND)
+        report_add_error(look->report, REPORT_OK, CHECK, NULL, findings.data);
+    else if (r == RESULT_INVALID && !other)
+        report_add_error(look->report, REPORT_WARN, CHECK, NULL, findings.data);
+    else if (r == RESULT_INVALID)
+        report_add_error(look->report, REPORT_FAIL, CHECK,
+                         "move it away, or let STATE_DIR be another directory",
+                         findings.data);
+    else if (r != RESULT_OK)
+        report_add_error(look->report, REPORT_FAIL, CHECK, NULL,
+                         store_error(s));
+    buf_free(&findings);
+    return r == RESULT_OK || (r == RESULT_INVALID && !other);
+}
+
+void sqlite_doctor(struct store *s, struct report *report)
+{
+    struct stat st;
+    char *path = mem_printf("%s/curt.db", s->conf->state_dir);
+    struct look look = {.path = path, .report = report};
+    const bool there = stat(path, &st) == 0;
+    if (there)
+        look.size = (uint64_t)st.st_size;
+    if (check_schema(&look, s) && there)
+        look_inside(&look, s->conf);
+    free(path);
+}

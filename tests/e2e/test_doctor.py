@@ -1,0 +1,567 @@
+"""`curt doctor`: a host that is ready is called so, and each thing that can be
+wrong with one is found, named, and comes with what to do. For what concerns
+DynamoDB alone see test_doctor_dynamodb.py."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import harness
+import webservers
+from aws_wire import closed_port
+from doctor_host import (EX_CONFIG, Host, OtherServer, Report,
+                         make_certificate, serving, tighten)
+from dynamodb_local import SECRET_KEY
+from fcgi_client import END_REQUEST, STDOUT, record
+from harness import Pool, SpawnFcgiPool
+
+
+@pytest.fixture
+def settings(store_settings):
+    return lambda: tighten(store_settings("sqlite"))
+
+
+@pytest.fixture
+def host(build, settings):
+    """A host with SQLite on which nothing runs."""
+    return Host(build, settings())
+
+
+def stored_ids(host):
+    db = sqlite3.connect(host.path("STATE_DIR") / "curt.db")
+    try:
+        return [row[0] for row in db.execute("SELECT short_id FROM links")]
+    finally:
+        db.close()
+
+
+# ---- A host that is ready -------------------------------------------------
+
+def test_a_healthy_host_is_ready(build, settings):
+    with serving(build, settings()) as host:
+        kept = host.run("create", "https://example.com/kept").stdout.strip()
+        report = host.doctor()
+        report.check_ready("sqlite")
+        report.says("warn", "configuration", "APP_URL", "https://")
+        report.says("ok", "link", "written").says("ok", "link", "removed")
+        report.says("ok", "redirect", host.settings["APP_URL"])
+        report.says("ok", "socket", "unix:%s" % host.site.pool.socket_path)
+        report.says("ok", "pool",
+                    "janitor is process %d" % host.site.pool.janitors()[0])
+        # Nothing is left behind, and nothing else is gone.
+        assert stored_ids(host) == [kept.rpartition("/")[2]]
+
+
+@pytest.mark.parametrize("kind", webservers.KINDS)
+def test_every_web_server_is_seen_through(build, settings, kind):
+    with serving(build, settings(), kind) as host:
+        report = host.doctor()
+        assert report.ready, report.show()
+        for name in ("redirect", "create", "pool", "link"):
+            assert report.of("ok", name), report.show()
+        assert not report.of("fail"), report.show()
+
+
+def test_text_has_a_line_per_check_and_what_to_do(build, settings):
+    with serving(build, settings()) as host:
+        report = host.doctor()
+        lines = host.run("doctor").stdout.splitlines()
+        heads = [line for line in lines if not line.startswith("      -> ")]
+        assert len(heads) == len(report.checks) + 1
+        for line, check in zip(heads, report.checks):
+            word = {"ok": "ok   ", "warn": "warn "}[check["status"]]
+            assert line.startswith("%s %s: " % (word, check["check"]))
+        assert heads[-1] == "ready: %d ok, %d warnings, 0 failed" % (
+            len(report.of("ok")), len(report.of("warn")))
+        advice = [line for line in lines if line.startswith("      -> ")]
+        assert len(advice) == len([c for c in report.checks if c["advice"]])
+
+
+def test_the_probes_visit_goes_away(build, settings):
+    """The probe's own visit is no hit that waits, and leaves the journal."""
+    with serving(build, dict(settings(), HITS_FLUSH=1)) as host:
+        assert host.doctor().ready
+        harness.wait_until(
+            lambda: json.loads(host.run("hits", "--json").stdout)["pending"]
+            == 0, "an empty journal")
+        assert host.doctor().ready
+
+
+# ---- Directories and files ------------------------------------------------
+
+
+@pytest.mark.parametrize("key, check", [
+    ("STATE_DIR", "state directory"), ("RUNTIME_DIR", "runtime directory")])
+def test_missing_directory(host, key, check):
+    path = host.path(key)
+    path.rmdir()
+    report = host.doctor()
+    report.says("fail", check, "No such file", "install -d -m 07")
+    assert str(path) in report.one("fail", check)["advice"]
+
+
+def test_a_file_where_a_directory_should_be(host):
+    path = host.path("RUNTIME_DIR")
+    path.rmdir()
+    path.touch()
+    host.doctor().says("fail", "runtime directory", "Not a directory")
+
+
+def test_directory_that_curts_user_cannot_write(host):
+    """Root looks with that user's eyes: STATE_DIR says who it is."""
+    if os.geteuid() == 0:
+        user = harness.web_user()
+        os.chown(host.path("STATE_DIR"), user.pw_uid, user.pw_gid)
+        name = user.pw_name
+    else:
+        host.path("RUNTIME_DIR").chmod(0o555)
+        name = ""
+    report = host.doctor()
+    report.says("fail", "runtime directory", name + " cannot write it",
+                "chown %s" % name)
+    assert not report.of("fail", "state directory"), report.show()
+
+
+@pytest.mark.parametrize("key, check", [
+    ("STATE_DIR", "state directory"), ("RUNTIME_DIR", "runtime directory")])
+def test_directory_that_everybody_can_write(host, key, check):
+    host.path(key).chmod(0o777)
+    host.doctor().says("fail", check, "everybody can write", "chmod 07")
+
+
+def test_state_that_everybody_can_read(host):
+    host.path("STATE_DIR").chmod(0o755)
+    report = host.doctor()
+    report.says("warn", "state directory", "look into", "chmod 0750")
+    assert not report.of("fail", "state directory")
+
+
+def test_file_that_everybody_can_read(host):
+    path = host.path("RUNTIME_DIR") / "credentials"
+    path.touch()
+    path.chmod(0o644)
+    host.doctor().says("fail", "runtime directory", str(path),
+                       "chmod o= %s" % path)
+
+
+def test_configuration_that_everybody_can_change(host):
+    host.run("config")
+    conf = host.workdir / "open.conf"
+    conf.write_text(host.conf.read_text()
+                    + "AWS_SECRET_ACCESS_KEY = %s\n" % SECRET_KEY)
+
+    def look(mode):
+        conf.chmod(mode)
+        done = harness.run_tool(
+            host.build, host.workdir, harness.child_env(host.workdir),
+            ("-c", conf), ("doctor", "--json"), check=False)
+        assert SECRET_KEY not in done.stdout
+        return Report(done)
+
+    look(0o646).says("fail", "configuration", "everybody can change it",
+                     "chmod 0640 %s" % conf)
+    look(0o644).says("warn", "configuration", "has a secret", "chmod 0640")
+    report = look(0o640)
+    assert [c["detail"] for c in report.of("ok", "configuration")] == [
+        str(conf)]
+
+
+def test_a_user_who_may_not_look_is_told_so(build, settings, tmp_path):
+    """Nothing is called a fault that only this user cannot see."""
+    host = Host(build, settings())
+    with Pool(build, host.settings) as pool:
+        pool.start()
+        host.run("config")
+        if os.geteuid() != 0:
+            (host.path("STATE_DIR") / "janitor.lock").chmod(0)
+            report = host.doctor()
+        else:
+            tool = Path(shutil.copy(build.tool, host.workdir / "curt"))
+            user = harness.web_user()
+            done = subprocess.run(
+                [tool, "-c", host.conf, "--json", "doctor"],
+                user=user.pw_uid, group=user.pw_gid, extra_groups=[],
+                env=harness.child_env(host.workdir), cwd="/",
+                stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                timeout=60)
+            assert done.stderr == ""
+            report = Report(done)
+            report.says("warn", "user", "you are not root", "as root")
+        report.says("warn", "pool", "not known", "as root")
+        assert not {"pool", "state directory", "runtime directory",
+                    "configuration"} & report.failed(), report.show()
+
+
+def test_socket_that_the_pools_user_cannot_open(build, settings):
+    """It is the web server's: spawn-fcgi -u curt -U www-data -M 0660."""
+    host = Host(build, settings())
+    user = harness.web_user()
+
+    class OtherUsersPool(Pool):
+        def launch(self):
+            with self.bind() as listener:
+                self.socket_path.chmod(0o600)
+                if user:
+                    os.chown(self.workdir, user.pw_uid, -1)
+                    self.log_file.touch()
+                self.process = subprocess.Popen(
+                    [str(a) for a in self.command(self.worker_count)],
+                    stdin=listener, stdout=subprocess.DEVNULL,
+                    stderr=open(self.log_file, "ab"), env=self.env(),
+                    cwd=self.workdir, preexec_fn=harness.end_with_parent,
+                    **({"user": user.pw_uid, "group": user.pw_gid,
+                        "extra_groups": []} if user else {}))
+            harness.running.append(self)
+
+    if user:
+        for key in ("STATE_DIR", "RUNTIME_DIR"):
+            os.chown(host.settings[key], user.pw_uid, user.pw_gid)
+    with OtherUsersPool(build, host.settings) as pool:
+        program = Path(shutil.copy(build.fcgi, pool.workdir / "curt.fcgi"))
+        pool.command = lambda workers: [program, "-w", workers,
+                                        "-c", pool.conf]
+        pool.start()
+        report = host.doctor()
+        report.says("ok", "socket", "same store").says("ok", "pool")
+        if user:
+            report.says("ok", "pool", "runs as " + user.pw_name)
+            assert not report.of("warn", "pool")
+        for path in host.path("STATE_DIR").iterdir():
+            assert path.stat().st_uid == (user.pw_uid if user
+                                          else os.geteuid()), path
+
+
+# ---- The configuration ----------------------------------------------------
+
+
+def test_configuration_with_faults(host):
+    host.settings["MIN_CHAR"] = "many"
+    host.settings["TYPO"] = "1"
+    done = host.run("doctor")
+    assert (done.returncode, done.stdout) == (EX_CONFIG, "")
+    assert len(done.stderr.splitlines()) == 2
+    done = host.run("doctor", "--json")
+    assert (done.returncode, done.stderr) == (EX_CONFIG, "")
+    answer = json.loads(done.stdout)
+    assert answer["ready"] is False
+    assert [c["check"] for c in answer["checks"]] == ["configuration"] * 2
+    assert all(c["status"] == "fail" and c["advice"]
+               for c in answer["checks"])
+    assert any("MIN_CHAR" in c["detail"] for c in answer["checks"])
+
+
+def test_short_ids_are_a_warning(host):
+    host.settings["MIN_CHAR"] = "3"
+    host.doctor().says("warn", "configuration", "MIN_CHAR is 3", "7 or more")
+
+
+def test_settings_may_come_from_the_environment(host):
+    env = harness.child_env(host.workdir, dict(host.settings,
+                                               CURT_CONF="/dev/null"))
+    done = harness.run_tool(host.build, host.workdir, env, (),
+                            ("doctor", "--json"), check=False)
+    Report(done).says("ok", "configuration", "/dev/null")
+
+
+# ---- The pool -------------------------------------------------------------
+
+
+def test_no_pool(host):
+    report = host.doctor()
+    report.says("fail", "pool", "does not run", "spawn-fcgi")
+    report.says("warn", "socket", "not known", "start the pool")
+
+
+def test_a_pool_that_is_gone(build, host):
+    with Pool(build, host.settings) as pool:
+        pool.start()
+        host.doctor().says("ok", "pool").says("ok", "socket")
+    report = host.doctor()
+    report.says("fail", "pool", "does not run")
+    report.says("fail", "socket", "unix:", "nobody listens")
+
+
+def test_spawn_fcgi_tells_where_it_listens(build, host):
+    with SpawnFcgiPool(build, host.settings) as pool:
+        pool.start()
+        host.doctor().says("ok", "socket", "unix:%s:" % pool.socket_path)
+
+
+def test_pool_on_a_tcp_port(build, host):
+    class TcpPool(Pool):
+        def bind(self):
+            self.listener = socket.create_server(("127.0.0.1", 0))
+            self.port = self.listener.getsockname()[1]
+            return self.listener
+
+        def answers(self):
+            return (host.path("RUNTIME_DIR") / "socket").exists()
+
+    with TcpPool(build, host.settings) as pool:
+        pool.start()
+        report = host.doctor()
+        report.says("ok", "socket", "tcp:127.0.0.1:%d:" % pool.port)
+        assert not report.of("warn", "socket")
+
+
+def test_pool_that_is_open_to_the_network_in_name(build, host):
+    """What is written down is looked at; nothing listens on all addresses."""
+    with closed_port() as port:
+        (host.path("RUNTIME_DIR") / "socket").write_text(
+            "tcp:0.0.0.0:%d\n" % port.getsockname()[1])
+        report = host.doctor()
+        report.says("warn", "socket", "other hosts", "127.0.0.1")
+        report.says("fail", "socket", "refused")
+
+
+def test_workers_with_another_store(build, settings):
+    """The pool still has the STATE_DIR that the configuration had before."""
+    with serving(build, settings()) as host:
+        state = harness.make_dir(host.workdir / "state2")
+        state.chmod(0o750)
+        old = host.settings["STATE_DIR"]
+        host.settings["STATE_DIR"] = str(state)
+        report = host.doctor()
+        report.says("fail", "socket", "do not find the probe", "start the")
+        report.says("fail", "redirect", "404", "another store")
+        report.says("ok", "create")
+        host.settings["STATE_DIR"] = old
+        assert host.doctor().ready
+
+
+@contextmanager
+def listener_at(path, answer):
+    """A program that is not curt on a Unix socket. answer: what it sends to
+    each connection, None for nothing."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(8)
+        server.settimeout(0.05)
+        end = threading.Event()
+        held = []
+
+        def serve():
+            while not end.is_set():
+                try:
+                    connection, _ = server.accept()
+                except socket.timeout:
+                    continue
+                held.append(connection)
+                if answer is not None:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+                    connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
+            for connection in held:
+                connection.close()
+
+
+def cgi_answer(text):
+    return record(STDOUT, text) + record(END_REQUEST, bytes(8))
+
+
+@pytest.mark.parametrize("answer, detail, advice", [
+    (None, "no answer in time", "stuck"),
+    (b"", "closed", "log of curt.fcgi"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no FastCGI", "another program"),
+    (cgi_answer(b"Status: 200 OK\r\n\r\nhello"), "not curt",
+     "another program"),
+], ids=["silent", "closes", "http", "another-fcgi"])
+def test_something_else_on_the_socket(host, answer, detail, advice):
+    path = host.workdir / "other.sock"
+    (host.path("RUNTIME_DIR") / "socket").write_text("unix:%s\n" % path)
+    with listener_at(path, answer):
+        begin = time.monotonic()
+        host.doctor().says("fail", "socket", detail, advice)
+        assert time.monotonic() - begin < 30
+
+
+def test_stopped_workers(build, host):
+    with Pool(build, host.settings, workers=1) as pool:
+        pool.start()
+        [worker] = pool.workers()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            host.doctor().says("fail", "socket", "no answer in time", "stuck")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+
+def test_hits_that_wait(build, host):
+    """A pool that was killed leaves them; the next one moves them."""
+    host.settings["HITS_FLUSH"] = "3600"
+    pool = Pool(build, host.settings, workers=1)
+    try:
+        pool.start()
+        url = host.run("create", "https://example.com/").stdout.strip()
+        for _ in range(3):
+            path = "/t/" + url.rpartition("/")[2]
+            assert pool.request("GET", path).status == 301
+        host.doctor().says("ok", "hits", "3 hits are on their way")
+        for pid in [*pool.janitors(), *pool.workers(), pool.pid]:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        pool.kill()
+    host.doctor().says("warn", "hits", "3 hits of 1 links wait",
+                       "start the pool")
+
+
+def test_hits_that_the_store_does_not_take(build, host):
+    host.settings["HITS_FLUSH"] = "1"
+    host.settings["STORE_TIMEOUT"] = "1"
+    with Pool(build, host.settings) as pool:
+        pool.start()
+        url = host.run("create", "https://example.com/").stdout.strip()
+        path = "/t/" + url.rpartition("/")[2]
+        assert pool.request("GET", path).status == 301
+        db = sqlite3.connect(host.path("STATE_DIR") / "curt.db",
+                             isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            assert pool.request("GET", path).status == 301
+            report = host.doctor()
+            report.says("warn", "hits", "wait in the journal", "janitor")
+            report.says("fail", "link", "could not be written", "too long")
+        finally:
+            db.execute("ROLLBACK")
+            db.close()
+        report = host.doctor()
+        report.says("ok", "hits").says("ok", "link", "removed")
+
+
+# ---- The database ---------------------------------------------------------
+
+
+def test_no_database_yet_is_no_fault(host):
+    host.doctor().says("ok", "database", "not there yet", "table create")
+
+
+def test_database_that_is_damaged(host):
+    host.run("table", "create")
+    for i in range(40):
+        host.run("create", "https://example.com/%d?%s" % (i, "x" * 900))
+    path = host.path("STATE_DIR") / "curt.db"
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    host.doctor().says("ok", "database", "in order")
+    size = path.stat().st_size
+    with open(path, "r+b") as f:
+        f.seek(size // 2)
+        f.write(os.urandom(8192))
+    host.doctor().says("fail", "database", str(path), "backup")
+
+
+def test_database_of_another_program(host):
+    path = host.path("STATE_DIR") / "curt.db"
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 7")
+    db.close()
+    path.chmod(0o640)
+    report = host.doctor()
+    report.says("fail", "database", "another program", "move it away")
+    report.says("fail", "link")
+
+
+def test_file_that_is_no_database(host):
+    path = host.path("STATE_DIR") / "curt.db"
+    path.write_bytes(b"no database at all, but long enough to be one" * 100)
+    path.chmod(0o640)
+    host.doctor().says("fail", "database", str(path), "backup")
+
+
+# ---- APP_URL --------------------------------------------------------------
+
+
+def test_nobody_listens_at_app_url(host):
+    with closed_port() as port:
+        host.settings["APP_URL"] = "http://127.0.0.1:%d/t/" % (
+            port.getsockname()[1])
+        report = host.doctor()
+        report.says("fail", "redirect", "Failed to connect", "running")
+        assert "create" not in report.names()
+
+
+def test_app_url_that_does_not_resolve(host):
+    host.settings["APP_URL"] = "http://curt-doctor.invalid/t/"
+    host.doctor().says("fail", "redirect", "Could not resolve", "DNS")
+
+
+@pytest.mark.parametrize("status, headers, body, advice", [
+    (404, (), b"<h1>Not Found</h1>", "answers by itself"),
+    (200, (), b"a front page", "answers by itself"),
+    (403, (), b"", "forbids"),
+    (502, (), b"Bad Gateway", "does not get an answer"),
+    (301, [("Location", "https://127.0.0.1{path}")], b"", "wants https"),
+    (302, [("Location", "/login")], b"", "another site or rule"),
+    (404, (), b'{"title":"Not Found","trace_id":"1-2-3"}', "another curt"),
+    (503, (), b'{"title":"Service Unavailable","trace_id":"1-2-3"}',
+     "log of curt.fcgi"),
+], ids=["404", "200", "403", "502", "https", "login", "another-curt",
+        "curts-503"])
+def test_another_web_server_at_app_url(host, status, headers, body, advice):
+    with OtherServer(status, headers, body) as other:
+        host.settings["APP_URL"] = other.url
+        report = host.doctor()
+        report.says("fail", "redirect", "status %d" % status, advice)
+        report.says("fail", "create", "status %d" % status, "/create")
+
+
+def test_redirect_to_another_place_is_shown_without_control_bytes(host):
+    with OtherServer(301, [("Location", "http://evil/\x1b[2J\x07")]) as other:
+        host.settings["APP_URL"] = other.url
+        text = host.run("doctor").stdout
+        assert "http://evil/" in text
+        assert "\x1b" not in text and "\x07" not in text
+
+
+def test_another_curt_at_app_url(build, settings):
+    """The web server hands the path to the pool of another site."""
+    with serving(build, settings()) as other:
+        host = Host(build, dict(settings(),
+                                APP_URL=other.settings["APP_URL"]))
+        with Pool(build, host.settings) as pool:
+            pool.start()
+            report = host.doctor()
+            report.says("fail", "redirect", "status 404", "another curt")
+            report.says("ok", "create").says("ok", "socket", "same store")
+
+
+def test_web_server_without_its_pool(build, settings):
+    with serving(build, settings()) as host:
+        host.site.pool.stop()
+        report = host.doctor()
+        report.says("fail", "redirect", "status 50", "is the pool running")
+        report.says("fail", "pool").says("fail", "socket")
+
+
+def test_web_server_that_replaces_errors(build, settings):
+    with OtherServer(405, (), b"<h1>custom error</h1>") as other:
+        host = Host(build, dict(settings(), APP_URL=other.url))
+        host.doctor().says("warn", "create", "not curt's", "pass on errors")
+
+
+def test_certificate_of_app_url(host, tmp_path):
+    with OtherServer(404, tls=make_certificate(tmp_path)) as other:
+        host.settings["APP_URL"] = other.url
+        report = host.doctor()
+        report.says("fail", "redirect", "certificate", "renewal")
+        assert "AWS_CA_BUNDLE" not in report.show()
+        assert not report.of("warn", "configuration")

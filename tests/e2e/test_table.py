@@ -1,0 +1,708 @@
+"""The table on DynamoDB: made with options, completed, compared with what curt
+needs. What DynamoDB Local does not know is answered here in AWS's own form."""
+
+import json
+import re
+import shlex
+import uuid
+
+import botocore.session
+import pytest
+from botocore import xform_name
+from botocore.validate import ParamValidator
+
+from aws_wire import Answer, Proxy
+from test_dynamodb_wire import Curt, items, once
+from test_dynamodb_wire import nowhere, table  # fixtures
+
+EX_USAGE, EX_DATAERR, EX_NOPERM, EX_TEMPFAIL = 64, 65, 77, 75
+
+MODEL = botocore.session.get_session().get_service_model("dynamodb")
+
+# Newer than the botocore of the tests.
+NEWER_COMMANDS = {"deletion-protection-enabled"}
+NEWER_MEMBERS = {"DeletionProtectionEnabled": bool}
+
+ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/links"
+
+
+def error(kind, message="", status=400):
+    return Answer(json.dumps({"__type": "com.amazonaws.dynamodb.v20120810#"
+                              + kind, "message": message}), status)
+
+
+def success(body):
+    return Answer(json.dumps(body))
+
+
+def check_shape(request):
+    """Fails unless the request is what the API's own model describes."""
+    body = dict(request.json)
+    for name, kind in NEWER_MEMBERS.items():
+        assert isinstance(body.pop(name, kind()), kind)
+    operation = MODEL.operation_model(request.action)
+    report = ParamValidator().validate(body, operation.input_shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def commands_in(text):
+    """The aws commands between backquotes, each found to be one that there
+    is: (operation, {option: value})."""
+    found = []
+    for command in re.findall("`(aws [^`]+)`", text):
+        words = shlex.split(command)
+        if words[1] != "dynamodb":
+            found.append((" ".join(words[1:3]), {}))
+            continue
+        operation = " ".join(words[2:4] if words[2] == "wait" else words[2:3])
+        options = {}
+        for word in words[3 + operation.count(" "):]:
+            if word.startswith("--"):
+                options[word[2:]] = ""
+                name = word[2:]
+            else:
+                options[name] = word
+        if " " not in operation:
+            names = {xform_name(n, "-"): n for n in MODEL.operation_names}
+            shape = MODEL.operation_model(names[operation]).input_shape
+            known = {xform_name(m, "-") for m in shape.members}
+            assert set(options) <= known | NEWER_COMMANDS | {
+                "region", "endpoint-url", "query"}, command
+        else:
+            assert operation in ("wait table-exists", "wait table-not-exists")
+        found.append((operation, options))
+    return found
+
+
+class Aws:
+    """A fault that adds what AWS has and DynamoDB Local has not: deletion
+    protection, point-in-time recovery and tags. More of the description can be
+    given in table; busy: how often each change is refused at first."""
+
+    def __init__(self, busy=0, **table):
+        self.protection = False
+        self.backups = False
+        self.tags = {}
+        self.table = table
+        self.busy = busy
+        self.refused = {}
+
+    def refuses(self, action):
+        self.refused[action] = self.refused.get(action, 0) + 1
+        return self.refused[action] <= self.busy
+
+    def __call__(self, request, forward):
+        check_shape(request)
+        answer = getattr(self, request.action, lambda body, forward: None)
+        return answer(request.json, forward)
+
+    def add_tags(self, tags):
+        self.tags.update((tag["Key"], tag["Value"]) for tag in tags)
+
+    def CreateTable(self, body, forward):
+        answer = forward()
+        if answer.status == 200:
+            self.protection = body.get("DeletionProtectionEnabled", False)
+            self.add_tags(body.get("Tags", []))
+        return answer
+
+    def DescribeTable(self, body, forward):
+        answer = forward()
+        if answer.status != 200:
+            return answer
+        described = json.loads(answer.body)
+        described["Table"]["DeletionProtectionEnabled"] = self.protection
+        described["Table"].update(self.table)
+        return success(described)
+
+    def UpdateTable(self, body, forward):
+        if self.refuses("UpdateTable"):
+            return error("ResourceInUseException", "Attempt to change a "
+                         "resource which is still in use: Table is being "
+                         "updated: " + body["TableName"])
+        assert set(body) == {"TableName", "DeletionProtectionEnabled"}
+        self.protection = body["DeletionProtectionEnabled"]
+        return success({"TableDescription": {"TableStatus": "UPDATING"}})
+
+    def described_backups(self):
+        return success({"ContinuousBackupsDescription": {
+            "ContinuousBackupsStatus": "ENABLED",
+            "PointInTimeRecoveryDescription": {
+                "PointInTimeRecoveryStatus":
+                    "ENABLED" if self.backups else "DISABLED"}}})
+
+    def DescribeContinuousBackups(self, body, forward):
+        return self.described_backups()
+
+    def UpdateContinuousBackups(self, body, forward):
+        if self.refuses("UpdateContinuousBackups"):
+            return error("ContinuousBackupsUnavailableException", "Backups "
+                         "are being enabled for the table: %s. Please retry "
+                         "later" % body["TableName"])
+        self.backups = body["PointInTimeRecoverySpecification"][
+            "PointInTimeRecoveryEnabled"]
+        return self.described_backups()
+
+    def TagResource(self, body, forward):
+        if self.refuses("TagResource"):
+            return error("ResourceInUseException")
+        assert body["ResourceArn"].endswith(":table/" + self.name)
+        self.add_tags(body["Tags"])
+        return Answer(b"{}")
+
+
+def new_name(table, prefix):
+    table.env["TABLE"] = prefix + "-" + uuid.uuid4().hex[:12]
+    return table.env["TABLE"]
+
+
+def bodies(proxy, action):
+    return [r.json for r in proxy.requests if r.action == action]
+
+
+def notes_of(table):
+    """The notes of a check that finds nothing else."""
+    answer = json.loads(table.ok("--json", "table", "check"))
+    assert answer["ok"] is True and answer["findings"] == []
+    text = table.ok("table", "check")
+    assert text.splitlines() == ["the table is in order"] + [
+        "note: " + note for note in answer["notes"]]
+    commands_in(text)
+    return answer["notes"]
+
+
+def findings_of(table):
+    status, out, problem = table("--json", "table", "check")
+    answer = json.loads(out)
+    assert (status, problem, answer["ok"]) == (1, "", False)
+    status, text, _ = table("table", "check")
+    assert status == 1
+    assert text.splitlines() == answer["findings"] + [
+        "note: " + note for note in answer["notes"]]
+    commands_in(text)
+    return answer["findings"]
+
+
+def provisioned_table(client, name, read=5, write=5):
+    """As the tutorial's console makes it."""
+    client.create_table(
+        TableName=name,
+        ProvisionedThroughput={"ReadCapacityUnits": read,
+                               "WriteCapacityUnits": write},
+        KeySchema=[{"AttributeName": "short_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "short_id",
+                               "AttributeType": "S"}])
+
+
+# ---- Made -----------------------------------------------------------------
+
+
+def test_the_table_is_made_whole(table, dynamodb_local):
+    client = dynamodb_local.client()
+    name = new_name(table, "made")
+    [finding] = findings_of(table)
+    assert "there is none in eu-west-1" in finding
+    assert "`curt table create`" in finding
+    assert table.ok("table", "create") == "the table is in order"
+    described = client.describe_table(TableName=name)["Table"]
+    assert described["KeySchema"] == [
+        {"AttributeName": "short_id", "KeyType": "HASH"}]
+    assert described["AttributeDefinitions"] == [
+        {"AttributeName": "short_id", "AttributeType": "S"}]
+    assert (described["BillingModeSummary"]["BillingMode"]
+            == "PAY_PER_REQUEST")
+    ttl = client.describe_time_to_live(TableName=name)
+    assert ttl["TimeToLiveDescription"]["TimeToLiveStatus"] == "ENABLED"
+    assert ttl["TimeToLiveDescription"]["AttributeName"] == "ttl"
+    table.ok("create", "https://example.com/")
+    table.ok("table", "create")
+    assert notes_of(table) == []
+    assert len(items(table, dynamodb_local)) == 1
+
+
+def test_nothing_is_asked_for_that_was_not(table, dynamodb_local):
+    name = new_name(table, "plain")
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        table.at(proxy).ok("table", "create")
+        table.ok("table", "create", "--billing", "on-demand")
+    for body in bodies(proxy, "CreateTable"):
+        assert body == {
+            "TableName": name, "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{"AttributeName": "short_id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "short_id",
+                                      "AttributeType": "S"}]}
+    assert bodies(proxy, "UpdateTimeToLive") == [
+        {"TableName": name, "TimeToLiveSpecification": {
+            "Enabled": True, "AttributeName": "ttl"}}]
+    assert {"UpdateTable", "UpdateContinuousBackups", "TagResource"}.isdisjoint(
+        proxy.actions())
+
+
+def test_provisioned_capacity(table, dynamodb_local):
+    name = new_name(table, "provisioned")
+    out = table.ok("table", "create", "--billing", "provisioned",
+                   "--read-units", "7", "--write-units", "3")
+    described = dynamodb_local.client().describe_table(TableName=name)["Table"]
+    assert described["ProvisionedThroughput"]["ReadCapacityUnits"] == 7
+    assert described["ProvisionedThroughput"]["WriteCapacityUnits"] == 3
+    [note] = notes_of(table)
+    assert "note: " + note in out
+    assert "7 read and 3 write units" in note
+    assert [operation for operation, _ in commands_in(note)] == [
+        "application-autoscaling describe-scalable-targets", "update-table"]
+
+
+ALL_OPTIONS = ("--deletion-protection", "--point-in-time-recovery",
+               "--tag", "team=web", "--tag", "Umgebung=grün = ja",
+               "--tag", "empty=")
+ALL_TAGS = {"team": "web", "Umgebung": "grün = ja", "empty": ""}
+
+
+@pytest.mark.parametrize("busy", [0, 2])
+def test_a_table_with_everything(table, dynamodb_local, busy):
+    name = new_name(table, "all")
+    aws = Aws(busy)
+    with Proxy(dynamodb_local.endpoint, aws) as proxy:
+        out = table.at(proxy).ok("table", "create", *ALL_OPTIONS)
+        assert out == "the table is in order"
+        assert notes_of(table) == []
+    assert (aws.protection, aws.backups, aws.tags) == (True, True, ALL_TAGS)
+    [body] = bodies(proxy, "CreateTable")
+    assert body["DeletionProtectionEnabled"] is True
+    assert body["Tags"] == [{"Key": k, "Value": v}
+                            for k, v in ALL_TAGS.items()]
+    assert bodies(proxy, "UpdateContinuousBackups") == (busy + 1) * [
+        {"TableName": name, "PointInTimeRecoverySpecification": {
+            "PointInTimeRecoveryEnabled": True}}]
+    # It was made so.
+    assert {"UpdateTable", "TagResource"}.isdisjoint(proxy.actions())
+
+
+def test_the_wait_for_a_new_table(table, dynamodb_local):
+    """A real table is CREATING for a while, and not visible at first."""
+    looks = []
+
+    def slow(request, forward):
+        if request.action != "DescribeTable":
+            return None
+        looks.append(request)
+        if len(looks) == 1:
+            return error("ResourceNotFoundException")
+        answer = forward()
+        if len(looks) < 4:
+            answer.body = answer.body.replace(b'"ACTIVE"', b'"CREATING"')
+            answer.length = len(answer.body)
+        return answer
+
+    new_name(table, "slow")
+    with Proxy(dynamodb_local.endpoint, slow) as proxy:
+        table.at(proxy).ok("table", "create")
+        assert len(looks) >= 4
+        assert proxy.actions().count("CreateTable") == 1
+
+
+# ---- Completed ------------------------------------------------------------
+
+
+def test_a_table_without_time_to_live_is_completed(table, dynamodb_local):
+    """The tutorial's table passes as it is: what curt does with an expired
+    link does not depend on its removal."""
+    name = new_name(table, "tutorial")
+    provisioned_table(dynamodb_local.client(), name)
+    ttl, capacity = notes_of(table)
+    assert "the time to live on ttl is DISABLED" in ttl
+    assert "`curt table create`" in ttl
+    assert ("aws dynamodb update-time-to-live --table-name %s --region "
+            "eu-west-1 --endpoint-url %s --time-to-live-specification "
+            "Enabled=true,AttributeName=ttl"
+            % (name, dynamodb_local.endpoint)) in ttl
+    assert table.ok("table", "create") == (
+        "the table is in order\nnote: " + capacity)
+    assert notes_of(table) == [capacity]
+
+
+@pytest.mark.parametrize("busy", [0, 2])
+def test_an_existing_table_gets_what_is_asked_for(table, dynamodb_local, busy):
+    aws = Aws(busy)
+    aws.name = name = table.env["TABLE"]
+    with Proxy(dynamodb_local.endpoint, aws) as proxy:
+        protection, backups = notes_of(table.at(proxy))
+        assert [o for o, _ in commands_in(protection)] == ["update-table"]
+        assert "no deletion protection" in protection
+        assert [o for o, _ in commands_in(backups)] == [
+            "update-continuous-backups"]
+        assert "no point-in-time recovery" in backups
+        assert table.ok("table", "create", *ALL_OPTIONS) == (
+            "the table is in order")
+        assert (aws.protection, aws.backups, aws.tags) == (
+            True, True, ALL_TAGS)
+        assert bodies(proxy, "UpdateTable") == (busy + 1) * [
+            {"TableName": name, "DeletionProtectionEnabled": True}]
+        assert proxy.actions().count("TagResource") == busy + 1
+        # Again: nothing is turned off by not being asked for.
+        table.ok("table", "create")
+        table.ok("table", "create", *ALL_OPTIONS)
+        assert (aws.protection, aws.backups, aws.tags) == (
+            True, True, ALL_TAGS)
+        assert len(bodies(proxy, "UpdateTable")) == busy + 1
+        assert notes_of(table) == []
+
+
+def test_billing_is_named_and_left_alone(table, dynamodb_local):
+    client = dynamodb_local.client()
+    name = new_name(table, "billed")
+    provisioned_table(client, name, 5, 6)
+
+    def units():
+        described = client.describe_table(TableName=name)["Table"]
+        mode = described.get("BillingModeSummary", {}).get("BillingMode")
+        throughput = described["ProvisionedThroughput"]
+        return (mode or "PROVISIONED", throughput["ReadCapacityUnits"],
+                throughput["WriteCapacityUnits"])
+
+    def refused(*options):
+        status, out, problem = table("table", "create", *options)
+        assert (status, out) == (EX_DATAERR, "")
+        [(operation, found)] = commands_in(problem)
+        assert operation == "update-table"
+        assert found["table-name"] == name
+        return found
+
+    before = units()
+    found = refused("--billing", "on-demand")
+    assert found["billing-mode"] == "PAY_PER_REQUEST"
+    assert "provisioned-throughput" not in found
+    found = refused("--billing", "provisioned", "--read-units", "9",
+                    "--write-units", "6")
+    assert found["billing-mode"] == "PROVISIONED"
+    assert found["provisioned-throughput"] == (
+        "ReadCapacityUnits=9,WriteCapacityUnits=6")
+    assert units() == before == ("PROVISIONED", 5, 6)
+    # All else was done.
+    ttl = client.describe_time_to_live(TableName=name)
+    assert ttl["TimeToLiveDescription"]["TimeToLiveStatus"] == "ENABLED"
+    table.ok("table", "create", "--billing", "provisioned", "--read-units",
+             "5", "--write-units", "6")
+    table.ok("table", "create")
+
+    client.update_table(TableName=name, BillingMode="PAY_PER_REQUEST")
+    table.ok("table", "create", "--billing", "on-demand")
+    found = refused("--billing", "provisioned", "--read-units", "1",
+                    "--write-units", "1")
+    assert found["billing-mode"] == "PROVISIONED"
+    assert units()[0] == "PAY_PER_REQUEST"
+
+
+def test_two_who_turn_time_to_live_on(table, dynamodb_local):
+    """Enabling it twice is an error at DynamoDB, and none at curt."""
+    def beaten(request, forward):
+        forward()
+        return forward()
+
+    new_name(table, "raced")
+    with Proxy(dynamodb_local.endpoint,
+               once("UpdateTimeToLive", beaten)) as proxy:
+        table.at(proxy).ok("table", "create")
+        assert proxy.actions().count("UpdateTimeToLive") == 1
+
+
+def test_a_time_to_live_that_is_refused(table, dynamodb_local):
+    """AWS allows one change of it within an hour."""
+    new_name(table, "changed")
+    text = ("Time to live has been modified multiple times within a fixed "
+            "interval")
+    with Proxy(dynamodb_local.endpoint, once(
+            "UpdateTimeToLive", lambda request, forward: error(
+                "ValidationException", text))) as proxy:
+        status, out, problem = table.at(proxy)("table", "create")
+        assert (status, out) == (EX_DATAERR, "")
+        assert "dynamodb:UpdateTimeToLive" in problem and text in problem
+        table.ok("table", "create")
+
+
+def test_a_refused_change_is_an_error(table, dynamodb_local):
+    aws = Aws()
+    aws.UpdateContinuousBackups = lambda body, forward: error(
+        "AccessDeniedException", "User: arn:aws:iam::123456789012:user/u is "
+        "not authorized to perform: dynamodb:UpdateContinuousBackups")
+    with Proxy(dynamodb_local.endpoint, aws) as proxy:
+        status, out, problem = table.at(proxy)(
+            "table", "create", "--point-in-time-recovery")
+    assert (status, out) == (EX_NOPERM, "")
+    assert "dynamodb:UpdateContinuousBackups" in problem
+    assert aws.backups is False
+
+
+def test_what_a_server_does_not_know_is_not_claimed(table, dynamodb_local):
+    """DynamoDB Local has neither of the three; others ignore a member of a
+    request that they do not know."""
+    for options in (["--deletion-protection"], ["--point-in-time-recovery"],
+                    ["--tag", "a=b"]):
+        status, out, problem = table("table", "create", *options)
+        assert status in (EX_DATAERR, EX_TEMPFAIL), options
+        assert out == "" and problem != ""
+
+    def ignores(request, forward):
+        return success({}) if request.action == "UpdateTable" else None
+
+    with Proxy(dynamodb_local.endpoint, ignores) as proxy:
+        status, out, problem = table.at(proxy)(
+            "table", "create", "--deletion-protection")
+    assert (status, out) == (EX_DATAERR, "")
+    assert "this server has no deletion protection" in problem
+
+
+# ---- Options that cannot be -----------------------------------------------
+
+MANY_TAGS = [word for i in range(51) for word in ("--tag", "k%d=v" % i)]
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--billing", "cheap"], "on-demand or provisioned"),
+    (["--billing", ""], "on-demand or provisioned"),
+    (["--billing", "provisioned"], "needs --read-units and --write-units"),
+    (["--billing", "provisioned", "--read-units", "5"],
+     "needs --read-units and --write-units"),
+    (["--read-units", "5", "--write-units", "5"],
+     "for --billing provisioned"),
+    (["--billing", "on-demand", "--write-units", "5"],
+     "for --billing provisioned"),
+    (["--billing", "provisioned", "--read-units", "0", "--write-units", "1"],
+     "--read-units 0: must be a number from 1"),
+    (["--billing", "provisioned", "--read-units", "1", "--write-units", "-1"],
+     "--write-units -1: must be a number from 1"),
+    (["--read-units", "1e3"], "must be a number from 1"),
+    (["--read-units", "18446744073709551617"], "must be a number from 1"),
+    (["--tag", "team"], "must be KEY=VALUE"),
+    (["--tag", "=web"], "1 to 128 characters"),
+    (["--tag", "ä" * 129 + "=web"], "1 to 128 characters"),
+    (["--tag", "a=" + "ä" * 257], "at most 256 characters"),
+    (["--tag", b"\xff=a"], "--tag, number 1: it must be UTF-8"),
+    (["--tag", b"a=\xed\xa0\x80"], "--tag, number 1: it must be UTF-8"),
+    (["--tag", "AWS:team=web"], "belong to AWS"),
+    (["--tag", "a=1", "--tag", "a=2"], "--tag, number 2: this key is there"),
+    (MANY_TAGS, "at most 50 tags"),
+], ids=lambda value: None if isinstance(value, list) else value[:20])
+def test_options_that_cannot_be(nowhere, options, words):
+    with Proxy(None, lambda request, forward: error("Unasked")) as proxy:
+        status, out, problem = nowhere.at(proxy)("table", "create", *options)
+        assert (status, out) == (EX_USAGE, "")
+        assert words in problem and len(problem.splitlines()) == 1
+        assert proxy.requests == []
+
+
+def test_the_longest_tags_there_can_be(table, dynamodb_local):
+    new_name(table, "tagged")
+    options = ["--tag", "ä" * 128 + "=" + "ö" * 256]
+    options += MANY_TAGS[:98]
+    with Proxy(dynamodb_local.endpoint, Aws()) as proxy:
+        table.at(proxy).ok("table", "create", *options)
+        [body] = bodies(proxy, "CreateTable")
+    assert len(body["Tags"]) == 50
+    assert body["Tags"][0] == {"Key": "ä" * 128, "Value": "ö" * 256}
+
+
+@pytest.mark.parametrize("arguments", [
+    ["table", "check", "--deletion-protection"],
+    ["get", "abc", "--tag", "a=b"],
+    ["config", "--billing", "on-demand"],
+], ids=lambda arguments: arguments[0])
+def test_options_at_another_verb(nowhere, arguments):
+    status, out, problem = nowhere(*arguments)
+    assert (status, out) == (EX_USAGE, "")
+    assert "for table create alone" in problem
+
+
+@pytest.mark.parametrize("options", [
+    ["--deletion-protection"], ["--point-in-time-recovery"],
+    ["--tag", "a=b"], ["--billing", "on-demand"],
+], ids=lambda options: options[0])
+def test_sqlite_has_no_such_options(build, tmp_path, options):
+    curt = Curt(build, tmp_path, None, STORE="sqlite")
+    status, out, problem = curt("table", "create", *options)
+    assert (status, out) == (EX_USAGE, "")
+    assert problem == ("curt: table create: STORE is sqlite, and these "
+                       "options are for DynamoDB alone")
+    assert not (tmp_path / "state").exists()
+    assert curt.ok("table", "create") == "the table is in order"
+    assert json.loads(curt.ok("--json", "table", "check")) == {
+        "ok": True, "findings": [], "notes": []}
+
+
+# ---- Differences ----------------------------------------------------------
+
+
+def other_table(client, name, keys, types):
+    client.create_table(
+        TableName=name, BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": k, "KeyType": t} for k, t in keys],
+        AttributeDefinitions=[{"AttributeName": k, "AttributeType": t}
+                              for k, t in types])
+
+
+@pytest.mark.parametrize("keys, types", [
+    ([("id", "HASH")], [("id", "S")]),
+    ([("short_id", "HASH")], [("short_id", "N")]),
+    ([("short_id", "HASH"), ("at", "RANGE")], [("short_id", "S"),
+                                               ("at", "N")]),
+], ids=["name", "type", "sort key"])
+def test_a_table_with_another_key_is_refused(table, dynamodb_local, keys,
+                                             types):
+    name = new_name(table, "odd")
+    other_table(dynamodb_local.client(), name, keys, types)
+    [finding] = findings_of(table)
+    assert "its key is not the string short_id alone" in finding
+    assert [o for o, _ in commands_in(finding)] == ["delete-table"]
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        status, out, problem = table.at(proxy)("table", "create",
+                                               *ALL_OPTIONS)
+        assert status == EX_DATAERR
+        assert problem == "curt: invalid: " + finding.replace(
+            dynamodb_local.endpoint, proxy.endpoint)
+        assert set(proxy.actions()) == {"CreateTable", "DescribeTable"}, (
+            "a table that is not curt's must not be changed")
+        status, out, problem = table("create", "https://example.com/")
+        assert (status, out) == (EX_TEMPFAIL, "")
+        assert "curt table check" in problem
+
+
+def test_time_to_live_on_another_attribute(table, dynamodb_local):
+    client = dynamodb_local.client()
+    name = new_name(table, "late")
+    other_table(client, name, [("short_id", "HASH")], [("short_id", "S")])
+    client.update_time_to_live(
+        TableName=name, TimeToLiveSpecification={
+            "Enabled": True, "AttributeName": "expires"})
+    [finding] = findings_of(table)
+    assert "another attribute" in finding
+    [(operation, options)] = commands_in(finding)
+    assert operation == "update-time-to-live"
+    status, out, problem = table("table", "create")
+    assert status == EX_DATAERR
+    assert "another attribute" in problem
+
+
+KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/0-1"
+BACKUP_ARN = ARN + "/backup/01-2"
+
+
+@pytest.mark.parametrize("described, words, commands", [
+    ({"TableStatus": "DELETING", "KeySchema": [], "AttributeDefinitions": []},
+     "being removed", ["wait table-not-exists"]),
+    ({"TableStatus": "CREATING"}, "it is CREATING and not ACTIVE",
+     ["wait table-exists"]),
+    ({"TableStatus": "INACCESSIBLE_ENCRYPTION_CREDENTIALS",
+      "SSEDescription": {"Status": "ENABLED", "SSEType": "KMS",
+                         "KMSMasterKeyArn": KEY_ARN}},
+     "enable-key --key-id " + KEY_ARN, ["kms enable-key"]),
+    ({"TableStatus": "INACCESSIBLE_ENCRYPTION_CREDENTIALS"},
+     "cannot use the KMS key", ["describe-table"]),
+    ({"TableStatus": "ARCHIVED",
+      "ArchivalSummary": {"ArchivalReason": "INACCESSIBLE_ENCRYPTION_"
+                          "CREDENTIALS", "ArchivalBackupArn": BACKUP_ARN}},
+     "--backup-arn " + BACKUP_ARN,
+     ["delete-table", "restore-table-from-backup"]),
+    ({"TableStatus": "ARCHIVING"}, "--backup-arn ARN",
+     ["delete-table", "restore-table-from-backup"]),
+    ({"TableStatus": "REPLICATION_NOT_AUTHORIZED"}, "is not authorized",
+     ["describe-table"]),
+    ({"TableStatus": "A`B\n"}, "it is in no known state and not ACTIVE",
+     ["wait table-exists"]),
+], ids=["deleting", "creating", "kms key", "kms", "archived", "archiving",
+        "replica", "strange"])
+def test_a_table_that_cannot_be_used(table, dynamodb_local, described, words,
+                                     commands):
+    with Proxy(dynamodb_local.endpoint, Aws(**described)) as proxy:
+        table.at(proxy)
+        [finding] = findings_of(table)
+        assert words in finding
+        found = commands_in(finding)
+        assert [operation for operation, _ in found] == commands
+        for operation, options in found:
+            if "table-name" in options:
+                assert options["table-name"] == table.env["TABLE"]
+                assert options["region"] == "eu-west-1"
+                assert options["endpoint-url"] == proxy.endpoint
+        if described["TableStatus"] != "CREATING":
+            status, out, problem = table("table", "create", *ALL_OPTIONS)
+            assert (status, out) == (EX_DATAERR, "")
+            assert finding in problem
+        assert not {a for a in proxy.actions() if a.startswith("Update")}
+
+
+# ---- Notes ----------------------------------------------------------------
+
+
+def test_a_table_whose_backups_are_secret_passes(table, dynamodb_local):
+    aws = Aws()
+    aws.protection = True
+    aws.DescribeContinuousBackups = lambda body, forward: error(
+        "AccessDeniedException", "User: arn:aws:iam::123456789012:user/u is "
+        "not authorized to perform: dynamodb:DescribeContinuousBackups")
+    with Proxy(dynamodb_local.endpoint, aws) as proxy:
+        [note] = notes_of(table.at(proxy))
+    assert "is not known" in note
+    assert "dynamodb:DescribeContinuousBackups" in note
+
+
+REPLICAS = [{"RegionName": "us-east-1", "ReplicaStatus": "ACTIVE"}]
+
+
+def test_a_global_table(table, dynamodb_local):
+    aws = Aws(GlobalTableVersion="2019.11.21", Replicas=REPLICAS)
+    aws.protection = aws.backups = True
+    with Proxy(dynamodb_local.endpoint, aws) as proxy:
+        [note] = notes_of(table.at(proxy))
+        assert "global table" in note and "AWS_REGION = eu-west-1" in note
+        assert "hits are lost" in note
+        aws.table["MultiRegionConsistency"] = "STRONG"
+        assert notes_of(table) == []
+
+
+def test_a_global_table_that_cannot_have_a_time_to_live(table,
+                                                        dynamodb_local):
+    name = new_name(table, "strong")
+    other_table(dynamodb_local.client(), name, [("short_id", "HASH")],
+                [("short_id", "S")])
+    aws = Aws(Replicas=REPLICAS, MultiRegionConsistency="STRONG")
+    aws.protection = aws.backups = True
+    with Proxy(dynamodb_local.endpoint, aws) as proxy:
+        [note] = notes_of(table.at(proxy))
+    assert "cannot have one" in note
+    assert "table create" not in note
+
+
+@pytest.mark.parametrize("kind", ["UnknownOperationException",
+                                  "ValidationException"])
+def test_a_server_without_time_to_live(table, dynamodb_local, kind):
+    """ScyllaDB's Alternator, depending on its release and options."""
+    name = new_name(table, "alternator")
+
+    def alternator(request, forward):
+        if "TimeToLive" in request.action or "Backups" in request.action:
+            return error(kind, request.action + " not yet supported.")
+        return None
+
+    with Proxy(dynamodb_local.endpoint, alternator) as proxy:
+        out = table.at(proxy).ok("table", "create")
+        [note] = notes_of(table)
+        assert out == "the table is in order\nnote: " + note
+        assert "this server has no time to live" in note
+        assert "alternator-ttl" in note
+        assert "UpdateTimeToLive" not in proxy.actions()
+        table.ok("create", "https://example.com/")
+    assert name == table.env["TABLE"]
+
+
+@pytest.mark.parametrize("action", ["DescribeTable", "DescribeTimeToLive"])
+def test_a_table_that_may_not_be_looked_at(table, dynamodb_local, action):
+    def denied(request, forward):
+        if request.action == action:
+            return error("AccessDeniedException", "User: u is not authorized "
+                         "to perform: dynamodb:" + action)
+        return None
+
+    with Proxy(dynamodb_local.endpoint, denied) as proxy:
+        status, out, problem = table.at(proxy)("table", "check")
+    assert (status, out) == (EX_NOPERM, "")
+    assert "dynamodb:" + action in problem

@@ -1,0 +1,290 @@
+/* One FastCGI request, with a server that says what the test wants. The bytes
+ * of a good one are compared with the specification's; that curt.fcgi answers
+ * it is shown by the end-to-end tests. */
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "clock.h"
+#include "fcgi_client.h"
+#include "mem.h"
+
+#define WAIT_MS 300
+
+/* Answers one connection, and keeps what came over it. */
+struct server {
+    int listener;
+    unsigned port;
+    pthread_t thread;
+    const char *answer;
+    size_t len;
+    bool hang; /* keep the connection open, without another word */
+    char request[4096];
+    size_t request_len;
+};
+
+static void *serve(void *argument)
+{
+    struct server *s = argument;
+    int fd = accept(s->listener, NULL, NULL);
+    ssize_t n;
+    /* Up to the empty record of standard input. */
+    static const char end[] = {1, 5, 0, 1, 0, 0, 0, 0};
+    while ((s->request_len < sizeof(end) ||
+            memcmp(s->request + s->request_len - sizeof(end), end,
+                   sizeof(end)) != 0) &&
+           (n = recv(fd, s->request + s->request_len,
+                     sizeof(s->request) - s->request_len, 0)) > 0)
+        s->request_len += (size_t)n;
+    send(fd, s->answer, s->len, MSG_NOSIGNAL);
+    char rest;
+    if (s->hang)
+        recv(fd, &rest, 1, 0); /* until the client gives up */
+    close(fd);
+    return NULL;
+}
+
+static void start(struct server *s, const char *answer, size_t len, bool hang)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof(address);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    *s = (struct server){.answer = answer, .len = len, .hang = hang};
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s->listener, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(s->listener, 1), 0);
+    getsockname(s->listener, (struct sockaddr *)&address, &size);
+    s->port = ntohs(address.sin_port);
+    assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
+}
+
+static void stop(struct server *s)
+{
+    pthread_join(s->thread, NULL);
+    close(s->listener);
+}
+
+static struct buf answer, reason;
+
+static enum result ask_with(const char *format, unsigned port)
+{
+    char address[64];
+    snprintf(address, sizeof(address), "tcp:%s:%u", format, port);
+    buf_reset(&answer);
+    return fcgi_client_ask(address, "GET", "/t/x",
+                           clock_monotonic_ms() + WAIT_MS, &answer, &reason);
+}
+
+static enum result ask_server(const char *bytes, size_t len, bool hang)
+{
+    struct server s;
+    start(&s, bytes, len, hang);
+    enum result r = ask_with("127.0.0.1", s.port);
+    stop(&s);
+    return r;
+}
+
+#define STDOUT_HI "\1\6\0\1\0\2\1\0hi\0"
+#define STDERR_NO "\1\7\0\1\0\2\0\0no"
+#define END       "\1\3\0\1\0\10\0\0\0\0\0\0\0\0\0\0"
+#define ASK(text) ask_server(text, sizeof(text) - 1, false)
+
+static void test_request_is_what_the_specification_says(void **state)
+{
+    (void)state;
+    static const char begin[] = "\1\1\0\1\0\10\0\0\0\1\0\0\0\0\0\0\1\4\0\1";
+    static const char tail[] = "\1\4\0\1\0\0\0\0\1\5\0\1\0\0\0\0";
+    static const char method[] = "\16\3REQUEST_METHODGET";
+    static const char uri[] = "\13\4REQUEST_URI/t/x";
+    struct server s;
+    start(&s, STDOUT_HI END, sizeof(STDOUT_HI END) - 1, false);
+    assert_int_equal(ask_with("127.0.0.1", s.port), RESULT_OK);
+    stop(&s);
+    assert_string_equal(answer.data, "hi");
+    assert_memory_equal(s.request, begin, sizeof(begin) - 1);
+    const size_t len = sizeof(tail) - 1;
+    assert_memory_equal(s.request + s.request_len - len, tail, len);
+    const size_t params = (size_t)((unsigned char)s.request[20] << 8 |
+                                   (unsigned char)s.request[21]);
+    assert_int_equal(s.request_len, 16 + 8 + params + 16);
+    assert_non_null(memmem(s.request, s.request_len, method, 19));
+    assert_non_null(memmem(s.request, s.request_len, uri, 17));
+}
+
+static void test_wildcard_is_loopback(void **state)
+{
+    (void)state;
+    struct server s;
+    start(&s, STDOUT_HI END, sizeof(STDOUT_HI END) - 1, false);
+    assert_int_equal(ask_with("0.0.0.0", s.port), RESULT_OK);
+    stop(&s);
+}
+
+static void test_streams(void **state)
+{
+    (void)state;
+    assert_int_equal(ASK(STDERR_NO STDOUT_HI STDOUT_HI "\1\6\0\1\0\0\0\0" END),
+                     RESULT_OK);
+    assert_string_equal(answer.data, "hihi");
+}
+
+static void test_what_is_no_fastcgi(void **state)
+{
+    (void)state;
+    assert_int_equal(ASK("HTTP/1.1 400 Bad Request\r\n\r\n"), RESULT_CORRUPT);
+    assert_int_equal(ASK("\1\6\0\2\0\2\1\0hi\0" END), RESULT_CORRUPT);
+    assert_int_equal(ASK("\2\6\0\1\0\2\1\0hi\0" END), RESULT_CORRUPT);
+    assert_int_equal(ASK("\1\13\0\1\0\0\0\0" END), RESULT_CORRUPT);
+    assert_true(reason.len > 0);
+}
+
+static void test_cut_answers(void **state)
+{
+    (void)state;
+    static const char whole[] = STDOUT_HI END;
+    for (size_t len = 0; len < sizeof(whole) - 1; len++)
+        assert_int_equal(ask_server(whole, len, false), RESULT_UNAVAILABLE);
+    assert_non_null(strstr(reason.data, "closed"));
+}
+
+static void test_silence(void **state)
+{
+    (void)state;
+    const int64_t begin = clock_monotonic_ms();
+    assert_int_equal(ask_server(STDOUT_HI, 11, true), RESULT_UNAVAILABLE);
+    assert_in_range(clock_monotonic_ms() - begin, WAIT_MS, 20 * WAIT_MS);
+    assert_string_equal(reason.data, "no answer in time");
+}
+
+/* The queue of a socket that nobody accepts from is full at once. */
+static void test_full_queue(void **state)
+{
+    (void)state;
+    struct server s;
+    int fds[64];
+    start(&s, STDOUT_HI END, sizeof(STDOUT_HI END) - 1, false);
+    assert_int_equal(ask_with("127.0.0.1", s.port), RESULT_OK);
+    for (int i = 0; i < 64; i++) {
+        struct sockaddr_in address = {.sin_family = AF_INET,
+                                      .sin_port = htons((uint16_t)s.port)};
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(fds[i], (struct sockaddr *)&address, sizeof(address));
+    }
+    assert_int_equal(ask_with("127.0.0.1", s.port), RESULT_UNAVAILABLE);
+    for (int i = 0; i < 64; i++)
+        close(fds[i]);
+    stop(&s);
+}
+
+static void test_nobody_listens(void **state)
+{
+    (void)state;
+    struct server s;
+    start(&s, STDOUT_HI END, sizeof(STDOUT_HI END) - 1, false);
+    assert_int_equal(ask_with("127.0.0.1", s.port), RESULT_OK);
+    stop(&s);
+    assert_int_equal(ask_with("127.0.0.1", s.port), RESULT_NOT_FOUND);
+    assert_int_equal(fcgi_client_ask("unix:/nonexistent/curt.sock", "GET", "/",
+                                     clock_monotonic_ms() + WAIT_MS, &answer,
+                                     &reason),
+                     RESULT_NOT_FOUND);
+}
+
+static void test_bad_addresses(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "unix:",
+                                      "tcp:",
+                                      "tcp:127.0.0.1",
+                                      "tcp:127.0.0.1:",
+                                      "tcp:127.0.0.1:70000",
+                                      "tcp:localhost:80",
+                                      "tcp:::1:80",
+                                      "tcp:[::1]80",
+                                      "tcp:[]:80",
+                                      "tcp:[::1:80",
+                                      "/run/curt.sock"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(fcgi_client_ask(bad[i], "GET", "/",
+                                         clock_monotonic_ms() + WAIT_MS,
+                                         &answer, &reason),
+                         RESULT_INVALID);
+    char *path = mem_printf("unix:/%0200d", 0);
+    assert_int_equal(fcgi_client_ask(path, "GET", "/", 0, &answer, &reason),
+                     RESULT_INVALID);
+    free(path);
+    char *uri = mem_printf("/%040000d", 0);
+    assert_int_equal(
+        fcgi_client_ask("tcp:127.0.0.1:1", "GET", uri, 0, &answer, &reason),
+        RESULT_INVALID);
+    free(uri);
+}
+
+static void set(const char *text)
+{
+    buf_reset(&answer);
+    buf_add_str(&answer, text);
+}
+
+static void assert_field(const char *name, const char *expected)
+{
+    char *value = fcgi_client_field(&answer, name);
+    if (expected == NULL)
+        assert_null(value);
+    else
+        assert_string_equal(value, expected);
+    free(value);
+}
+
+static void test_cgi_response(void **state)
+{
+    (void)state;
+    set("Status: 405 Method Not Allowed\r\nAllow:  POST\r\nX:\r\n\r\nB: c\r\n");
+    assert_int_equal(fcgi_client_status(&answer), 405);
+    assert_field("allow", "POST");
+    assert_field("x", "");
+    assert_field("b", NULL);
+    assert_field("All", NULL);
+    set("Content-Type: text/plain\n\nhi");
+    assert_int_equal(fcgi_client_status(&answer), 200);
+    assert_field("Content-Type", "text/plain");
+    set("Status: none\r\n\r\n");
+    assert_int_equal(fcgi_client_status(&answer), 0);
+    set("");
+    assert_int_equal(fcgi_client_status(&answer), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_request_is_what_the_specification_says),
+        cmocka_unit_test(test_wildcard_is_loopback),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_what_is_no_fastcgi),
+        cmocka_unit_test(test_cut_answers),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_full_queue),
+        cmocka_unit_test(test_nobody_listens),
+        cmocka_unit_test(test_bad_addresses),
+        cmocka_unit_test(test_cgi_response),
+    };
+    buf_init(&answer, FCGI_CLIENT_ANSWER_MAX);
+    buf_init(&reason, 1024);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    buf_free(&answer);
+    buf_free(&reason);
+    return failed;
+}

@@ -1,0 +1,192 @@
+/* Where the workers listen, written down and read again. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "mem.h"
+#include "pool.h"
+
+static char dir[] = "/tmp/curt-pool-XXXXXX";
+static struct conf conf = {.runtime_dir = dir};
+
+static char *in_dir(const char *name)
+{
+    return mem_printf("%s/%s", dir, name);
+}
+
+static int listen_unix(const char *path, size_t len)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, path, len);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const socklen_t size =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    return fd;
+}
+
+static void assert_noted(int fd, const char *expected)
+{
+    pool_note(&conf, fd);
+    char *address = pool_address(&conf);
+    assert_non_null(address);
+    assert_string_equal(address, expected);
+    free(address);
+    close(fd);
+}
+
+static void test_unix_path(void **state)
+{
+    (void)state;
+    char *path = in_dir("curt.sock");
+    char *expected = mem_printf("unix:%s", path);
+    assert_noted(listen_unix(path, strlen(path) + 1), expected);
+    unlink(path);
+    assert_noted(listen_unix(path, strlen(path)), expected);
+    unlink(path);
+    free(expected);
+    free(path);
+}
+
+static void test_relative_path_becomes_absolute(void **state)
+{
+    (void)state;
+    char before[4096];
+    assert_non_null(getcwd(before, sizeof(before)));
+    assert_int_equal(chdir(dir), 0);
+    char *expected = mem_printf("unix:%s/curt.sock", dir);
+    assert_noted(listen_unix("curt.sock", 10), expected);
+    unlink("curt.sock");
+    assert_int_equal(chdir(before), 0);
+    free(expected);
+}
+
+static void test_abstract_name(void **state)
+{
+    (void)state;
+    char *name = mem_printf("@curt-test-%ld", (long)getpid());
+    char *expected = mem_printf("unix:%s", name);
+    const size_t len = strlen(name);
+    name[0] = '\0';
+    assert_noted(listen_unix(name, len), expected);
+    free(expected);
+    free(name);
+}
+
+static void test_tcp(void **state)
+{
+    (void)state;
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof(address);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    char *expected = mem_printf("tcp:127.0.0.1:%u", ntohs(address.sin_port));
+    assert_noted(fd, expected);
+    free(expected);
+}
+
+/* Another pool's address stays until there is a better one. */
+static void test_no_socket_changes_nothing(void **state)
+{
+    (void)state;
+    char *path = in_dir("curt.sock");
+    char *expected = mem_printf("unix:%s", path);
+    assert_noted(listen_unix(path, strlen(path) + 1), expected);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    assert_noted(null, expected);
+    unlink(path);
+    free(expected);
+    free(path);
+}
+
+static void assert_unreadable(int error)
+{
+    assert_null(pool_address(&conf));
+    assert_int_equal(errno, error);
+}
+
+static void test_what_is_no_note_is_refused(void **state)
+{
+    (void)state;
+    char *path = in_dir("socket");
+    unlink(path);
+    assert_unreadable(ENOENT);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_unreadable(EBADMSG);
+    rmdir(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_unreadable(EBADMSG);
+    unlink(path);
+    assert_int_equal(symlink("/etc/passwd", path), 0);
+    assert_unreadable(ELOOP);
+    unlink(path);
+    static const struct {
+        const char *text;
+        size_t len;
+    } texts[] = {{"", 0}, {"unix:/cut", 9}, {"unix:/a\0b\n", 10}};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        assert_int_equal(write(fd, texts[i].text, texts[i].len), texts[i].len);
+        close(fd);
+        assert_unreadable(EBADMSG);
+    }
+    unlink(path);
+    free(path);
+}
+
+static void test_a_missing_directory_is_no_fault(void **state)
+{
+    (void)state;
+    char *missing = in_dir("missing");
+    const struct conf other = {.runtime_dir = missing};
+    char *path = in_dir("curt.sock");
+    int fd = listen_unix(path, strlen(path) + 1);
+    pool_note(&other, fd);
+    assert_null(pool_address(&other));
+    close(fd);
+    unlink(path);
+    free(path);
+    free(missing);
+}
+
+static int make_dir(void **state)
+{
+    (void)state;
+    return mkdtemp(dir) != NULL ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    return rmdir(dir); /* nothing may be left over */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unix_path),
+        cmocka_unit_test(test_relative_path_becomes_absolute),
+        cmocka_unit_test(test_abstract_name),
+        cmocka_unit_test(test_tcp),
+        cmocka_unit_test(test_no_socket_changes_nothing),
+        cmocka_unit_test(test_a_missing_directory_is_no_fault),
+        cmocka_unit_test(test_what_is_no_note_is_refused),
+    };
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
