@@ -1,23 +1,12 @@
 #include "aws_ask.h"
 
-#include <sys/random.h>
-#include <time.h>
-
 #include "aws_retry.h"
 #include "clock.h"
+#include "jitter.h"
 
 bool aws_ask_is_passing(const struct aws_http_answer *answer)
 {
     return answer->status == 429 || answer->status >= 500;
-}
-
-static uint32_t random_bits(void)
-{
-    uint32_t bits = 0;
-    /* Without random bits there is no pause, which does no harm. */
-    if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != sizeof(bits))
-        return 0;
-    return bits;
 }
 
 /* False: there would be no time left afterwards. */
@@ -25,12 +14,8 @@ static bool pause_for(int64_t ms, int64_t deadline)
 {
     if (clock_monotonic_ms() + ms >= deadline)
         return false;
-    const struct timespec time = {
-        .tv_sec = (time_t)(ms / 1000),
-        .tv_nsec = (long)(ms % 1000) * 1000000,
-    };
     /* A signal cuts it short: the process may be asked to end. */
-    nanosleep(&time, NULL);
+    clock_pause_ms(ms);
     return true;
 }
 
@@ -62,7 +47,7 @@ enum result aws_ask_send(const struct aws_source_request *request,
             r == RESULT_UNAVAILABLE || (r == RESULT_OK && is_passing(answer));
         if (!passing || attempt >= ask->attempts ||
             !aws_retry_again(&retry, aws_http_timed_out(request->http)) ||
-            !pause_for(aws_retry_pause_ms(&retry, random_bits()),
+            !pause_for(aws_retry_pause_ms(&retry, jitter_bits()),
                        request->deadline))
             return for_source(r);
     }

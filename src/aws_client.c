@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "aws_endpoint.h"
 #include "aws_http.h"
@@ -14,6 +12,7 @@
 #include "aws_retry.h"
 #include "circuit.h"
 #include "clock.h"
+#include "jitter.h"
 #include "mem.h"
 #include "store.h"
 
@@ -21,10 +20,6 @@
 #define ANSWER_MAX (4u << 20)
 
 #define ERROR_MAX 4096
-
-/* A clock that is off by less is not what the server refused, in seconds: it
- * allows five minutes. */
-#define SKEW_MIN 240
 
 /* What a probe may take beyond STORE_TIMEOUT, in milliseconds, before its
  * process counts as dead. */
@@ -47,14 +42,6 @@ struct aws_client {
     struct buf error;
     const char *action; /* of the call under way */
 };
-
-static uint64_t random_bits(void)
-{
-    uint64_t bits;
-    if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != sizeof(bits))
-        bits = (uint64_t)clock_monotonic_ms() * 0x9e3779b97f4a7c15u;
-    return bits;
-}
 
 struct aws_client *aws_client_new(const struct conf *conf, bool pooled)
 {
@@ -206,7 +193,8 @@ static void attempt(struct aws_client *c, const char *text,
         .direct = aws_endpoints_is_loopback(c->endpoints, c->endpoint)};
     struct aws_http_answer http;
     enum result r = aws_http_send(c->http, &request, &http);
-    note_endpoint(c, http.status != 0, clock_monotonic_ms());
+    note_endpoint(c, http.status != 0 || r == RESULT_CORRUPT,
+                  clock_monotonic_ms());
     if (r != RESULT_OK) {
         read_fault(c, r, &http, reply);
         return;
@@ -231,10 +219,11 @@ struct effort {
 static bool mend_clock(struct aws_client *c, struct effort *e)
 {
     const int64_t off = c->server_ahead - c->clock_offset;
-    if (e->clock_mended || !c->server_said || llabs(off) < SKEW_MIN)
+    if (e->clock_mended || !c->server_said || llabs(off) < AWS_SIGN_SKEW)
         return false;
     e->clock_mended = true;
-    c->clock_offset = llabs(c->server_ahead) < SKEW_MIN ? 0 : c->server_ahead;
+    c->clock_offset =
+        llabs(c->server_ahead) < AWS_SIGN_SKEW ? 0 : c->server_ahead;
     log_warning("this host's clock is %lld s %s the store's; requests are "
                 "signed with the store's time; set the clock right",
                 (long long)llabs(c->server_ahead),
@@ -250,12 +239,6 @@ static bool mend_keys(struct aws_client *c, struct effort *e)
     return true;
 }
 
-static void pause_ms(int64_t ms)
-{
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
-
 /* Whether to try once more, after the pause that this takes. */
 static bool try_again(struct aws_client *c, struct effort *e,
                       const struct aws_reply *reply)
@@ -263,30 +246,30 @@ static bool try_again(struct aws_client *c, struct effort *e,
     if (reply->maybe_done && !e->request->may_repeat)
         return false;
     if (reply->cure == AWS_CURE_CLOCK)
-        return mend_clock(c, e);
+        return mend_clock(c, e) && aws_retry_mended(&c->retry);
     if (reply->cure == AWS_CURE_KEYS)
-        return mend_keys(c, e);
+        return mend_keys(c, e) && aws_retry_mended(&c->retry);
     if (reply->cure == AWS_CURE_NONE ||
         !aws_retry_again(&c->retry, aws_http_timed_out(c->http)))
         return false;
-    int64_t pause = aws_retry_pause_ms(&c->retry, (uint32_t)random_bits());
+    int64_t pause = aws_retry_pause_ms(&c->retry, jitter_bits());
     if (clock_monotonic_ms() + pause >= e->request->deadline)
         return false;
-    pause_ms(pause);
+    clock_pause_ms(pause);
     return true;
 }
 
 /* When the next attempt ends: a server that hangs must not take the time of
- * those that are left. */
+ * those that are left. Half of what there is, and not an equal share: a new
+ * connection to a region far away takes four round trips or more until the
+ * answer, and each attempt that runs out of time has to make it anew. */
 static int64_t attempt_end(const struct aws_client *c,
                            const struct aws_request *request)
 {
     const int64_t now_ms = clock_monotonic_ms();
     const int64_t left = request->deadline - now_ms;
-    const unsigned begun = c->retry.attempts;
-    const unsigned more =
-        begun < AWS_RETRY_ATTEMPTS ? AWS_RETRY_ATTEMPTS - begun : 0;
-    return now_ms + left / (more + 1);
+    const bool last = c->retry.attempts >= AWS_RETRY_ATTEMPTS;
+    return now_ms + (last ? left : left / 2);
 }
 
 /* Why there are no keys to sign with. */
@@ -339,7 +322,7 @@ static enum result prepare(struct aws_client *c, int64_t deadline)
     if (c->region == NULL)
         r = aws_region_find(&source, &c->region, &reason);
     if (r == RESULT_OK)
-        r = aws_endpoints_new(c->conf, c->region, random_bits(), &c->endpoints,
+        r = aws_endpoints_new(c->conf, c->region, jitter_bits(), &c->endpoints,
                               &reason);
     if (r == RESULT_OK && c->pooled && c->circuit == NULL)
         c->circuit = circuit_open(c->conf, store_identity(c->conf));
@@ -358,6 +341,8 @@ static enum result send_if_closed(struct aws_client *c, struct effort *e,
     const int64_t probe_ms =
         (int64_t)c->conf->store_timeout * 1000 + PROBE_MARGIN_MS;
     int64_t wait_ms = 0;
+    if (now_ms >= e->request->deadline) /* which is not the store's fault */
+        return fail(c, RESULT_UNAVAILABLE, "not sent: no time is left");
     if (circuit_ask(c->circuit, now_ms, probe_ms, &wait_ms) == CIRCUIT_WAIT)
         return fail(c, RESULT_UNAVAILABLE,
                     "not sent: the store has not answered for %lld s; it is "

@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "aws_chain.h"
 #include "aws_refresh.h"
 #include "aws_share.h"
 #include "aws_source.h"
 #include "clock.h"
+#include "jitter.h"
 #include "log.h"
 #include "mem.h"
 
@@ -38,6 +38,7 @@ struct aws_credentials {
     bool own;                      /* the keys are not those of the file */
     bool rejected;                 /* the server does not take the keys */
     bool tending;
+    int64_t deadline; /* of the call under way */
     char *long_token; /* instead of state->keys.token; NULL: none */
     size_t long_size;
     bool long_said;
@@ -77,15 +78,6 @@ void aws_credentials_free(struct aws_credentials *c)
 static struct aws_refresh_now read_now(void)
 {
     return (struct aws_refresh_now){clock_now(), clock_monotonic_ms()};
-}
-
-/* Only spreads load: where there is no better one, the clock will do. */
-static uint32_t throw_dice(void)
-{
-    uint32_t n;
-    if (getrandom(&n, sizeof(n), GRND_NONBLOCK) != (ssize_t)sizeof(n))
-        n = (uint32_t)clock_monotonic_ms() * 2654435761u;
-    return n;
 }
 
 /* ---- What there is --------------------------------------------------- */
@@ -143,11 +135,15 @@ static enum need need_of(const struct aws_credentials *c,
     }
 }
 
-/* Whether a source that failed is to be left alone for now. */
+/* Whether a source that failed is to be left alone for now. One that gave no
+ * answer to somebody who had much less time is not: where it takes longer than
+ * a worker can wait, the janitor, who asks rarely, would never get to ask. */
 static bool is_paused(const struct aws_credentials *c,
                       struct aws_refresh_now now)
 {
     const struct aws_share_failure *f = &c->state->failure;
+    if (f->result == RESULT_UNAVAILABLE && c->deadline - now.ms > 2 * f->given)
+        return false;
     bool patient =
         !c->rejected &&
         aws_refresh_stage(&c->state->keys.plan, now) == AWS_REFRESH_STAGE_DUE;
@@ -200,7 +196,7 @@ static void keep_found(struct aws_credentials *c, const struct aws_found *found,
     keys->serial = c->generation + 1;
     keys->source = source;
     keys->taken_ms = now.ms;
-    keys->plan = aws_refresh_make(found->expires, now, throw_dice());
+    keys->plan = aws_refresh_make(found->expires, now, jitter_bits());
     memcpy(keys->id, found->id, strlen(found->id) + 1);
     memcpy(keys->secret, found->secret, strlen(found->secret) + 1);
     name_source(keys, found->where);
@@ -262,13 +258,15 @@ static void say_failed(struct aws_credentials *c, bool usable)
     log_warning("%s; the keys of before are used until %sZ", f->text, text);
 }
 
-static void note_failure(struct aws_credentials *c, enum result r)
+static void note_failure(struct aws_credentials *c, enum result r,
+                         int64_t given)
 {
     struct aws_share_failure *f = &c->state->failure;
     const struct aws_refresh_now now = read_now();
-    uint32_t dice = throw_dice();
+    uint32_t dice = jitter_bits();
     f->count++;
     f->result = (uint32_t)r;
+    f->given = given;
     f->at_ms = now.ms;
     f->again_ms = now.ms + aws_refresh_pause(f->count, false, dice);
     f->renew_ms = now.ms + aws_refresh_pause(f->count, true, dice);
@@ -305,7 +303,7 @@ static enum result renew(struct aws_credentials *c, int64_t deadline,
     if (r == RESULT_OK)
         note_success(c);
     else if (r != RESULT_UNAVAILABLE || fair)
-        note_failure(c, r);
+        note_failure(c, r, c->deadline - now.ms);
     if (locked)
         publish(c);
     return is_usable(c, read_now()) ? RESULT_OK : r;
@@ -375,7 +373,7 @@ static enum result take_environment(struct aws_credentials *c)
         aws_found_free(&found);
     }
     if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-        note_failure(c, r);
+        note_failure(c, r, 0);
     return r;
 }
 
@@ -417,6 +415,7 @@ static bool renew_or_wait(struct aws_credentials *c, int64_t deadline,
 static enum result provide(struct aws_credentials *c, int64_t deadline)
 {
     enum result r = RESULT_NOT_FOUND;
+    c->deadline = deadline;
     if (c->state->keys.serial == 0)
         r = take_environment(c);
     if (r != RESULT_NOT_FOUND)

@@ -90,7 +90,7 @@ static const struct row {
     {"RequestTimeout", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
 };
 
-static struct aws_error by_status(long status)
+static struct aws_error by_status(long status, bool named)
 {
     if (status >= 500)
         return (struct aws_error){RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true,
@@ -101,8 +101,9 @@ static struct aws_error by_status(long status)
     if (status == 401 || status == 403)
         return (struct aws_error){RESULT_DENIED, AWS_CURE_NONE, false,
                                   mend_policy};
+    /* What names a type that is not known here is DynamoDB, only newer. */
     return (struct aws_error){RESULT_UNAVAILABLE, AWS_CURE_NONE, false,
-                              check_endpoint};
+                              named ? NULL : check_endpoint};
 }
 
 /* Length of type without "Exception" at its end. */
@@ -123,7 +124,7 @@ struct aws_error aws_error_find(const char *type, long status)
         if (strlen(rows[i].type) == len && memcmp(rows[i].type, type, len) == 0)
             return rows[i].error;
     }
-    return by_status(status);
+    return by_status(status, len > 0);
 }
 
 void aws_error_type(const char *raw, char type[AWS_ERROR_TYPE_SIZE])

@@ -17,6 +17,11 @@
 /* The longest Authorization line: ids and names are short. */
 #define AUTHORIZATION_MAX 4096
 
+/* Connections that are kept alive: one for each of several endpoints, which
+ * are used in turn. libcurl keeps 5, and with 6 endpoints would make a new one
+ * for each request. */
+#define CONNECTIONS_MAX 32
+
 struct aws_http {
     const char *ca_bundle;
     CURL *curl; /* NULL until the first request */
@@ -187,11 +192,15 @@ static CURLcode set_up(struct aws_http *h)
     SET(CURLOPT_PREREQFUNCTION, on_send);
     SET(CURLOPT_PREREQDATA, h);
     SET(CURLOPT_NOSIGNAL, 1L);
+    /* A name server that does not answer must not hold a request beyond its
+     * deadline: the thread that waits for it is left to end by itself. */
+    SET(CURLOPT_QUICK_EXIT, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(CURLOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_USERAGENT, "curt");
     if (h->ca_bundle != NULL) {

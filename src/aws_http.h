@@ -4,7 +4,7 @@
  * request (AWS Signature Version 4), and nothing of what is asked.
  *
  * A handle belongs to one thread of one process: made after the fork, never
- * shared. It keeps one connection alive. SIGPIPE must be ignored in the
+ * shared. It keeps its connections alive. SIGPIPE must be ignored in the
  * process: a TLS connection can raise it.
  */
 #ifndef CURT_AWS_HTTP_H

@@ -22,6 +22,14 @@ bool aws_retry_again(struct aws_retry *r, bool timed_out)
     return true;
 }
 
+bool aws_retry_mended(struct aws_retry *r)
+{
+    if (r->attempts >= AWS_RETRY_ATTEMPTS)
+        return false;
+    r->attempts++;
+    return true;
+}
+
 int64_t aws_retry_pause_ms(const struct aws_retry *r, uint32_t random)
 {
     uint64_t most = AWS_RETRY_BASE_MS;

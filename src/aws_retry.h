@@ -50,6 +50,11 @@ void aws_retry_begin(struct aws_retry *r);
  * timed_out: the attempt that failed ended by a timeout. */
 bool aws_retry_again(struct aws_retry *r, bool timed_out);
 
+/* Asks for one attempt more that is no retry of the same: what the last one was
+ * refused for has been mended. It needs no pause and takes nothing from the
+ * quota. False: it was the last one. */
+bool aws_retry_mended(struct aws_retry *r);
+
 /* The pause before the attempt that aws_retry_again() just allowed, in
  * milliseconds: full jitter, 0 to the most, each alike. random: 32 random
  * bits. */

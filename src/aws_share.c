@@ -15,7 +15,7 @@
 #include "mapfile.h"
 #include "mem.h"
 
-#define VERSION 1
+#define VERSION 2
 #define NAME    "credentials"
 
 /* How much longer than it said the holder of the lock may take, in ms. */

@@ -41,6 +41,7 @@ struct aws_share_failure {
     uint32_t count;  /* in a row; 0: the last time it went well */
     uint32_t result; /* enum result */
     uint64_t logged; /* somebody said it */
+    int64_t given;   /* how long who asked could have waited, in ms */
     int64_t at_ms;
     int64_t again_ms; /* when those who have no keys may ask again, */
     int64_t renew_ms; /* and those who have */

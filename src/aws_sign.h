@@ -28,6 +28,10 @@ struct aws_signing {
     int64_t clock_offset;
 };
 
+/* A clock that is off by less, in seconds, is not why a server refuses a
+ * signature: it allows five minutes. */
+#define AWS_SIGN_SKEW 240
+
 /* "20261123T070000Z" and its NUL. */
 #define AWS_SIGN_DATE_SIZE 17
 

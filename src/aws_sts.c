@@ -242,6 +242,24 @@ static enum result judge(const struct call *call,
     return r;
 }
 
+/* Asks, and once more with the time of STS where this host's clock is off by
+ * more than a signature may be. */
+static enum result ask_in_time(const struct call *call, struct aws_ask *ask,
+                               struct aws_http_answer *answer)
+{
+    enum result r = aws_ask_send(call->request, ask, answer);
+    const struct aws_signing *signing = ask->http.signing;
+    if (r != RESULT_OK || signing == NULL || answer->status == 200 ||
+        answer->date == 0)
+        return r;
+    struct aws_signing mended = *signing;
+    mended.clock_offset = answer->date - clock_now();
+    if (llabs(mended.clock_offset) < AWS_SIGN_SKEW)
+        return r;
+    ask->http.signing = &mended;
+    return aws_ask_send(call->request, ask, answer);
+}
+
 /* Asks with the form, which it wipes. */
 static enum result send_form(struct call *call,
                              const struct aws_signing *signing,
@@ -261,7 +279,7 @@ static enum result send_form(struct call *call,
                             "is no http or https URL of a host, without user "
                             "and query");
     } else {
-        const struct aws_ask ask = {
+        struct aws_ask ask = {
             .http = {.method = "POST",
                      .url = url,
                      .headers = headers,
@@ -274,7 +292,7 @@ static enum result send_form(struct call *call,
             .is_passing = is_passing,
         };
         struct aws_http_answer answer;
-        r = aws_ask_send(call->request, &ask, &answer);
+        r = ask_in_time(call, &ask, &answer);
         if (r == RESULT_OK) {
             r = judge(call, &answer, out, reason);
         } else {

@@ -3,9 +3,8 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/random.h>
-#include <unistd.h>
 
+#include "jitter.h"
 #include "log.h"
 #include "mapfile.h"
 #include "mem.h"
@@ -144,11 +143,7 @@ static uint64_t draw_open_ms(unsigned probes)
         ms *= 2;
     if (ms > CIRCUIT_OPEN_MAX_MS)
         ms = CIRCUIT_OPEN_MAX_MS;
-    uint32_t random;
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) !=
-        (ssize_t)sizeof(random))
-        random = (uint32_t)getpid() * 2654435769u;
-    return ms / 2 + ((ms - ms / 2 + 1) * random >> 32);
+    return ms / 2 + ((ms - ms / 2 + 1) * jitter_bits() >> 32);
 }
 
 enum circuit_leave circuit_ask(struct circuit *c, int64_t now_ms,

@@ -23,3 +23,12 @@ void clock_text(int64_t t, char text[CLOCK_TEXT_SIZE])
         strftime(text, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm) == 0)
         snprintf(text, CLOCK_TEXT_SIZE, "%lld", (long long)t);
 }
+
+void clock_pause_ms(int64_t ms)
+{
+    if (ms <= 0)
+        return;
+    const struct timespec t = {.tv_sec = (time_t)(ms / 1000),
+                               .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}

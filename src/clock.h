@@ -13,6 +13,10 @@ int64_t clock_now(void);
 /* Milliseconds of a clock that never steps; only differences mean anything. */
 int64_t clock_monotonic_ms(void);
 
+/* Waits so many milliseconds, 0 or less not at all; a signal that is handled
+ * cuts it short. */
+void clock_pause_ms(int64_t ms);
+
 /* Writes t as "2018-11-29T00:05:02", in UTC and without a zone, which is how
  * the item's created_at is stored (DESIGN: "A link, as stored"). */
 void clock_text(int64_t t, char text[CLOCK_TEXT_SIZE]);

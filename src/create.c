@@ -32,14 +32,11 @@ static void fill_link(const struct conf *conf, const char *url,
         l->ttl = now + (int64_t)conf->link_ttl;
 }
 
-/* Draws ids until the store takes one, within the time that a store operation
- * may take. */
+/* Draws ids until the store takes one. */
 static enum result store_under_new_id(const struct conf *conf,
                                       struct store *store, struct link *l)
 {
     char id[IDS_MAX + 1];
-    const int64_t end =
-        clock_monotonic_ms() + (int64_t)conf->store_timeout * 1000;
     for (int draw = 0; draw < CREATE_DRAWS; draw++) {
         enum result r = ids_make(conf->min_char, conf->max_char, id);
         if (r != RESULT_OK) {
@@ -52,9 +49,6 @@ static enum result store_under_new_id(const struct conf *conf,
         r = store_create(store, l);
         if (r != RESULT_CONFLICT)
             return r;
-        if (clock_monotonic_ms() >= end)
-            return store_fail(store, RESULT_UNAVAILABLE,
-                              "no id was free within STORE_TIMEOUT");
     }
     log_error("%d ids in a row were taken: the id space is too full; raise "
               "MAX_CHAR (it is %u)",

@@ -66,13 +66,20 @@ void ctl_print_json(json_object *object)
     json_object_put(object);
 }
 
-static void print_link_json(const struct link *link)
+/* Returns the exit status. */
+static int print_link_json(const struct link *link)
 {
     struct buf text;
     buf_init(&text, CTL_OUTPUT_MAX);
     link_to_json(link, true, &text);
-    puts(text.data);
+    int status = buf_failed(&text) ? EX_DATAERR : 0;
+    if (status == 0)
+        puts(text.data);
+    else
+        fprintf(stderr, "curt: link %s has more than %u bytes of JSON\n",
+                link->short_id, CTL_OUTPUT_MAX);
     buf_free(&text);
+    return status;
 }
 
 static int run_create(struct ctl *ctl, const char *url)
@@ -85,6 +92,8 @@ static int run_create(struct ctl *ctl, const char *url)
     const char *reason = NULL;
     struct link link;
     link_init(&link);
+    store_set_limit(ctl->store, clock_monotonic_ms() +
+                                    (int64_t)ctl->conf.store_timeout * 1000);
     enum result r = create_link(&ctl->conf, ctl->store, url, strlen(url),
                                 &client, &link, &reason);
     int status = ctl_status(r);
@@ -95,7 +104,7 @@ static int run_create(struct ctl *ctl, const char *url)
     else if (r != RESULT_OK)
         status = ctl_store_failed(ctl, r);
     else if (ctl->json)
-        print_link_json(&link);
+        status = print_link_json(&link);
     else
         puts(link.short_url);
     link_free(&link);
@@ -152,11 +161,24 @@ static int run_get(struct ctl *ctl, const char *argument)
     if (r != RESULT_OK)
         status = ctl_store_failed(ctl, r);
     else if (ctl->json)
-        print_link_json(&link);
+        status = print_link_json(&link);
     else
         print_link(&link);
     link_free(&link);
     return status;
+}
+
+/* That there is no such link any more is kept for a moment, in place of the
+ * link: DynamoDB's eventually consistent reads may show it for a second or so,
+ * and what they show would be served for CACHE_TTL. */
+static void forget_deleted(struct ctl *ctl, const char *id, enum result r)
+{
+    const struct cache_entry none = {.exists = false,
+                                     .read_ms = clock_monotonic_ms()};
+    /* Also when it was gone already, or nobody knows. */
+    cache_forget(ctl->cache, id);
+    if (r == RESULT_OK || r == RESULT_NOT_FOUND)
+        cache_fill(ctl->cache, id, &none, cache_generation(ctl->cache, id));
 }
 
 static int run_delete(struct ctl *ctl, const char *argument)
@@ -165,8 +187,7 @@ static int run_delete(struct ctl *ctl, const char *argument)
     if (id == NULL)
         return EX_DATAERR;
     enum result r = store_delete(ctl->store, id);
-    /* Also when it was gone already, or nobody knows. */
-    cache_forget(ctl->cache, id);
+    forget_deleted(ctl, id, r);
     if (r != RESULT_OK)
         return ctl_store_failed(ctl, r);
     if (ctl->json) {

@@ -16,7 +16,7 @@
 struct json_object;
 
 /* Longest output of one verb, in bytes. */
-#define CTL_OUTPUT_MAX (1u << 20)
+#define CTL_OUTPUT_MAX (4u << 20)
 
 /* Exit status where sysexits(3) has no word for it: the answer is no. */
 #define CTL_NO 1

@@ -164,8 +164,8 @@ static void check_clock(struct report *report, bool known, int64_t ahead)
     else
         report_add(report, apart > CLOCK_FAIL ? REPORT_FAIL : REPORT_WARN,
                    "clock", advice,
-                   "this host is %lld s %s the endpoint; from 300 s on its "
-                   "requests are refused",
+                   "this host is %lld s %s the endpoint, which refuses more "
+                   "than 300 s",
                    (long long)apart, ahead > 0 ? "behind" : "ahead of");
 }
 

@@ -2,7 +2,6 @@
 
 #include <json.h>
 #include <string.h>
-#include <time.h>
 
 #include "aws_endpoint.h"
 #include "clock.h"
@@ -133,13 +132,6 @@ struct making {
     int64_t end; /* of all waiting, of clock_monotonic_ms() */
 };
 
-static void pause_ms(long ms)
-{
-    const struct timespec t = {.tv_sec = ms / 1000,
-                               .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
-
 /* Sends a change of the table; body is released. While the table is busy with
  * an earlier change DynamoDB refuses, and it is sent again. */
 static enum result change(struct making *m, const char *action,
@@ -150,15 +142,11 @@ static enum result change(struct making *m, const char *action,
         enum result r = dynamodb_call(m->aws, m->conf, action,
                                       json_object_get(body), &answer);
         aws_answer_free(&answer);
-        /* The latter is how a new table refuses point-in-time recovery. */
-        bool busy =
-            r == RESULT_CONFLICT ||
-            strcmp(answer.type, "ContinuousBackupsUnavailableException") == 0;
-        if (!busy || clock_monotonic_ms() > m->end) {
+        if (r != RESULT_CONFLICT || clock_monotonic_ms() > m->end) {
             json_object_put(body);
             return r == RESULT_CONFLICT ? RESULT_UNAVAILABLE : r;
         }
-        pause_ms(POLL_MS);
+        clock_pause_ms(POLL_MS);
     }
 }
 
@@ -184,7 +172,7 @@ static enum result wait_active(struct making *m)
             (r == RESULT_OK && strcmp(m->shape.status, "CREATING") == 0);
         if (!waiting || clock_monotonic_ms() > m->end)
             return r;
-        pause_ms(POLL_MS);
+        clock_pause_ms(POLL_MS);
     }
 }
 

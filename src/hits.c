@@ -248,12 +248,18 @@ static bool settle(struct hits *h, struct store *store, struct slot *slot,
     const uint64_t sent = load(&slot->sent);
     const struct store_flush flush = {h->journal->node, load(&slot->seq)};
     enum result r = store_add_hits(store, slot->id, sent - done, &flush);
-    if (r != RESULT_OK && r != RESULT_CONFLICT && r != RESULT_NOT_FOUND) {
+    const bool settled = r == RESULT_OK || r == RESULT_CONFLICT ||
+                         r == RESULT_NOT_FOUND || r == RESULT_CORRUPT;
+    if (!settled) {
         out->failed++;
         return false;
     }
     store_release(&slot->done, sent);
-    if (r == RESULT_NOT_FOUND)
+    if (r == RESULT_CORRUPT)
+        log_error("%llu hits of link %s are lost, its item takes none: %s",
+                  (unsigned long long)(sent - done), slot->id,
+                  store_error(store));
+    else if (r == RESULT_NOT_FOUND)
         out->dropped += sent - done;
     else
         out->hits += sent - done;

@@ -20,10 +20,13 @@
 /* How often the lock is tried, in milliseconds. */
 #define LOCK_MS 1000
 
-/* How often the store is tended and expired links are looked for; how many of
- * these are removed in one transaction, so that none is long; and the rest
- * between two. */
-#define TIDY_MS         5000
+/* How often the store is tended: keys that live for seconds are renewed ahead
+ * of time, too. */
+#define TEND_MS 1000
+
+/* How often expired links are looked for; how many are removed in one
+ * transaction, so that none is long; and the rest between two. */
+#define EXPIRE_MS       5000
 #define EXPIRE_AT_ONCE  100
 #define EXPIRE_PAUSE_MS 50
 
@@ -199,26 +202,32 @@ static void find_journal(struct janitor *j)
         log_info("the journal of hits is there");
 }
 
+/* Whether it is time for what is done every so many milliseconds; then next
+ * is when it is the next time. */
+static bool is_time(int64_t *next, int64_t every_ms, int64_t now)
+{
+    if (now < *next)
+        return false;
+    *next = now + every_ms;
+    return true;
+}
+
 static void work(const struct conf *conf)
 {
     struct janitor j;
     begin_work(&j, conf);
-    int64_t next_flush = 0, next_tidy = 0;
+    int64_t next_flush = 0, next_expire = 0, next_tend = 0;
     bool going = true;
     while (going) {
         const int64_t now = clock_monotonic_ms();
         find_journal(&j);
-        if (now >= next_flush) {
-            next_flush = now + (int64_t)conf->hits_flush * 1000;
+        if (is_time(&next_flush, (int64_t)conf->hits_flush * 1000, now))
             flush_hits(&j);
-        }
-        if (now >= next_tidy) {
-            next_tidy = now + TIDY_MS;
+        if (is_time(&next_tend, TEND_MS, now))
             store_tend(j.stores[0]);
+        if (is_time(&next_expire, EXPIRE_MS, now))
             going = expire_links(j.stores[0]);
-        }
-        going = going &&
-                rest_until(next_flush < next_tidy ? next_flush : next_tidy);
+        going = going && rest_until(next_tend);
     }
     find_journal(&j);
     end_work(&j);

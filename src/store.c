@@ -59,6 +59,11 @@ uint64_t store_identity(const struct conf *conf)
     return identity;
 }
 
+void store_set_limit(struct store *s, int64_t limit)
+{
+    s->limit = limit;
+}
+
 void store_free(struct store *s)
 {
     if (s == NULL)

@@ -46,6 +46,12 @@ struct store *store_new_pooled(const struct conf *conf);
  * the table, its region or endpoint, or the SQLite file does. */
 uint64_t store_identity(const struct conf *conf);
 
+/* The operations to come, all together, end by limit (clock_monotonic_ms()):
+ * those of one request, behind which a browser waits. 0: none; each one has
+ * STORE_TIMEOUT for itself, as at first. SQLite, which is on this host, takes
+ * no notice of it. */
+void store_set_limit(struct store *s, int64_t limit);
+
 /* Closes and releases; NULL is allowed. */
 void store_free(struct store *s);
 
@@ -76,8 +82,9 @@ struct store_flush {
  *
  * With a flush the same call can be repeated until it is known what became of
  * it: the store keeps the last number of each node with the link.
- * RESULT_CONFLICT: it has this number or a later one; nothing is added. With
- * flush NULL a repetition counts twice. */
+ * RESULT_CONFLICT: it has this number or a later one; nothing is added.
+ * RESULT_CORRUPT: nothing can be added to the hits of this item, which are no
+ * number, say. With flush NULL a repetition counts twice. */
 enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
                            const struct store_flush *flush) MUST_CHECK;
 
@@ -172,6 +179,7 @@ struct store {
     const struct store_ops *ops;
     const struct conf *conf;
     struct buf error;
+    int64_t limit; /* store_set_limit() */
 };
 
 extern const struct store_ops store_sqlite_ops;

@@ -47,10 +47,12 @@ static void release(struct store *s)
     free(of(s));
 }
 
-/* The whole of STORE_TIMEOUT, in milliseconds. */
-static int64_t timeout_ms(const struct store *s)
+/* When an operation that begins now has to end. */
+static int64_t deadline_of(const struct store *s)
 {
-    return (int64_t)s->conf->store_timeout * 1000;
+    const int64_t own =
+        clock_monotonic_ms() + (int64_t)s->conf->store_timeout * 1000;
+    return s->limit != 0 && s->limit < own ? s->limit : own;
 }
 
 /* Sends one request, whose body is released, and keeps the error's text. */
@@ -187,10 +189,10 @@ static enum result create(struct store *s, const struct link *l)
     add_text(body, "ConditionExpression", "attribute_not_exists(short_id)");
 
     /* A third of the time is kept for reading back. */
-    int64_t end = clock_monotonic_ms() + timeout_ms(s);
+    const int64_t end = deadline_of(s);
+    const int64_t kept = (end - clock_monotonic_ms()) / 3;
     struct aws_answer answer;
-    enum result r =
-        call(s, "PutItem", body, true, end - timeout_ms(s) / 3, &answer);
+    enum result r = call(s, "PutItem", body, true, end - kept, &answer);
     aws_answer_free(&answer);
     /* Also after a conflict: it may have met the item of its own first
      * sending. */
@@ -217,7 +219,7 @@ static enum result get(struct store *s, const char *short_id,
                        enum store_view view, struct link *out)
 {
     json_object *item = NULL;
-    int64_t deadline = clock_monotonic_ms() + timeout_ms(s);
+    const int64_t deadline = deadline_of(s);
     enum result r = view == STORE_TARGET
                         ? read_target(s, short_id, deadline, &item)
                         : read_item(s, short_id, view, true, deadline, &item);
@@ -240,8 +242,7 @@ static enum result write_existing(struct store *s, const char *action,
                                   json_object *body, bool may_repeat,
                                   struct aws_answer *answer)
 {
-    enum result r = call(s, action, body, may_repeat,
-                         clock_monotonic_ms() + timeout_ms(s), answer);
+    enum result r = call(s, action, body, may_repeat, deadline_of(s), answer);
     aws_answer_free(answer);
     if (r == RESULT_CONFLICT) {
         buf_reset(&s->error);
@@ -263,14 +264,20 @@ static enum result delete_item(struct store *s, const char *short_id)
 }
 
 /* After a flush whose condition failed: is the link gone, or has it seen this
- * flush already? */
-static enum result tell_apart(struct store *s, const char *short_id)
+ * flush already? After one that DynamoDB calls invalid: can the table not be
+ * used, or is it this item? there: what it means when the item is there. */
+static enum result tell_apart(struct store *s, const char *short_id,
+                              enum result there)
 {
+    char *refusal = mem_dup(s->error.data);
     json_object *item = NULL;
-    enum result r = read_item(s, short_id, STORE_TARGET, true,
-                              clock_monotonic_ms() + timeout_ms(s), &item);
+    enum result r =
+        read_item(s, short_id, STORE_TARGET, true, deadline_of(s), &item);
     json_object_put(item);
-    return r == RESULT_OK ? RESULT_CONFLICT : r;
+    if (r == RESULT_OK)
+        r = store_fail(s, there, "%s", refusal);
+    free(refusal);
+    return r;
 }
 
 /* Makes an UpdateItem one that can be repeated: DESIGN, "The redirect path". */
@@ -305,7 +312,9 @@ static enum result add_hits(struct store *s, const char *short_id, uint64_t n,
     }
     add_flush(body, values, flush);
     enum result r = write_existing(s, "UpdateItem", body, true, &answer);
-    return r == RESULT_NOT_FOUND ? tell_apart(s, short_id) : r;
+    if (strcmp(answer.type, "ValidationException") == 0)
+        return tell_apart(s, short_id, RESULT_CORRUPT);
+    return r == RESULT_NOT_FOUND ? tell_apart(s, short_id, RESULT_CONFLICT) : r;
 }
 
 static enum result expire(struct store *s, int64_t now, unsigned limit,

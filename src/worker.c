@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "fcgi.h"
 #include "janitor.h"
 #include "router.h"
@@ -95,6 +96,10 @@ static void answer_request(struct worker *w, struct http_request *req)
                   "deployment files");
         http_problem(&w->res, req, 500, "The web server is misconfigured.");
     } else {
+        /* However often the request asks the store. */
+        store_set_limit(w->app.store,
+                        clock_monotonic_ms() +
+                            (int64_t)w->app.conf->store_timeout * 1000);
         router_dispatch(&w->app, req, &w->res);
     }
     fcgi_finish(w->fcgi, req, &w->res);

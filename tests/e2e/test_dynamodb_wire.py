@@ -549,6 +549,29 @@ def test_items_of_other_hands(table, dynamodb_local, item, status):
         assert "long_url" in error
 
 
+def test_hits_of_an_odd_item_hold_up_no_others(table, dynamodb_local,
+                                               tmp_path):
+    """Nothing can be added to hits that are no number."""
+    client = dynamodb_local.client()
+    for short_id, hits in (("odd", {"S": "many"}), ("good", {"N": "1"})):
+        client.put_item(TableName=table.env["TABLE"], Item={
+            "short_id": {"S": short_id}, "hits": hits,
+            "long_url": {"S": "https://example.com/"}})
+    with Proxy(dynamodb_local.endpoint) as proxy:
+        pool = start_pool(table, proxy, tmp_path)
+        with pool:
+            pool.start()
+            for short_id in ("odd", "good", "odd", "good"):
+                assert pool.request("GET", "/t/" + short_id).status == 301
+            harness.wait_until(
+                lambda: pool.tool("hits").stdout.startswith("0 hits"), "hits")
+            assert "2 hits of link odd are lost" in pool.log()
+            stored = {i["short_id"]["S"]: i["hits"]
+                      for i in items(table, dynamodb_local)}
+            assert stored == {"odd": {"S": "many"}, "good": {"N": "3"}}
+            pool.stop()
+
+
 # ---- Refusals -------------------------------------------------------------
 
 KEYS, TOKENS, CLOCK = "access key", "session token", "clock"

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import harness
-from dynamodb_local import REGION
+from dynamodb_local import REGION, DynamoDBLocal
 from tutorial_site import (
     APP_URL, CLIENT, PLAIN_URLS, curt_settings, make_table, short_id_of)
 from tutorial_site import lambda_environment, tutorial  # fixtures
@@ -240,24 +240,33 @@ def test_table_check_names_the_missing_ttl(bare_table, dynamodb_local, mend):
     assert check_table(bare_table) == []
 
 
-def test_ttl_of_curt_is_one_that_dynamodb_removes_by(bare_table,
-                                                     dynamodb_local):
-    name = bare_table.settings["TABLE"]
-    bare_table.settings["LINK_TTL"] = 1
-    bare_table.start()
-    bare_table.tool("table", "create")
-    r = bare_table.request("POST", "/create",
-                           {"Content-Type": "application/json"},
-                           json.dumps({"long_url": "https://example.com/"}))
-    uri = "/t/" + short_id_of(r.text)
-    statuses = []
+@pytest.fixture
+def own_server():
+    """The more tables there are, the later DynamoDB Local removes anything."""
+    server = DynamoDBLocal()
+    server.start()
+    yield server
+    server.stop()
 
-    def gone():
-        statuses.append(bare_table.request("GET", uri).status)
-        return statuses[-1] == 404
 
-    harness.wait_until(gone, "the item is removed", 300, 0.2)
-    assert dynamodb_local.client().scan(TableName=name)["Items"] == []
+def test_ttl_of_curt_is_one_that_dynamodb_removes_by(build, own_server):
+    settings = curt_settings(own_server, TABLE="links", LINK_TTL=1)
+    with harness.Pool(build, settings) as pool:
+        pool.write_conf()
+        pool.tool("table", "create")
+        pool.start()
+        r = pool.request("POST", "/create",
+                         {"Content-Type": "application/json"},
+                         json.dumps({"long_url": "https://example.com/"}))
+        uri = "/t/" + short_id_of(r.text)
+        statuses = []
+
+        def gone():
+            statuses.append(pool.request("GET", uri).status)
+            return statuses[-1] == 404
+
+        harness.wait_until(gone, "the item is removed", 120, 0.2)
+        assert own_server.client().scan(TableName="links")["Items"] == []
     # In this order, each for as long as it lasts.
     assert re.fullmatch("(301 )*(410 )*404 ",
                         "".join("%d " % status for status in statuses))

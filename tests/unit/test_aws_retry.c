@@ -39,6 +39,18 @@ static void test_three_attempts(void **state)
     assert_true(aws_retry_again(&r, false));
 }
 
+/* An attempt after something was mended is one of the three, and is free. */
+static void test_mended(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    assert_true(aws_retry_mended(&r));
+    assert_int_equal(r.quota, 500);
+    assert_true(aws_retry_again(&r, false));
+    assert_false(aws_retry_mended(&r));
+    assert_int_equal(r.attempts, 3);
+}
+
 /* The SDKs' own cases: two retries and a success end at 495. */
 static void test_success_gives_last_cost_back(void **state)
 {
@@ -190,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full_at_first),
         cmocka_unit_test(test_three_attempts),
+        cmocka_unit_test(test_mended),
         cmocka_unit_test(test_success_gives_last_cost_back),
         cmocka_unit_test(test_timeout_costs_more),
         cmocka_unit_test(test_failure_gives_nothing_back),

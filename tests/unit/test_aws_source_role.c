@@ -117,7 +117,7 @@ static void a_role_has_the_keys_of_a_source(void **state)
          "assume arn:p session=- external=- region=- duration=- "
          "keys=id-env,secret-env,-\n"},
     };
-    char id[] = "id-env", secret[] = "secret-env";
+    static char id[] = "id-env", secret[] = "secret-env";
     f->conf.aws_access_key_id = id;
     f->conf.aws_secret_access_key = secret;
     for (size_t i = 0; i < COUNT(table); i++)
