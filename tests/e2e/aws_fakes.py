@@ -146,13 +146,14 @@ class Issuer:
         with self.lock:
             return [piece for keys in self.sets for piece in keys.needles()]
 
-    def check(self, request, service):
+    def check(self, request, service, clock_offset=0):
         """(keys, region, error): error is None, or (type, message)."""
         signature = Signature.of(request)
         if signature is None:
             return None, None, ("IncompleteSignature", "no signature")
         keys = self.find(signature.key_id)
-        return keys, signature.region, signature.error(request, keys, service)
+        return keys, signature.region, signature.error(
+            request, keys, service, clock_offset)
 
     def front(self, request, forward):
         """A fault function of aws_wire.Proxy: DynamoDB's own checks. It does
@@ -188,13 +189,13 @@ class Signature:
         except (ValueError, KeyError, AssertionError):
             return None
 
-    def error(self, request, keys, service):
+    def error(self, request, keys, service, clock_offset):
         """Why it does not count: (type, message), None if it does."""
         tokens = request.values("X-Amz-Security-Token")
         if keys is None or tokens != ([keys.token] if keys.token else []):
             return ("UnrecognizedClientException",
                     "The security token included in the request is invalid.")
-        wrong = self.fault(request, keys, service)
+        wrong = self.fault(request, keys, service, clock_offset)
         if wrong is not None:
             return "InvalidSignatureException", wrong
         if keys.is_expired():
@@ -202,7 +203,7 @@ class Signature:
                     "The security token included in the request is expired")
         return None
 
-    def fault(self, request, keys, service):
+    def fault(self, request, keys, service, clock_offset):
         """What is wrong with the signature itself, None if nothing is."""
         needed = {"host", "x-amz-date"} | {
             name.lower() for name, _ in request.headers
@@ -220,7 +221,7 @@ class Signature:
         if self.value != self.by_botocore(request, keys):
             return ("The request signature we calculated does not match the "
                     "signature you provided.")
-        if abs(time.time() - date_of(request)) > MAX_SKEW:
+        if abs(time.time() + clock_offset - date_of(request)) > MAX_SKEW:
             return "Signature expired"
         return None
 
@@ -423,10 +424,12 @@ class Sts(Service):
         return self.role_answer(action, parameters, self.issue())
 
     def check_keys(self, request, parameters):
-        _, region, error = self.issuer.check(request, "sts")
+        _, region, error = self.issuer.check(request, "sts", self.clock_offset)
         self.regions.append(region)
         if error is not None and error[0] == "ExpiredTokenException":
             return sts_error("ExpiredToken", error[1], 403)
+        if error is not None and error[0] == "InvalidSignatureException":
+            return sts_error("SignatureDoesNotMatch", error[1], 403)
         if error is not None:
             return sts_error("InvalidClientTokenId", error[1], 403)
         if (parameters.get("RoleArn") not in self.roles

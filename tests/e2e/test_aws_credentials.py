@@ -297,6 +297,21 @@ def test_profile_with_a_role(cloud):
     assert "AccessDenied" in error and "sts:AssumeRole" in error
 
 
+@pytest.mark.parametrize("offset", [1200, -1200], ids=["behind", "ahead"])
+def test_sts_with_another_clock(cloud, offset):
+    """This host's clock is off: the request is sent once more, signed with
+    the time of STS."""
+    sts = cloud.sts()
+    sts.clock_offset = offset
+    source = cloud.issuer.issue(None)
+    cloud.aws_file("credentials", "[base]\n" + source.profile())
+    cloud.aws_file("config", "[default]\nrole_arn = %s\n"
+                   "source_profile = base\n" % ROLE)
+
+    assert cloud.ok(**sts.env()).origin == "sts"
+    assert [call["Action"] for call in sts.calls] == ["AssumeRole"] * 2
+
+
 def test_profile_with_a_role_from_a_role(cloud):
     sts = cloud.sts()
     first = ROLE + "-first"
