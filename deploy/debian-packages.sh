@@ -37,7 +37,8 @@ packages_of() {
             apache2 libapache2-mod-fcgid multiwatch \
             "nginx-light|nginx|nginx-core|nginx-full|nginx-extras" \
             default-jre-headless chromium mandoc sqlite3 strace procps \
-            xz-utils python3 python3-pytest python3-boto3 python3-requests \
+            xz-utils python3 python3-pytest python3-pytest-xdist \
+            python3-boto3 python3-requests \
             python3-yaml openssl
         # The Node.js of whoever brought their own is as good.
         command -v npm >/dev/null 2>&1 || echo nodejs npm

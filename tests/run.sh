@@ -52,6 +52,10 @@ need_step() {
     fi
 }
 
+at_most() {
+    if [ "$2" -gt "$1" ]; then echo "$1"; else echo "$2"; fi
+}
+
 prepare_source() {
     if [ -e "$root/config.status" ]; then
         echo "the checkout itself is configured; run 'make distclean' in it" >&2
@@ -86,7 +90,10 @@ distcheck() {
 end_to_end_tests() (
     export CURT_BUILD="$build"
     cd -- "$root"
-    /usr/bin/python3 -m pytest -p no:cacheprovider tests/e2e "$@"
+    # Most tests wait more than they compute. Each process has a DynamoDB Local
+    # of its own, so there are not many; a file's tests stay together.
+    /usr/bin/python3 -m pytest -p no:cacheprovider \
+        -n "$(at_most 4 "$jobs")" --dist loadfile tests/e2e "$@"
 )
 
 main() {
