@@ -152,7 +152,8 @@ static void read_fault(struct aws_client *c, enum result r,
         .answered = r == RESULT_CORRUPT || r == RESULT_DENIED};
 }
 
-/* With several endpoints, one that fails is passed over for a while. */
+/* With several endpoints, one that fails is passed over for a while. c->error
+ * says how it failed. */
 static void note_endpoint(struct aws_client *c, bool answered, int64_t now_ms)
 {
     const char *url = aws_endpoints_url(c->endpoints, c->endpoint);
@@ -160,8 +161,7 @@ static void note_endpoint(struct aws_client *c, bool answered, int64_t now_ms)
         if (aws_endpoints_answered(c->endpoints, c->endpoint))
             log_info("%s answers again", url);
     } else if (aws_endpoints_failed(c->endpoints, c->endpoint, now_ms)) {
-        log_warning("%s is set aside for a while: %s", url,
-                    aws_http_error(c->http));
+        log_warning("%s is set aside for a while: %s", url, c->error.data);
     }
 }
 
@@ -193,15 +193,17 @@ static void attempt(struct aws_client *c, const char *text,
         .direct = aws_endpoints_is_loopback(c->endpoints, c->endpoint)};
     struct aws_http_answer http;
     enum result r = aws_http_send(c->http, &request, &http);
-    note_endpoint(c, http.status != 0 || r == RESULT_CORRUPT,
-                  clock_monotonic_ms());
     if (r != RESULT_OK) {
         read_fault(c, r, &http, reply);
+        note_endpoint(c, http.status != 0 || r == RESULT_CORRUPT,
+                      clock_monotonic_ms());
         return;
     }
     learn_clock(c, &http);
     begin_error(c);
     aws_reply_read(&http, c->credentials, reply, &c->error);
+    /* What stands in front of a node that is dead answers, too. */
+    note_endpoint(c, reply->answered, clock_monotonic_ms());
     if (http.sends > 1)
         reply->maybe_done = true;
 }
@@ -222,8 +224,12 @@ static bool mend_clock(struct aws_client *c, struct effort *e)
     if (e->clock_mended || !c->server_said || llabs(off) < AWS_SIGN_SKEW)
         return false;
     e->clock_mended = true;
-    c->clock_offset =
-        llabs(c->server_ahead) < AWS_SIGN_SKEW ? 0 : c->server_ahead;
+    if (llabs(c->server_ahead) < AWS_SIGN_SKEW) {
+        c->clock_offset = 0;
+        log_info("this host's clock and the store's agree again");
+        return true;
+    }
+    c->clock_offset = c->server_ahead;
     log_warning("this host's clock is %lld s %s the store's; requests are "
                 "signed with the store's time; set the clock right",
                 (long long)llabs(c->server_ahead),

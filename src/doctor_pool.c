@@ -59,7 +59,8 @@ static pid_t find_holder(const struct stat *st)
 static bool is_held(const struct conf *conf, struct stat *st, bool *hidden)
 {
     char *path = mem_printf("%s/janitor.lock", conf->state_dir);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    /* Not for a writer either, if it is no file. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     free(path);
     *hidden = fd < 0 && errno == EACCES;
     bool held = false;
@@ -80,7 +81,8 @@ void doctor_find_pool(struct doctor *d)
     snprintf(proc, sizeof(proc), "/proc/%ld", (long)d->holder);
     d->user_known = (d->holder > 0 && stat(proc, &st) == 0) ||
                     stat(d->conf->state_dir, &st) == 0;
-    d->user = st.st_uid;
+    if (d->user_known)
+        d->user = st.st_uid;
 }
 
 void doctor_check_pool(struct doctor *d)

@@ -88,6 +88,17 @@ static void ask_here(const struct doctor *d, const struct question *question,
     free(address);
 }
 
+/* Whether a question is one of ask(): the user's process must not have root's
+ * write anything else to a socket that is root's alone. */
+static bool is_fair(const struct question *question)
+{
+    const char *method = question->method;
+    for (const char *c = question->uri; *c != '\0'; c++)
+        if (*c <= ' ' || *c > '~')
+            return false;
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
 void doctor_serve_socket(const struct doctor *d, int user)
 {
     struct question question;
@@ -96,6 +107,8 @@ void doctor_serve_socket(const struct doctor *d, int user)
            (ssize_t)sizeof(question)) {
         question.method[sizeof(question.method) - 1] = '\0';
         question.uri[sizeof(question.uri) - 1] = '\0';
+        if (!is_fair(&question))
+            break;
         ask_here(d, &question, &reply);
         if (send(user, &reply, sizeof(reply), MSG_NOSIGNAL) < 0)
             break;

@@ -7,7 +7,9 @@
  *
  * 1. A counted hit is in the journal or in the store, never in neither: the
  *    count of a slot only grows while the slot has a link, and a slot is only
- *    given away when everything it counted has been taken by the store.
+ *    given away when everything it counted has been taken by the store. Hits
+ *    are given up only when their link is gone, or when its item can take none
+ *    whatever is done (RESULT_CORRUPT, in the log as an error).
  * 2. No hit is in the store twice: what is sent for a slot (how many, under
  *    which sequence number) is written down before it is sent, and sent again
  *    just so until the store says what became of it. The store keeps the last
@@ -53,7 +55,7 @@ bool hits_count(struct hits *h, const char *short_id);
 /* What one flush did. */
 struct hits_flushed {
     uint64_t hits;    /* taken by the store */
-    uint64_t links;   /* that they belong to */
+    uint64_t links;   /* whose hits do not wait any more */
     uint64_t dropped; /* hits of links that are gone */
     uint64_t failed;  /* links whose hits stay pending */
 };
@@ -61,8 +63,8 @@ struct hits_flushed {
 /* Moves what is pending to the store, one update per link. Only the holder of
  * the janitor's lock may call it. part of parts: the share of the slots that
  * this call looks at, so that several threads, each with a store of its own,
- * can divide the work. Ends early when the store does not answer; a
- * link that it refuses stays pending and holds up no other. */
+ * can divide the work. Ends early when the store fails several times in a
+ * row; a link that it refuses stays pending and holds up no other. */
 void hits_flush(struct hits *h, struct store *store, unsigned part,
                 unsigned parts, struct hits_flushed *out);
 

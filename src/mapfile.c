@@ -125,8 +125,10 @@ static enum result make(int dir, const char *name,
                         const char **reason)
 {
     char *fresh = mem_printf("%s.new", name);
+    /* Of one who died here, with who knows what mode, owner and other names. */
+    unlinkat(dir, fresh, 0);
     int fd = openat(dir, fresh,
-                    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+                    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     int error = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)header->size);
     if (error == 0)
         give_to_owner(dir, fd);
@@ -218,8 +220,10 @@ enum result mapfile_open_existing(const char *dir, const char *name,
 {
     *out = (struct mapfile){.fd = -1};
     int fd = open_dir(dir, reason);
+    /* Where this user may not look there may well be one. */
     if (fd < 0)
-        return RESULT_NOT_FOUND;
+        return errno == ENOENT || errno == ENOTDIR ? RESULT_NOT_FOUND
+                                                   : RESULT_DENIED;
     enum result r = open_right(fd, name, header, out, reason);
     close(fd);
     return r;

@@ -51,8 +51,9 @@ enum result mapfile_open_keeping(const char *dir, const char *name,
                                  void (*init)(void *base), struct mapfile *out,
                                  const char **reason) MUST_CHECK;
 
-/* Maps a file that is there already, of any size if the header's is 0;
- * RESULT_NOT_FOUND if there is none. */
+/* Maps a file that is there already, of any size if the header's is 0.
+ * RESULT_NOT_FOUND: there is none. RESULT_DENIED: it, or its directory, may not
+ * be opened. RESULT_CORRUPT: it is not what header says. *reason as above. */
 enum result mapfile_open_existing(const char *dir, const char *name,
                                   const struct mapfile_header *header,
                                   struct mapfile *out,

@@ -74,11 +74,16 @@ static void check_pages(struct look *look)
     else if (answer != NULL && strcmp(answer, "ok") == 0)
         report_add(look->report, REPORT_OK, CHECK, NULL,
                    "%s: in order (%llu KiB)", look->path, kib);
-    else
+    else if (answer != NULL || rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
         report_add(look->report, REPORT_FAIL, CHECK,
                    "stop the pool, keep a copy, restore a backup", "%s: %s",
                    look->path,
                    answer != NULL ? answer : sqlite3_errmsg(look->db));
+    else /* locked, say, which is no damage */
+        report_add(look->report, REPORT_WARN, CHECK,
+                   "look at what else uses the file, then run this again",
+                   "%s: its pages could not be looked at: %s", look->path,
+                   sqlite3_errmsg(look->db));
     free(answer);
 }
 

@@ -6,6 +6,7 @@
 #include "aws_endpoint.h"
 #include "aws_region.h"
 #include "ids.h"
+#include "mapfile.h"
 #include "mem.h"
 
 /* Longest store_error(), in bytes. */
@@ -49,8 +50,11 @@ uint64_t store_identity(const struct conf *conf)
         name = mem_printf("sqlite %s", conf->state_dir);
     } else {
         region = aws_region_configured(conf);
-        name = mem_printf("dynamodb %s %s %s", or_nothing(conf->table),
-                          or_nothing(region),
+        /* Else it is the host's, which is another one after a boot at most. */
+        if (region == NULL)
+            region =
+                mem_printf("of boot %llx", (unsigned long long)mapfile_boot());
+        name = mem_printf("dynamodb %s %s %s", or_nothing(conf->table), region,
                           or_nothing(aws_endpoint_configured(conf)));
     }
     uint64_t identity = ids_hash(name);

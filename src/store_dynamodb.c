@@ -280,6 +280,22 @@ static enum result tell_apart(struct store *s, const char *short_id,
     return r;
 }
 
+/* Whether DynamoDB refuses an update because of what the item is. It calls
+ * other faults a ValidationException, too, which are the table's, such as a
+ * write isolation of Alternator that forbids conditions: hits outlast those. */
+static bool blames_item(const struct store *s)
+{
+    static const char *const faults[] = {
+        "incorrect data type",  /* hits are no number */
+        "exceeded the maximum", /* the item is full */
+        "Number overflow",      /* so are the hits */
+    };
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+        if (strstr(s->error.data, faults[i]) != NULL)
+            return true;
+    return false;
+}
+
 /* Makes an UpdateItem one that can be repeated: DESIGN, "The redirect path". */
 static void add_flush(json_object *body, json_object *values,
                       const struct store_flush *flush)
@@ -312,7 +328,7 @@ static enum result add_hits(struct store *s, const char *short_id, uint64_t n,
     }
     add_flush(body, values, flush);
     enum result r = write_existing(s, "UpdateItem", body, true, &answer);
-    if (strcmp(answer.type, "ValidationException") == 0)
+    if (strcmp(answer.type, "ValidationException") == 0 && blames_item(s))
         return tell_apart(s, short_id, RESULT_CORRUPT);
     return r == RESULT_NOT_FOUND ? tell_apart(s, short_id, RESULT_CONFLICT) : r;
 }

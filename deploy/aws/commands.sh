@@ -11,6 +11,9 @@ cd -- "$(dirname -- "$0")"
 : "${AWS_REGION:?}"
 table=${TABLE:-url-shortener-table}
 account=$(aws sts get-caller-identity --query Account --output text)
+caller=$(aws sts get-caller-identity --query Arn --output text)
+partition=${caller#arn:}
+partition=${partition%%:*} # aws, aws-cn or aws-us-gov
 
 # ---- The table: `curt table create --deletion-protection
 # --point-in-time-recovery` does the same.
@@ -29,8 +32,8 @@ aws dynamodb update-continuous-backups --region "$AWS_REGION" \
 
 # ---- The policies.
 for role in redirect create operate; do
-    document=$(sed "s/REGION/$AWS_REGION/; s/ACCOUNT/$account/; s/TABLE/$table/" \
-        "iam-$role.json")
+    document=$(sed "s/REGION/$AWS_REGION/; s/ACCOUNT/$account/
+        s/TABLE/$table/; s/arn:aws:/arn:$partition:/" "iam-$role.json")
     aws iam create-policy --policy-name "curt-$role" \
         --policy-document "$document"
 done
@@ -46,7 +49,7 @@ aws iam create-role --role-name curt-host --assume-role-policy-document '{
 }'
 for role in redirect create; do
     aws iam attach-role-policy --role-name curt-host \
-        --policy-arn "arn:aws:iam::$account:policy/curt-$role"
+        --policy-arn "arn:$partition:iam::$account:policy/curt-$role"
 done
 aws iam put-role-policy --role-name curt-host --policy-name imdsv2-only \
     --policy-document '{

@@ -123,12 +123,12 @@ def tighten(settings):
 @contextmanager
 def serving(build, settings, kind="lighttpd"):
     """A host with a pool behind a web server."""
+    if webservers.KINDS[kind].spawns and os.geteuid() == 0:
+        # The web server's account runs curt.fcgi, from its own start on.
+        for key in ("STATE_DIR", "RUNTIME_DIR"):
+            os.chown(settings[key], harness.web_user().pw_uid,
+                     harness.web_user().pw_gid)
     with webservers.Site(build, kind, settings) as site:
-        if site.pool is None and os.geteuid() == 0:
-            # The web server's account runs curt.fcgi.
-            for key in ("STATE_DIR", "RUNTIME_DIR"):
-                os.chown(settings[key], harness.web_user().pw_uid,
-                         harness.web_user().pw_gid)
         host = Host(build, dict(settings, APP_URL=site.app_url))
         host.site = site
         yield host

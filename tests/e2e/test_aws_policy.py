@@ -386,7 +386,10 @@ def run_commands(tmp_path, **env):
     log = tmp_path / "calls"
     aws = harness.make_dir(tmp_path / "bin") / "aws"
     aws.write_text("#!/bin/sh\nprintf '%s\\0' \"$@\" end-of-call >>'" + str(log)
-                   + "'\n[ \"$1\" != sts ] || echo 123456789012\n")
+                   + "'\ncase \"$*\" in\n"
+                   "*'--query Arn'*) echo arn:aws:iam::123456789012:user/me;;\n"
+                   "sts*) echo 123456789012;;\n"
+                   "esac\n")
     aws.chmod(0o755)
     child = harness.child_env(tmp_path, env)
     child["PATH"] = "%s:%s" % (aws.parent, child["PATH"])

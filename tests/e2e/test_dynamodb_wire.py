@@ -572,6 +572,43 @@ def test_hits_of_an_odd_item_hold_up_no_others(table, dynamodb_local,
             pool.stop()
 
 
+def test_hits_outlast_a_table_that_forbids_conditions(table, dynamodb_local,
+                                                      tmp_path):
+    """As Alternator's write isolation forbid_rmw does: it is the table's
+    fault, and not the item's."""
+    forbidding = [True]
+
+    def fault(request, upstream):
+        if forbidding[0] and request.action == "UpdateItem":
+            return Answer(json.dumps({
+                "__type": "com.amazonaws.dynamodb.v20120810"
+                          "#ValidationException",
+                "message": "Read-modify-write operations are disabled by "
+                           "'forbid_rmw' write isolation policy."}), 400)
+        return None
+
+    client = dynamodb_local.client()
+    client.put_item(TableName=table.env["TABLE"], Item={
+        "short_id": {"S": "good"}, "hits": {"N": "1"},
+        "long_url": {"S": "https://example.com/"}})
+    with Proxy(dynamodb_local.endpoint, fault) as proxy:
+        pool = start_pool(table, proxy, tmp_path)
+        with pool:
+            pool.start()
+            assert pool.request("GET", "/t/good").status == 301
+            harness.wait_until(lambda: "UpdateItem" in proxy.actions(),
+                               "a flush")
+            harness.wait_until(
+                lambda: "hits stay in the journal" in pool.log(), "the log")
+            assert pool.tool("hits").stdout.startswith("1 hits")
+            forbidding[0] = False
+            harness.wait_until(
+                lambda: pool.tool("hits").stdout.startswith("0 hits"), "hits")
+            assert "are lost" not in pool.log()
+            assert items(table, dynamodb_local)[0]["hits"] == {"N": "2"}
+            pool.stop()
+
+
 # ---- Refusals -------------------------------------------------------------
 
 KEYS, TOKENS, CLOCK = "access key", "session token", "clock"

@@ -283,7 +283,8 @@ def at_work(site, seconds):
     return took
 
 
-@pytest.mark.parametrize("name", ["close_before", "reset", "hang"])
+@pytest.mark.parametrize("name", ["close_before", "reset", "hang",
+                                  "html_502"])
 def test_of_two_endpoints_one_is_dead(make_site, name):
     with make_site(servers=2, CACHE_TTL=0) as site:
         dead, alive = site.servers
