@@ -34,7 +34,6 @@ struct aws_client {
     char *region;                    /* NULL until the first call, */
     struct aws_endpoints *endpoints; /* as these */
     size_t endpoint;                 /* of the last attempt */
-    bool attempted;
     struct aws_retry retry;
     int64_t clock_offset; /* what signatures add to this host's clock */
     int64_t server_ahead; /* at the last answer */
@@ -82,11 +81,6 @@ const char *aws_client_error(const struct aws_client *c)
 const char *aws_client_region(const struct aws_client *c)
 {
     return c->region;
-}
-
-const char *aws_client_endpoint(const struct aws_client *c)
-{
-    return c->attempted ? aws_endpoints_url(c->endpoints, c->endpoint) : NULL;
 }
 
 bool aws_client_server_ahead(const struct aws_client *c, int64_t *seconds)
@@ -181,7 +175,6 @@ static void attempt(struct aws_client *c, const char *text,
         .service = "dynamodb",
         .clock_offset = c->clock_offset};
     c->endpoint = aws_endpoints_choose(c->endpoints, clock_monotonic_ms());
-    c->attempted = true;
     const struct aws_http_request request = {
         .method = "POST",
         .url = aws_endpoints_url(c->endpoints, c->endpoint),

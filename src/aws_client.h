@@ -79,9 +79,6 @@ void aws_client_tend(struct aws_client *c, int64_t deadline);
 /* The region; NULL until a call has found it. */
 const char *aws_client_region(const struct aws_client *c);
 
-/* The endpoint of the last attempt; NULL until there was one. */
-const char *aws_client_endpoint(const struct aws_client *c);
-
 /* How many seconds the server's clock was ahead of this host's at the last
  * answer; false if none has said so yet. */
 bool aws_client_server_ahead(const struct aws_client *c, int64_t *seconds);

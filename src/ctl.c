@@ -28,7 +28,8 @@ struct verb {
     bool bare; /* works without a configuration */
 };
 
-int ctl_status(enum result r)
+/* The exit status for a result. */
+static int to_status(enum result r)
 {
     switch (r) {
     case RESULT_OK:
@@ -56,7 +57,7 @@ int ctl_store_failed(const struct ctl *ctl, enum result r)
     const char *error = store_error(ctl->store);
     fprintf(stderr, "curt: %s%s%s\n", result_text(r),
             error[0] != '\0' ? ": " : "", error);
-    return ctl_status(r);
+    return to_status(r);
 }
 
 void ctl_print_json(json_object *object)
@@ -96,7 +97,7 @@ static int run_create(struct ctl *ctl, const char *url)
                                     (int64_t)ctl->conf.store_timeout * 1000);
     enum result r = create_link(&ctl->conf, ctl->store, url, strlen(url),
                                 &client, &link, &reason);
-    int status = ctl_status(r);
+    int status = to_status(r);
     if (r == RESULT_OK)
         cache_forget_missing(ctl->cache, link.short_id);
     if (r == RESULT_INVALID)

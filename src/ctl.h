@@ -42,9 +42,6 @@ struct ctl {
     struct ctl_table_options table;
 };
 
-/* The exit status for a result. */
-int ctl_status(enum result r);
-
 /* Says on standard error why the last operation of the store failed; r is its
  * result, and the exit status for it is returned. */
 int ctl_store_failed(const struct ctl *ctl, enum result r);

@@ -22,7 +22,7 @@
 
 /* How long the janitor waits for fresh credentials, in milliseconds: nobody
  * waits for it. */
-#define TEND_MS 10000
+#define TEND_LIMIT_MS 10000
 
 struct store_dynamodb {
     struct store base;
@@ -344,7 +344,7 @@ static enum result expire(struct store *s, int64_t now, unsigned limit,
 
 static void tend(struct store *s)
 {
-    aws_client_tend(of(s)->aws, clock_monotonic_ms() + TEND_MS);
+    aws_client_tend(of(s)->aws, clock_monotonic_ms() + TEND_LIMIT_MS);
 }
 
 static enum result table_create(struct store *s,

@@ -533,6 +533,7 @@ def test_an_item_that_nests_too_deeply_is_corrupt(nowhere):
       "hits": {"L": []}, "analytics": {"S": "x"}, "owner": {"B": b"\0"}}, 0),
     ({}, EX_DATAERR),
     ({"long_url": {"N": "1"}}, EX_DATAERR),
+    ({"long_url": {"M": {"S": {"S": "https://e.com/"}}}}, EX_DATAERR),
     ({"long_url": {"S": "https://e.com/\0"}}, EX_DATAERR),
 ], ids=lambda value: None)
 def test_items_of_other_hands(table, dynamodb_local, item, status):
