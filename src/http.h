@@ -29,6 +29,8 @@ struct http_request {
     const char *accept;
     const char *content_type;
     const char *user_agent;
+    const char *sec_fetch_site;
+    const char *origin;
     const char *remote_addr;
     const char *body; /* never NULL */
     size_t body_len;

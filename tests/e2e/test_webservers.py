@@ -232,6 +232,26 @@ def test_the_query_of_a_short_url_is_ignored(site):
     assert (answer.status, answer.headers["location"]) == (301, LONG_URL)
 
 
+@pytest.mark.parametrize("fields,status", [
+    ({"Sec-Fetch-Site": "same-origin", "Origin": "http://other.example"}, 200),
+    ({"Sec-Fetch-Site": "none"}, 200),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "null"}, 403),
+    ({"Sec-Fetch-Site": "same-site"}, 403),
+    ({"Origin": "SITE"}, 200),
+    ({"Origin": "http://other.example"}, 403),
+    ({"Origin": "null"}, 403),
+])
+def test_a_page_of_another_site_creates_nothing(site, fields, status):
+    headers = {name: value.replace("SITE", site.url)
+               for name, value in fields.items()}
+    headers["Content-Type"] = "text/plain"
+    answer = ask(site, "POST", "/create", headers,
+                 '{"long_url": "https://www.example.org/"}')
+    assert answer.status == status, answer.text
+    if status == 403:
+        check_problem(answer, 403)
+
+
 def test_an_escaped_short_id(site):
     """Servers differ in what they make of the path; REQUEST_URI they all
     pass on as it came, and curt decodes it once."""
