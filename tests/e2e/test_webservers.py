@@ -232,6 +232,18 @@ def test_the_query_of_a_short_url_is_ignored(site):
     assert (answer.status, answer.headers["location"]) == (301, LONG_URL)
 
 
+def test_what_a_sentence_leaves_after_an_id_is_dropped(site):
+    path = create(site)
+    after = (".", ",", ";", ":", "!", ")", "]", "%7D", "}", "%3E", "%22", "'",
+             "/", "%20", "%E2%80%8B", ").", "./", "%20%E2%80%8B.")
+    for text in after:
+        for method in ("GET", "HEAD"):
+            answer = ask(site, method, path + text)
+            assert answer.status == 301, (text, answer.text)
+            assert answer.headers["location"] == LONG_URL
+    assert item(site, path)["hits"] == len(after)
+
+
 @pytest.mark.parametrize("fields,status", [
     ({"Sec-Fetch-Site": "same-origin", "Origin": "http://other.example"}, 200),
     ({"Sec-Fetch-Site": "none"}, 200),
