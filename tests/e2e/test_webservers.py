@@ -514,6 +514,31 @@ def test_behind_a_proxy(build, store_settings, kind):
 
 
 @pytest.mark.parametrize("kind", webservers.KINDS)
+def test_ids_at_the_root(build, store_settings, kind):
+    """The variant for a short domain: ids are at the root, and /.well-known/
+    stays with the site."""
+    host = {"Host": "sho.rt"}
+    with webservers.Site(build, kind, store_settings("sqlite"),
+                         at_root=True) as site:
+        answer = ask(site, "POST", "/create",
+                     {**host, "Content-Type": "application/json"},
+                     json.dumps({"long_url": LONG_URL}))
+        assert answer.status == 200, answer.text
+        assert re.fullmatch(r"http://sho\.rt/[A-Za-z0-9]+", answer.text)
+        path = answer.text[len("http://sho.rt"):]
+        for target in (path, path + ".", path + "/"):
+            answer = ask(site, "GET", target, host)
+            assert answer.status == 301
+            assert answer.headers["location"] == LONG_URL
+        token = ask(site, "GET", "/.well-known/acme-challenge/token", host)
+        assert (token.status, token.text) == (200, "a token of the site\n")
+        assert ask(site, "GET", "/.well-known/nothing", host).status == 404
+        check_problem(ask(site, "GET", "/", host), 404)
+        check_problem(ask(site, "GET", "/robots.txt", host), 404)
+        check_problem(ask(site, "GET", "/create", host), 405)
+
+
+@pytest.mark.parametrize("kind", webservers.KINDS)
 def test_many_at_once(build, store_settings, kind):
     """Clients at the same time: each create is answered once and is there,
     each redirect is counted."""
