@@ -25,7 +25,7 @@ packages_of() {
     build)
         echo gcc libc6-dev make autoconf automake "pkg-config|pkgconf" \
             libfcgi-dev libjson-c-dev libssl-dev libsqlite3-dev \
-            zlib1g-dev libexpat1-dev \
+            zlib1g-dev libexpat1-dev libidn2-dev \
             "libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev" \
             ca-certificates
         ;;

@@ -5,8 +5,10 @@
 
 #include "json_text.h"
 #include "query.h"
+#include "utf8.h"
 
-#define MEMBER "long_url"
+#define MEMBER          "long_url"
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
 static enum body_result bad(const char **detail, const char *text)
 {
@@ -14,10 +16,13 @@ static enum body_result bad(const char **detail, const char *text)
     return BODY_BAD;
 }
 
-/* Parses the whole text as one JSON value; NULL if it is none. */
-static json_object *parse_json(const char *text, size_t len)
+/* Parses the whole text as one JSON value, which is NULL for null. *detail:
+ * NULL, or why it cannot. */
+static json_object *parse_json(const char *text, size_t len,
+                               const char **detail)
 {
-    if (!json_text_ok(text, len))
+    *detail = json_text_fault(text, len);
+    if (*detail != NULL)
         return NULL;
     struct json_tokener *tokener = json_tokener_new();
     json_tokener_set_flags(tokener,
@@ -28,19 +33,20 @@ static json_object *parse_json(const char *text, size_t len)
         json_tokener_get_parse_end(tokener) < len) {
         json_object_put(value);
         value = NULL;
+        *detail = "The body is not valid JSON.";
     }
     json_tokener_free(tokener);
     return value;
 }
 
-static enum body_result read_json(const struct http_request *req,
+static enum body_result read_json(const char *text, size_t len,
                                   struct buf *long_url, const char **detail)
 {
-    json_object *root = parse_json(req->body, req->body_len);
+    json_object *root = parse_json(text, len, detail);
     json_object *member = NULL;
     enum body_result r = BODY_OK;
-    if (root == NULL)
-        r = bad(detail, "The body is not valid JSON.");
+    if (*detail != NULL)
+        r = BODY_BAD;
     else if (!json_object_is_type(root, json_type_object))
         r = bad(detail, "The body must be a JSON object with a member "
                         "long_url.");
@@ -55,27 +61,49 @@ static enum body_result read_json(const struct http_request *req,
     return r;
 }
 
-static enum body_result read_form(const struct http_request *req,
+/* Whether a value of a form is a URL as it is, not encoded for the form: its
+ * "://" is raw, and not only that of a URL inside an encoded one. */
+static bool is_unencoded(const char *s, size_t len)
+{
+    for (size_t i = 0; i + 2 < len; i++) {
+        if (s[i] == ':' && strchr("/\\", s[i + 1]) && strchr("/\\", s[i + 2]))
+            return true;
+        if (strncasecmp(s + i, "%3a", 3) == 0)
+            return false;
+    }
+    return false;
+}
+
+static enum body_result read_form(const char *s, size_t len,
                                   struct buf *long_url, const char **detail)
 {
-    const char *s = req->body;
-    size_t len = req->body_len;
+    const char *end = s + len;
     size_t found = 0;
     struct query_pair pair;
     struct buf name;
-    buf_init(&name, req->body_len);
-    while (query_next(&s, &len, &pair)) {
+    buf_init(&name, len);
+    while (found < 2 && query_next(&s, &len, &pair)) {
         buf_reset(&name);
         query_form_decode(&name, pair.name, pair.name_len);
-        if (name.len == strlen(MEMBER) && strcmp(name.data, MEMBER) == 0 &&
-            found++ == 0)
+        if (name.len != strlen(MEMBER) || strcmp(name.data, MEMBER) != 0 ||
+            found++ > 0)
+            continue;
+        if (!is_unencoded(pair.value, pair.value_len)) {
             query_form_decode(long_url, pair.value, pair.value_len);
+        } else if (pair.value + pair.value_len == end) {
+            buf_add(long_url, pair.value, pair.value_len);
+        } else {
+            buf_free(&name);
+            return bad(detail, "The value of long_url is not percent-encoded, "
+                               "so it ends at the first '&'. Encode it (curl "
+                               "--data-urlencode), or send JSON.");
+        }
     }
     buf_free(&name);
     if (found == 0)
         return bad(detail, "The field long_url is missing.");
     if (found > 1)
-        return bad(detail, "The field long_url is there more than once.");
+        return bad(detail, "The field long_url occurs more than once.");
     return BODY_OK;
 }
 
@@ -96,13 +124,23 @@ enum body_result body_read(const struct http_request *req, struct buf *long_url,
     bool form =
         type != NULL && http_type_is(type, "application/x-www-form-urlencoded");
     bool untyped = type == NULL || http_type_is(type, "text/plain");
-    bool brace = req->body[strspn(req->body, " \t\r\n")] == '{';
 
+    const char *body = req->body;
+    size_t len = req->body_len;
+    if (strncmp(body, BYTE_ORDER_MARK, 3) == 0) {
+        body += 3;
+        len -= 3;
+    }
+    bool brace = body[strspn(body, " \t\r\n")] == '{';
+
+    if ((json || form || untyped) && !utf8_ok(body, len))
+        return bad(detail, "The body is not valid UTF-8, which JSON and forms "
+                           "have to be.");
     if (json || (brace && (form || untyped)))
-        return read_json(req, long_url, detail);
+        return read_json(body, len, long_url, detail);
     if (form)
-        return read_form(req, long_url, detail);
-    if (req->body_len == 0 && type == NULL)
+        return read_form(body, len, long_url, detail);
+    if (len == 0 && type == NULL)
         return bad(detail, "The body is empty; it must be JSON with a member "
                            "long_url, or a form.");
     if (type == NULL)

@@ -207,6 +207,8 @@ static const char *take_parameters(char **envp, struct http_request *req,
         {"HTTP_ACCEPT=", 12, &req->accept},
         {"HTTP_USER_AGENT=", 16, &req->user_agent},
         {"HTTP_X_AMZN_TRACE_ID=", 21, trace_id},
+        {"HTTP_SEC_FETCH_SITE=", 20, &req->sec_fetch_site},
+        {"HTTP_ORIGIN=", 12, &req->origin},
         {"CONTENT_TYPE=", 13, &req->content_type},
         {"CONTENT_LENGTH=", 15, &content_length},
     };

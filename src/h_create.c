@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "body.h"
 #include "create.h"
@@ -62,9 +63,29 @@ static void create(struct app *app, const struct http_request *req,
     link_free(&link);
 }
 
+/* Whether a browser made the request for a page of another site, which must not
+ * use an open shortener or the visitor's password. Other clients send neither
+ * field. Sec-Fetch-Site: https://www.w3.org/TR/fetch-metadata/; "none" is the
+ * user's own doing. */
+static bool is_cross_site(const struct http_request *req,
+                          const struct url_app *app)
+{
+    const char *site = req->sec_fetch_site;
+    if (site != NULL)
+        return strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
+    return req->origin != NULL && !url_is_origin(req->origin, app);
+}
+
 void h_create(struct app *app, const struct http_request *req,
               struct http_response *res)
 {
+    if (is_cross_site(req, &app->conf->app)) {
+        http_problem(res, req, 403,
+                     "A page of another site cannot create links here. Send "
+                     "the request from a page of this site, or without a "
+                     "browser.");
+        return;
+    }
     if (req->body_too_large) {
         char detail[128];
         snprintf(detail, sizeof(detail), "The body is larger than %llu bytes.",

@@ -56,6 +56,7 @@ const char *http_reason(int status)
         {200, "OK"},
         {301, "Moved Permanently"},
         {400, "Bad Request"},
+        {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
         {410, "Gone"},

@@ -29,6 +29,8 @@ struct http_request {
     const char *accept;
     const char *content_type;
     const char *user_agent;
+    const char *sec_fetch_site;
+    const char *origin;
     const char *remote_addr;
     const char *body; /* never NULL */
     size_t body_len;
@@ -52,7 +54,7 @@ void http_begin(struct http_response *res, const struct http_request *req,
                 int status);
 
 /* Appends a field line. Name and value are trusted to be free of CR, LF and
- * NUL: they are curt's own or were checked before (url_is_servable). */
+ * NUL: they are curt's own or were normalised before (url.h). */
 void http_field(struct http_response *res, const char *name, const char *value);
 
 /* Ends the head: Content-Type and the length of the body that was appended. */

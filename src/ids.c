@@ -9,8 +9,8 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 /* First path segments that curt keeps for itself (DESIGN: "HTTP"). Those with
  * a character outside the alphabet cannot be ids anyway. */
-static const char *const route_names[] = {"create", "health", "metrics",
-                                          "rest"};
+static const char *const route_names[] = {"create", "health", "metrics", "rest",
+                                          "ui"};
 
 static bool is_route_name(const char *s, size_t len)
 {

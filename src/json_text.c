@@ -1,5 +1,6 @@
 #include "json_text.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 struct text {
     const char *s;
     const char *end;
+    bool lone_surrogate; /* which was what stopped the reading */
 };
 
 static bool take(struct text *t, char c)
@@ -54,20 +56,33 @@ static bool take_number(struct text *t)
     return take_digits(t);
 }
 
+/* The four hexadecimal digits of an escape. */
+static bool take_unit(struct text *t, unsigned *unit)
+{
+    if (strspn(t->s, "0123456789abcdefABCDEF") < 4)
+        return false;
+    *unit = 0;
+    for (int i = 0; i < 4; i++, t->s++)
+        *unit = *unit << 4 | ((unsigned)(*t->s & 15) + (*t->s > '9' ? 9u : 0u));
+    return true;
+}
+
 /* What follows a backslash. */
 static bool take_escape(struct text *t, bool nul_allowed)
 {
+    unsigned unit, low;
     if (!take(t, 'u')) {
         bool ok = t->s < t->end && *t->s != '\0' &&
                   strchr("\"\\/bfnrt", *t->s) != NULL;
         t->s += ok;
         return ok;
     }
-    if (strspn(t->s, "0123456789abcdefABCDEF") < 4 ||
-        (!nul_allowed && memcmp(t->s, "0000", 4) == 0))
+    if (!take_unit(t, &unit) || (!nul_allowed && unit == 0))
         return false;
-    t->s += 4;
-    return true;
+    t->lone_surrogate = unit >= 0xd800 && unit <= 0xdfff &&
+                        (unit >= 0xdc00 || !take_word(t, "\\u") ||
+                         !take_unit(t, &low) || low < 0xdc00 || low > 0xdfff);
+    return !t->lone_surrogate;
 }
 
 static bool take_string(struct text *t, bool nul_allowed)
@@ -97,7 +112,7 @@ static bool take_member(struct text *t, int levels)
     return take(t, ':') && take_value(t, levels);
 }
 
-/* An array or object behind its opening bracket. */
+/* An array or object after its opening bracket. */
 static bool take_items(struct text *t, char close,
                        bool (*take_item)(struct text *t, int levels),
                        int levels)
@@ -130,8 +145,12 @@ static bool take_value(struct text *t, int levels)
     return ok;
 }
 
-bool json_text_ok(const char *s, size_t len)
+const char *json_text_fault(const char *s, size_t len)
 {
-    struct text t = {s, s + len};
-    return take_value(&t, JSON_TEXT_LEVELS) && t.s == t.end;
+    struct text t = {s, s + len, false};
+    if (take_value(&t, JSON_TEXT_LEVELS) && t.s == t.end)
+        return NULL;
+    return t.lone_surrogate ? "The body is not valid JSON: a string has half "
+                              "of a surrogate pair, such as \\ud83d."
+                            : "The body is not valid JSON.";
 }

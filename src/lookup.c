@@ -51,23 +51,20 @@ static enum freshness rate(const struct conf *conf,
     return USELESS;
 }
 
-/* A link that another hand wrote, the tutorial's functions for one, may have a
- * long_url that is not normalised yet. */
+/* Normalised here because the link may come from another program, such as the
+ * tutorial's functions, or from an older curt. */
 static enum result take_url(const struct link *link, struct cache_entry *out)
 {
     struct buf url;
     const char *reason;
     buf_init(&url, URL_MAX);
     enum result r = RESULT_OK;
-    if (url_is_servable(link->long_url)) {
-        buf_add_str(&url, link->long_url);
-    } else if (url_normalise(link->long_url, strlen(link->long_url), &url,
-                             &reason) != RESULT_OK) {
+    if (url_normalise(link->long_url, strlen(link->long_url), &url, &reason) !=
+        RESULT_OK) {
         log_error("link %s cannot be served: its long_url %s", link->short_id,
                   reason);
         r = RESULT_CORRUPT;
-    }
-    if (r == RESULT_OK) {
+    } else {
         out->url_len = url.len;
         memcpy(out->url, url.data, url.len + 1);
     }

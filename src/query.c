@@ -13,16 +13,18 @@ static int hex_value(char c)
     return -1;
 }
 
+bool query_is_encoded(const char *s, size_t len)
+{
+    return len > 2 && s[0] == '%' && hex_value(s[1]) >= 0 &&
+           hex_value(s[2]) >= 0;
+}
+
 static void decode(struct buf *out, const char *s, size_t len, bool plus)
 {
     for (size_t i = 0; i < len; i++) {
-        int high = -1, low = -1;
-        if (s[i] == '%' && len - i > 2) {
-            high = hex_value(s[i + 1]);
-            low = hex_value(s[i + 2]);
-        }
-        if (high >= 0 && low >= 0) {
-            buf_add_char(out, (char)(high << 4 | low));
+        if (query_is_encoded(s + i, len - i)) {
+            buf_add_char(
+                out, (char)(hex_value(s[i + 1]) << 4 | hex_value(s[i + 2])));
             i += 2;
         } else {
             buf_add_char(out, plus && s[i] == '+' ? ' ' : s[i]);

@@ -17,6 +17,9 @@ void query_percent_decode(struct buf *out, const char *s, size_t len);
 /* Appends s decoded as a form's name or value: '+' is a space, too. */
 void query_form_decode(struct buf *out, const char *s, size_t len);
 
+/* Whether the len bytes at s begin with a valid %XX. */
+bool query_is_encoded(const char *s, size_t len);
+
 /* Appends c as %XX, in upper case. */
 void query_percent_encode(struct buf *out, unsigned char c);
 

@@ -1,300 +1,258 @@
 #include "url.h"
 
-#include <curl/curl.h>
-#include <locale.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "host.h"
 #include "mem.h"
 #include "query.h"
 #include "utf8.h"
 
-/* Room for a URL before normalising: a caller's body limit may be larger, but
- * nothing shrinks by more than the white space around it. */
+/* Room for a URL before normalising: a caller's body limit may be larger. Only
+ * a host may shrink, by a third where it was percent-encoded. */
 #define RAW_MAX (3 * URL_MAX)
 
-/* Where the parts of a URL are: scheme "://" authority rest. */
+/* Where the parts of a URL are: scheme ":" "//" host [":" port] rest. */
 struct parts {
-    size_t authority;
+    bool https;
+    size_t host;
+    size_t host_end;
     size_t rest;
-    size_t end;
 };
 
-static bool is_space(char c)
+/* White space and invisible characters that come along when a URL is copied
+ * (DESIGN: "Long URLs"). */
+static bool is_blank(uint32_t c)
 {
-    return c == ' ' || (c >= '\t' && c <= '\r');
+    return c == ' ' || (c >= '\t' && c <= '\r') || c == 0xa0 ||
+           (c >= 0x200b && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) ||
+           c == 0x2060 || c == 0x3000 || c == 0xfeff;
 }
 
-static void trim(const char **s, size_t *len)
+/* Drops what is blank around the text. Refuses what is not UTF-8 or has a
+ * control character inside: C0, DEL or C1. */
+static const char *trim(const char **s, size_t *len)
 {
-    while (*len > 0 && is_space(**s)) {
-        (*s)++;
-        (*len)--;
-    }
-    while (*len > 0 && is_space((*s)[*len - 1]))
-        (*len)--;
-}
-
-/* Refuses what is no UTF-8 or has a control character: C0, DEL or C1. */
-static const char *find_bad_text(const char *s, size_t len)
-{
-    for (size_t pos = 0; pos < len;) {
-        uint32_t c = utf8_next(s, len, &pos);
+    size_t begin = 0, end = 0;
+    bool control = false;
+    for (size_t pos = 0; pos < *len;) {
+        const size_t start = pos;
+        const uint32_t c = utf8_next(*s, *len, &pos);
         if (c == UTF8_BAD)
             return "is not valid UTF-8";
-        if (c < 0x20 || (c >= 0x7f && c <= 0x9f))
+        control = control || c < 0x20 || (c >= 0x7f && c <= 0x9f);
+        if (is_blank(c)) {
+            if (end == 0)
+                control = false;
+            continue;
+        }
+        if (control)
             return "has a control character in it";
+        if (end == 0)
+            begin = start;
+        end = pos;
     }
-    return NULL;
+    *s += begin;
+    *len = end - begin;
+    return end == 0 ? "is empty" : NULL;
 }
 
-/* Finds the parts of an absolute http or https URL. libcurl is lenient where
- * this is not: it takes http:/x and http:///x for http://x/. */
+/* Finds the parts of an absolute http or https URL. A browser takes a backslash
+ * for a slash, and any number of them after the scheme; here there are two. */
 static const char *find_parts(const char *s, size_t len, struct parts *p)
 {
-    static const char *const schemes[] = {"http://", "https://"};
-    p->authority = 0;
-    for (size_t i = 0; i < 2; i++) {
-        size_t n = strlen(schemes[i]);
-        if (len >= n && strncasecmp(s, schemes[i], n) == 0)
-            p->authority = n;
-    }
-    if (p->authority == 0)
+    size_t slashes = len > 4 && (s[4] | 0x20) == 's' ? 6 : 5;
+    p->https = slashes == 6;
+    if (len < slashes + 2 ||
+        strncasecmp(s, p->https ? "https:" : "http:", slashes) != 0 ||
+        strchr("/\\", s[slashes]) == NULL ||
+        strchr("/\\", s[slashes + 1]) == NULL)
         return "is not an absolute http or https URL";
-    p->end = len;
-    p->rest = p->authority;
-    while (p->rest < len && strchr("/?#", s[p->rest]) == NULL)
+    p->host = slashes + 2;
+    p->rest = p->host;
+    while (p->rest < len && strchr("/\\?#", s[p->rest]) == NULL)
         p->rest++;
-    if (p->rest == p->authority || s[p->authority] == ':')
-        return "has no host";
-    if (memchr(s + p->authority, '@', p->rest - p->authority) != NULL)
+    const size_t authority_len = p->rest - p->host;
+    if (memchr(s + p->host, '@', authority_len) != NULL)
         return "has user information in it (user@host)";
+    if (authority_len == 0 || s[p->host] == ':')
+        return "has no host";
+    const bool bracket = s[p->host] == '[';
+    const char *end = memchr(s + p->host, bracket ? ']' : ':', authority_len);
+    p->host_end = end != NULL ? (size_t)(end - s) + bracket : p->rest;
     return NULL;
 }
 
-/* The characters of a host name, after punycode: what IDNA maps can become
- * '/', '@' or ':' on the way, so libcurl's own check comes too early. */
-static bool is_host(const char *host)
+/* Reads what follows the host: nothing, or ':' and digits, perhaps none. port:
+ * -1 without any. */
+static bool read_port(const char *s, size_t len, long *port)
 {
-    if (host[0] == '[')
-        return host[1 + strspn(host + 1, "0123456789abcdef:.")] == ']';
-    return host[0] != '\0' && host[0] != '.' &&
-           host[strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-._")] ==
-               '\0';
-}
-
-/* curl_url_get with punycode. libidn2 takes the encoding of its input from
- * the locale, and ours is UTF-8 whatever LANG says. */
-static CURLUcode get_host(CURLU *parsed, char **host)
-{
-    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-    if (utf8 == (locale_t)0)
-        return curl_url_get(parsed, CURLUPART_HOST, host, CURLU_PUNYCODE);
-    locale_t before = uselocale(utf8);
-    CURLUcode rc = curl_url_get(parsed, CURLUPART_HOST, host, CURLU_PUNYCODE);
-    uselocale(before);
-    freelocale(utf8);
-    return rc;
-}
-
-/* Whether an origin says what it means: ASCII, and nothing encoded. */
-static bool is_plain(const char *origin)
-{
-    while (*origin > 0x20 && *origin < 0x7f && *origin != '%')
-        origin++;
-    return *origin == '\0';
-}
-
-/* Does one turn of what read_authority() says. */
-static const char *parse_authority(const char *origin, char **host, char **port)
-{
-    *host = NULL;
-    *port = NULL;
-    char *zone = NULL;
-    const char *reason = "has no usable host or port";
-    CURLU *parsed = curl_url();
-    if (parsed == NULL ||
-        curl_url_set(parsed, CURLUPART_URL, origin, CURLU_DISALLOW_USER) != 0)
-        goto done;
-    if (curl_url_get(parsed, CURLUPART_ZONEID, &zone, 0) == CURLUE_OK) {
-        reason = "has an IPv6 zone in its host";
-        goto done;
+    *port = -1;
+    if (len > 0 && s[0] != ':')
+        return false;
+    for (size_t i = 1; i < len; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return false;
+        *port = (*port < 0 ? 0 : *port) * 10 + (s[i] - '0');
+        if (*port > 65535)
+            return false;
     }
-    char *found = NULL;
-    if (get_host(parsed, &found) != CURLUE_OK) {
-        /* libcurl leaves the name there when IDNA refuses it. */
-        curl_free(found);
-        reason = "has a host that is no valid domain name";
-        goto done;
-    }
-    for (char *c = found; *c != '\0'; c++)
-        if (*c >= 'A' && *c <= 'Z')
-            *c = (char)(*c - 'A' + 'a');
-    if (is_host(found)) {
-        reason = NULL;
-        *host = mem_dup(found);
-        char *text = NULL;
-        if (curl_url_get(parsed, CURLUPART_PORT, &text, 0) == CURLUE_OK)
-            *port = mem_dup(text);
-        curl_free(text);
-    }
-    curl_free(found);
-done:
-    curl_free(zone);
-    curl_url_cleanup(parsed);
-    return reason;
+    return *port != 0;
 }
 
-/* Reads host (lower case; the caller frees it) and port, as text or NULL, of
- * scheme://authority. Returns why it cannot, or NULL. What a host decodes or
- * maps to can be an address, which libcurl sees only when it is asked again. */
-static const char *read_authority(const char *origin, char **host, char **port)
-{
-    const char *reason = parse_authority(origin, host, port);
-    if (reason != NULL || is_plain(origin))
-        return reason;
-    char *mapped = mem_printf("http://%s%s%s", *host, *port != NULL ? ":" : "",
-                              *port != NULL ? *port : "");
-    free(*host);
-    free(*port);
-    reason = parse_authority(mapped, host, port);
-    free(mapped);
-    return reason;
-}
-
-/* Appends path, query and fragment: spaces and non-ASCII percent-encoded,
- * everything else as it came. */
+/* Appends path, query and fragment. Path and query become valid (RFC 3986,
+ * sections 3.3 and 3.4): what is not allowed there is percent-encoded, also a
+ * '%' without two digits; in the path a backslash becomes a slash. The fragment
+ * stays in the browser, so it is encoded as browsers do, and no further: they
+ * show it to the page undecoded. */
 static void add_rest(struct buf *out, const char *s, size_t len)
 {
-    if (len == 0 || s[0] != '/')
+    char part = '/';
+    if (len == 0 || (s[0] != '/' && s[0] != '\\'))
         buf_add_char(out, '/');
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c == ' ' || c >= 0x80)
+        if (c == '\\' && part == '/')
+            c = '/';
+        if ((c == '?' && part == '/') || (c == '#' && part != '#'))
+            part = s[i];
+        const char *unsafe = part == '#' ? "\"<>`" : "\"<>[\\]^`{|}";
+        if (c <= 0x20 || c >= 0x7f || strchr(unsafe, c) != NULL ||
+            (c == '%' && part != '#' && !query_is_encoded(s + i, len - i)))
             query_percent_encode(out, c);
         else
-            buf_add_char(out, s[i]);
+            buf_add_char(out, (char)c);
     }
 }
 
 enum result url_normalise(const char *in, size_t len, struct buf *out,
                           const char **reason)
 {
-    trim(&in, &len);
     struct parts parts;
-    *reason = len == 0        ? "is empty"
-              : len > RAW_MAX ? "is longer than 8,000 bytes"
-                              : find_bad_text(in, len);
+    long port;
+    *reason = trim(&in, &len);
+    if (*reason == NULL && len > RAW_MAX)
+        *reason = "is longer than 8,000 bytes";
     if (*reason == NULL)
         *reason = find_parts(in, len, &parts);
     if (*reason != NULL)
         return RESULT_INVALID;
-
-    char *origin = mem_dup_bytes(in, parts.rest);
-    char *host, *port;
-    *reason = read_authority(origin, &host, &port);
-    if (*reason == NULL) {
-        bool https = (in[4] | 0x20) == 's';
-        buf_addf(out, "%s://%s", https ? "https" : "http", host);
-        if (port != NULL)
-            buf_addf(out, ":%s", port);
-        add_rest(out, in + parts.rest, parts.end - parts.rest);
-        if (buf_failed(out) || out->len > URL_MAX)
-            *reason = "is longer than 8,000 bytes";
-    }
-    free(origin);
-    free(host);
-    free(port);
+    buf_add_str(out, parts.https ? "https://" : "http://");
+    *reason = host_normalise(in + parts.host, parts.host_end - parts.host, out);
+    if (!read_port(in + parts.host_end, parts.rest - parts.host_end, &port))
+        *reason = "has a port that is not a number from 1 to 65535";
+    if (*reason != NULL)
+        return RESULT_INVALID;
+    if (port >= 0)
+        buf_addf(out, ":%ld", port);
+    add_rest(out, in + parts.rest, len - parts.rest);
+    if (buf_failed(out) || out->len > URL_MAX)
+        *reason = "is longer than 8,000 bytes";
     return *reason == NULL ? RESULT_OK : RESULT_INVALID;
 }
 
-/* Removes "." and ".." segments (RFC 3986, section 5.2.4), in place; path
- * begins with '/'. */
-static void remove_dot_segments(struct buf *path)
+/* How many dots a path segment consists of, "%2e" counted as one; 0 if it has
+ * anything else. */
+static size_t count_dots(const char *s, size_t len)
 {
-    struct buf out;
-    buf_init(&out, path->len);
-    const char *end = path->data + path->len;
-    for (const char *s = path->data; s < end;) {
+    size_t n = 0;
+    for (size_t i = 0; i < len; n++) {
+        if (s[i] == '.')
+            i++;
+        else if (len - i >= 3 && strncasecmp(s + i, "%2e", 3) == 0)
+            i += 3;
+        else
+            return 0;
+    }
+    return n;
+}
+
+/* Appends the path of a normalised URL as curt gets it from a browser, which
+ * removes "." and ".." segments (WHATWG URL standard, "path state"), and
+ * decodes it once. path begins with '/'. */
+static void add_decoded_path(struct buf *out, const char *path, size_t len)
+{
+    struct buf resolved;
+    buf_init(&resolved, len);
+    const char *end = path + len;
+    for (const char *s = path; s < end;) {
         const char *next = memchr(s + 1, '/', (size_t)(end - s - 1));
         if (next == NULL)
             next = end;
-        size_t len = (size_t)(next - s);
-        bool dot = len == 2 && s[1] == '.';
-        bool dots = len == 3 && s[1] == '.' && s[2] == '.';
-        if (dots) {
-            const char *last = memrchr(out.data, '/', out.len);
-            buf_truncate(&out, last != NULL ? (size_t)(last - out.data) : 0);
+        const size_t dots = count_dots(s + 1, (size_t)(next - s - 1));
+        if (dots == 2) {
+            const char *last = memrchr(resolved.data, '/', resolved.len);
+            buf_truncate(&resolved,
+                         last != NULL ? (size_t)(last - resolved.data) : 0);
         }
-        if (!dot && !dots)
-            buf_add(&out, s, len);
+        if (dots != 1 && dots != 2)
+            buf_add(&resolved, s, (size_t)(next - s));
         else if (next == end)
-            buf_add_char(&out, '/');
+            buf_add_char(&resolved, '/');
         s = next;
     }
-    buf_free(path);
-    *path = out;
+    query_percent_decode(out, resolved.data, resolved.len);
+    buf_free(&resolved);
 }
 
-/* The path of a normalised URL as a browser asks for it and curt routes it:
- * browsers take '\\' for '/' (WHATWG URL standard, "path state"). */
-static void decode_path(const char *rest, struct buf *path)
-{
-    query_percent_decode(path, rest, strcspn(rest, "?#"));
-    for (size_t i = 0; i < path->len; i++)
-        if (path->data[i] == '\\')
-            path->data[i] = '/';
-    remove_dot_segments(path);
-}
-
-static void drop_trailing_dot(char *host)
-{
-    size_t len = strlen(host);
-    if (len > 1 && host[len - 1] == '.')
-        host[len - 1] = '\0';
-}
-
-static unsigned read_port(const char *text, bool https)
-{
-    unsigned long port = text != NULL ? strtoul(text, NULL, 10) : 0;
-    return port == (https ? 443 : 80) ? 0 : (unsigned)port;
-}
-
-/* Takes a normalised URL apart as url_app has it. False if it is none. */
+/* Takes a normalised URL or an origin apart as url_app has it. False: it is
+ * neither, and *out is released. */
 static bool take_apart(const char *url, struct url_app *out)
 {
     struct parts parts;
+    struct buf host, path;
+    long port;
     if (find_parts(url, strlen(url), &parts) != NULL)
         return false;
-    char *origin = mem_dup_bytes(url, parts.rest);
-    char *port;
-    bool ok = read_authority(origin, &out->host, &port) == NULL;
-    free(origin);
+    buf_init(&host, URL_MAX);
+    buf_init(&path, URL_MAX);
+    const char *rest = url + parts.rest;
+    bool ok =
+        host_normalise(url + parts.host, parts.host_end - parts.host, &host) ==
+            NULL &&
+        read_port(url + parts.host_end, parts.rest - parts.host_end, &port);
     if (ok) {
-        drop_trailing_dot(out->host);
-        out->port = read_port(port, url[4] == 's');
-        struct buf path;
-        buf_init(&path, URL_MAX);
-        decode_path(url + parts.rest, &path);
-        out->path = mem_dup_bytes(path.data, path.len);
-        out->path_len = path.len;
-        buf_free(&path);
+        const bool dot = host.data[host.len - 1] == '.';
+        add_decoded_path(&path, rest, strcspn(rest, "?#"));
+        *out = (struct url_app){
+            .host = mem_dup_bytes(host.data, host.len - dot),
+            .path = mem_dup_bytes(path.data, path.len),
+            .path_len = path.len,
+            .https = parts.https,
+            .port = port == (parts.https ? 443 : 80) || port < 0
+                        ? 0
+                        : (unsigned)port,
+        };
     }
-    free(port);
+    buf_free(&host);
+    buf_free(&path);
     return ok;
+}
+
+static bool is_same_host(const struct url_app *a, const struct url_app *b)
+{
+    return strcmp(a->host, b->host) == 0 && a->port == b->port;
 }
 
 bool url_is_loop(const char *url, const struct url_app *app)
 {
     struct url_app target = {0};
-    bool loop = take_apart(url, &target) &&
-                strcmp(target.host, app->host) == 0 &&
-                target.port == app->port && target.path_len >= app->path_len &&
+    bool loop = take_apart(url, &target) && is_same_host(&target, app) &&
+                target.path_len >= app->path_len &&
                 memcmp(target.path, app->path, app->path_len) == 0;
     url_app_free(&target);
     return loop;
+}
+
+bool url_is_origin(const char *origin, const struct url_app *app)
+{
+    struct url_app source = {0};
+    bool same = take_apart(origin, &source) && is_same_host(&source, app) &&
+                source.https == app->https;
+    url_app_free(&source);
+    return same;
 }
 
 /* Why a URL that normalises to url cannot be APP_URL, or NULL. */
@@ -336,16 +294,4 @@ void url_app_free(struct url_app *app)
     free(app->host);
     free(app->path);
     *app = (struct url_app){0};
-}
-
-bool url_is_servable(const char *url)
-{
-    struct parts parts;
-    size_t len = strlen(url);
-    if (len > URL_MAX || find_parts(url, len, &parts) != NULL)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (url[i] <= 0x20 || url[i] > 0x7e)
-            return false;
-    return true;
 }

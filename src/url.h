@@ -1,6 +1,6 @@
 /*
- * URLs: APP_URL, and the policy for long URLs. Parsed by libcurl's URL API
- * (https://curl.se/libcurl/c/libcurl-url.html).
+ * URLs: APP_URL, and the policy for long URLs. They are read as browsers read
+ * them (WHATWG URL standard, https://url.spec.whatwg.org/).
  */
 #ifndef CURT_URL_H
 #define CURT_URL_H
@@ -20,6 +20,7 @@ struct url_app {
     char *host; /* lower case, punycode, without a trailing dot */
     char *path; /* begins and ends with '/', percent-decoded once */
     size_t path_len;
+    bool https;
     unsigned port; /* 0: the default of its scheme */
 };
 
@@ -30,10 +31,12 @@ enum result url_app_parse(const char *app_url, struct url_app *out,
 
 void url_app_free(struct url_app *app);
 
-/* The long_url as it is stored and sent, byte for byte, appended to out (which
- * must allow URL_MAX bytes): white space around it dropped, spaces inside as
- * %20, other non-ASCII percent-encoded, the host in lower-case punycode,
- * everything else as it came. in: len bytes, any. RESULT_INVALID: refused, and
+/* The long_url as it is stored and sent, appended to out (which must allow
+ * URL_MAX bytes): a browser that opens it gets where it would have got with the
+ * original, and path and query are valid (RFC 3986). So blanks around it are
+ * dropped, the host is as host.h says, and the rest keeps every byte that may
+ * be there; what is percent-encoded already stays as it is. Applied to its own
+ * result it changes nothing. in: len bytes, any. RESULT_INVALID: refused, and
  * *reason, static text that completes "long_url ...", says why. */
 enum result url_normalise(const char *in, size_t len, struct buf *out,
                           const char **reason) MUST_CHECK;
@@ -43,8 +46,8 @@ enum result url_normalise(const char *in, size_t len, struct buf *out,
  * begins with that of APP_URL. */
 bool url_is_loop(const char *url, const struct url_app *app);
 
-/* Whether a stored long_url can go into a Location header as it is: http or
- * https with a host, printable ASCII without spaces, at most URL_MAX bytes. */
-bool url_is_servable(const char *url);
+/* Whether origin, the value of a request's Origin field (RFC 6454), is that of
+ * APP_URL: the same scheme, host and port. */
+bool url_is_origin(const char *origin, const struct url_app *app);
 
 #endif

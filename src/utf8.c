@@ -44,6 +44,14 @@ uint32_t utf8_next(const char *s, size_t len, size_t *pos)
     return point;
 }
 
+bool utf8_ok(const char *s, size_t len)
+{
+    for (size_t pos = 0; pos < len;)
+        if (utf8_next(s, len, &pos) == UTF8_BAD)
+            return false;
+    return true;
+}
+
 void utf8_add_clean(struct buf *out, const char *s, size_t len)
 {
     for (size_t pos = 0; pos < len;) {

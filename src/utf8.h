@@ -2,6 +2,7 @@
 #ifndef CURT_UTF8_H
 #define CURT_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,9 @@
  * could have begun a character (Unicode, "Substitution of Maximal
  * Subparts"). */
 uint32_t utf8_next(const char *s, size_t len, size_t *pos);
+
+/* Whether the len bytes at s are UTF-8. */
+bool utf8_ok(const char *s, size_t len);
 
 /* Appends s with each piece that is no UTF-8 replaced by U+FFFD, as Python's
  * errors="replace" does. */

@@ -113,6 +113,7 @@ ODD_URLS = [
     "http://\u00fc.example/", "http://[::1]/", "http://0177.1/",
     "http://127.0.0.1/", "http://127.0.0.1:8080/t/abc",
     "http://x/" + "a" * 7991, "http://x/" + "\u00fc" * 1331,
-    "http://x/" + "'" * 7991, "http://x/" + "\"" * 7991,
-    " \t\r\nhttp://x/ \t\r\n",
+    "http://x/" + "'" * 7991, "http://x/" + "\"" * 2663, "http:\\\\x\\",
+    " \t\r\nhttp://x/ \t\r\n", "\ufeff\u200b\u202ahttp://x/\u202c\u00a0\u3000",
+    "http://x/#<script>alert('1')</script>", "http://xn--ls8h.la/",
 ]

@@ -396,6 +396,8 @@ def ask_everything(pool):
     a.create(b"{", Accept="text/html", **json)
     a.create(b"x" * 65537, **json)
     a.create(b"<a/>", Content_Type="text/xml")
+    a.create(b'{"long_url": "https://www.debian.org/"}',
+             Sec_Fetch_Site="cross-site", **json)
     a.create(method="DELETE")
     short_id = made.text.rpartition("/")[2]
     a.look(short_id)

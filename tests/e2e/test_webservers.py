@@ -232,6 +232,38 @@ def test_the_query_of_a_short_url_is_ignored(site):
     assert (answer.status, answer.headers["location"]) == (301, LONG_URL)
 
 
+def test_what_a_sentence_leaves_after_an_id_is_dropped(site):
+    path = create(site)
+    after = (".", ",", ";", ":", "!", ")", "]", "%7D", "}", "%3E", "%22", "'",
+             "/", "%20", "%E2%80%8B", ").", "./", "%20%E2%80%8B.")
+    for text in after:
+        for method in ("GET", "HEAD"):
+            answer = ask(site, method, path + text)
+            assert answer.status == 301, (text, answer.text)
+            assert answer.headers["location"] == LONG_URL
+    assert item(site, path)["hits"] == len(after)
+
+
+@pytest.mark.parametrize("fields,status", [
+    ({"Sec-Fetch-Site": "same-origin", "Origin": "http://other.example"}, 200),
+    ({"Sec-Fetch-Site": "none"}, 200),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "null"}, 403),
+    ({"Sec-Fetch-Site": "same-site"}, 403),
+    ({"Origin": "SITE"}, 200),
+    ({"Origin": "http://other.example"}, 403),
+    ({"Origin": "null"}, 403),
+])
+def test_a_page_of_another_site_creates_nothing(site, fields, status):
+    headers = {name: value.replace("SITE", site.url)
+               for name, value in fields.items()}
+    headers["Content-Type"] = "text/plain"
+    answer = ask(site, "POST", "/create", headers,
+                 '{"long_url": "https://www.example.org/"}')
+    assert answer.status == status, answer.text
+    if status == 403:
+        check_problem(answer, 403)
+
+
 def test_an_escaped_short_id(site):
     """Servers differ in what they make of the path; REQUEST_URI they all
     pass on as it came, and curt decodes it once."""
@@ -479,6 +511,31 @@ def test_behind_a_proxy(build, store_settings, kind):
         assert item(site, path)["analytics"]["source_ip"] == "203.0.113.9"
         path = create(site)
         assert item(site, path)["analytics"]["source_ip"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("kind", webservers.KINDS)
+def test_ids_at_the_root(build, store_settings, kind):
+    """The variant for a short domain: ids are at the root, and /.well-known/
+    stays with the site."""
+    host = {"Host": "sho.rt"}
+    with webservers.Site(build, kind, store_settings("sqlite"),
+                         at_root=True) as site:
+        answer = ask(site, "POST", "/create",
+                     {**host, "Content-Type": "application/json"},
+                     json.dumps({"long_url": LONG_URL}))
+        assert answer.status == 200, answer.text
+        assert re.fullmatch(r"http://sho\.rt/[A-Za-z0-9]+", answer.text)
+        path = answer.text[len("http://sho.rt"):]
+        for target in (path, path + ".", path + "/"):
+            answer = ask(site, "GET", target, host)
+            assert answer.status == 301
+            assert answer.headers["location"] == LONG_URL
+        token = ask(site, "GET", "/.well-known/acme-challenge/token", host)
+        assert (token.status, token.text) == (200, "a token of the site\n")
+        assert ask(site, "GET", "/.well-known/nothing", host).status == 404
+        check_problem(ask(site, "GET", "/", host), 404)
+        check_problem(ask(site, "GET", "/robots.txt", host), 404)
+        check_problem(ask(site, "GET", "/create", host), 405)
 
 
 @pytest.mark.parametrize("kind", webservers.KINDS)

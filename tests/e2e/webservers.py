@@ -31,6 +31,7 @@ SITE_FILES = {
     "create.d/index.html": "a page below create.d\n",
     "sub/t/index.html": "a page below sub/t\n",
     "t/index.html": "a page that curt hides\n",
+    ".well-known/acme-challenge/token": "a token of the site\n",
 }
 
 
@@ -45,19 +46,31 @@ def uncomment(text, *starts):
     return text
 
 
+def variant(shipped, title):
+    """The lines of a variant in the comments of a shipped file, activated."""
+    block = re.search(r"^# Variant: %s.*\n(?:(?!# Variant:)#.*\n)+" % title,
+                      (DEPLOY / shipped).read_text(), re.M)[0]
+    return "".join(line + "\n" for line in re.findall(r"^#     (.*)", block, re.M))
+
+
 class WebServer(Process):
     """A site on a loopback port with one of the deployment files.
 
     spawns: the server starts curt.fcgi itself, so there is no pool.
     examples: commented lines of the shipped file to activate.
+    at_root: take the variant for ids at the root of the host.
     """
 
     shipped = None
+    root_replaces = None  # a pattern for what the variant at the root replaces
+    root_variant = None   # the file that has it, where it is another
     spawns = False
     forwarded_examples = ()
 
-    def __init__(self, port, workdir, socket_path, program, conf, examples=()):
+    def __init__(self, port, workdir, socket_path, program, conf, examples=(),
+                 at_root=False):
         super().__init__(workdir)
+        self.at_root = at_root
         self.port = port
         self.url = "http://127.0.0.1:%d" % port
         self.socket_path = socket_path
@@ -75,6 +88,11 @@ class WebServer(Process):
         """The shipped file in the work directory, with this test's paths."""
         text = (DEPLOY / self.shipped).read_text()
         text = uncomment(text, *self.examples)
+        if self.at_root:
+            lines = variant(self.root_variant or self.shipped, "ids at the root")
+            text, count = re.subn(self.root_replaces, lambda _: lines, text,
+                                  flags=re.M | re.S)
+            assert count == 1
         for old, new in (
             ("/run/curt/curt.sock", self.socket_path),
             ("/usr/local/sbin/curt.fcgi", self.program),
@@ -97,7 +115,8 @@ class WebServer(Process):
 
     def answers(self):
         try:
-            with urllib.request.urlopen(self.url + "/", timeout=10) as answer:
+            path = "/.well-known/acme-challenge/token" if self.at_root else "/"
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
@@ -136,6 +155,7 @@ class Lighttpd(WebServer):
     # connection.
     stop_signal = signal.SIGINT
     shipped = "lighttpd/curt.conf"
+    root_replaces = r'^\$HTTP\["url"\].*^\}\n(?=\n# Variant)'
     forwarded_examples = (
         'server.modules += ( "mod_extforward" )',
         "extforward.forwarder",
@@ -171,12 +191,14 @@ include "{include}"
 class LighttpdBinPath(Lighttpd):
     name = "lighttpd-bin-path"
     shipped = "lighttpd/curt-bin-path.conf"
+    root_variant = "lighttpd/curt.conf"
     spawns = True
     forwarded_examples = ()
 
 
 class Apache(WebServer):
     modules = ()
+    root_replaces = r"^<LocationMatch [^\n]*\n"
     forwarded_examples = (
         "RemoteIPHeader",
         "RemoteIPInternalProxy",
@@ -265,6 +287,7 @@ class ApacheFcgid(Apache):
 class Nginx(WebServer):
     name = "nginx"
     shipped = "nginx/curt.conf"
+    root_replaces = r"^location \^~ /t/ \{\n"
     forwarded_examples = ("set_real_ip_from", "real_ip_header")
 
     def write_main(self, include):
@@ -311,16 +334,18 @@ class Site:
     """A web server with curt behind it, one way or the other.
 
     settings: configuration keys without APP_URL, which follows the port.
+    at_root: links are http://sho.rt/ID, by the variant for that.
     """
 
-    def __init__(self, build, kind, settings, workers=2, examples=()):
+    def __init__(self, build, kind, settings, workers=2, examples=(),
+                 at_root=False):
         cls = KINDS[kind]
         self.build = build
         self.kind = kind
         self.workdir = harness.make_workdir()
         self.port = harness.free_port()
         self.url = "http://127.0.0.1:%d" % self.port
-        self.app_url = self.url + "/t/"
+        self.app_url = "http://sho.rt/" if at_root else self.url + "/t/"
         self.settings = dict(settings, APP_URL=self.app_url)
         self.pool = None
         socket_path = self.workdir / "curt.sock"
@@ -338,7 +363,7 @@ class Site:
             conf = self.pool.conf
         self.conf = conf
         self.server = cls(self.port, self.workdir, socket_path, program, conf,
-                          examples)
+                          examples, at_root)
 
     def start(self):
         try:

@@ -5,6 +5,7 @@
 #include "fuzz.h"
 #include "link.h"
 #include "mem.h"
+#include "query.h"
 #include "url.h"
 
 static void check_text(const struct buf *url)
@@ -23,7 +24,10 @@ static void check_text(const struct buf *url)
     MUST(memchr(host, '%', len) == NULL);
     for (size_t i = 0; i < len; i++)
         MUST(!(host[i] >= 'A' && host[i] <= 'Z'));
-    MUST(url_is_servable(url->data));
+    /* Path and query are valid (RFC 3986). */
+    for (const char *c = host + len; *c != '\0' && *c != '#'; c++)
+        MUST(*c == '%' ? query_is_encoded(c, strlen(c))
+                       : strchr("\"<>[\\]^`{|}", *c) == NULL);
 }
 
 /* What is stored is what a second look would store. */

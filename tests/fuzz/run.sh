@@ -36,7 +36,7 @@ else
     trap 'exit 1' HUP INT TERM
 fi
 
-modules="json-c libcurl libcrypto sqlite3 zlib expat"
+modules="json-c libcurl libidn2 libcrypto sqlite3 zlib expat"
 # What drives a process is no parser, and brings FastCGI and main() with it.
 sources=$(find "$root/src" -name '*.c' ! -name main.c ! -name 'ctl*.c' \
     ! -name master.c ! -name worker.c ! -name janitor.c ! -name fcgi.c |

@@ -196,9 +196,11 @@ static void what_is_not_the_member_is_named(void **state)
         "{\"long_url\":1.5}",
         "{\"long_url\":\"x\",\"long_url\":null}",
     };
-    static const char *const no_object[] = {
-        "[]",     "[{\"long_url\":\"x\"}]", "\"x\"", "1", "true", "1.5e3",
-        " [ 1 ] "};
+    static const char *const no_object[] = {"[]",     "[{\"long_url\":\"x\"}]",
+                                            "\"x\"",  "1",
+                                            "true",   "1.5e3",
+                                            "null",   " null ",
+                                            " [ 1 ] "};
     for (size_t i = 0; i < COUNT(missing); i++)
         assert_bad(JSON, missing[i], "The member long_url is missing");
     for (size_t i = 0; i < COUNT(no_string); i++)
@@ -253,22 +255,99 @@ static void broken_json_is_bad(void **state)
         "{\"long_url\":\"x\",\"a\":TRUE}",
         "{\"long_url\":\"x\",\"a\":nul}",
         "{\"long_url\":\"x\",\"a\":undefined}",
-        "\xef\xbb\xbf{\"long_url\":\"x\"}",
-        "\xff\xfe{\"long_url\":\"x\"}",
         "{\"long_url\":\"x\ty\"}",
         "{\"long_url\":\"x\ny\"}",
         "{\"a\x01\":1,\"long_url\":\"x\"}",
-        "{\"long_url\":\"\xff\"}",
-        "{\"a\":\"\xc0\x80\",\"long_url\":\"x\"}",
-        "{\"a\":\"\xed\xa0\x80\",\"long_url\":\"x\"}",
-        "{\"long_url\":\"\xc3\"}",
-        "{\"long_url\xff\":\"x\"}",
-        "{\"long_url\":\"x\"}\xff",
         "{\"long_url\":\"x\"}\f",
         "\v{\"long_url\":\"x\"}",
     };
     for (size_t i = 0; i < COUNT(broken); i++)
         assert_bad(JSON, broken[i], "The body is not valid JSON");
+}
+
+static void half_a_surrogate_pair_is_bad(void **state)
+{
+    (void)state;
+    static const char *const lone[] = {
+        "\\ud83d",        "\\uDBFF",          "\\ude00",
+        "\\uDC00",        "x\\ud800y",        "\\ud83d\\ud83d",
+        "\\ud83d\\ue000", "\\ud83d\\n",       "\\ud83d \\ude00",
+        "\\ud83d\\u",     "\\ude00\\ud83d",   "\\ud83d\\ude00\\ude00",
+        "\\ud83d\\udb",   "\\ud83d\\\\ude00", "\\ud83d\\u0020",
+    };
+    static const char *const where[] = {
+        "{\"long_url\":\"http://x/%s\"}",
+        "{\"long_url\":\"http://x/\",\"title\":\"%s\"}",
+        "{\"%s\":1,\"long_url\":\"http://x/\"}",
+        "{\"long_url%s\":1,\"long_url\":\"http://x/\"}",
+        "{\"a\":[{\"b\":\"%s\"}],\"long_url\":\"http://x/\"}",
+    };
+    for (size_t w = 0; w < COUNT(where); w++) {
+        for (size_t i = 0; i < COUNT(lone); i++) {
+            struct buf body;
+            const char *place = strstr(where[w], "%s");
+            buf_init(&body, 200);
+            buf_add(&body, where[w], (size_t)(place - where[w]));
+            buf_add_str(&body, lone[i]);
+            buf_add_str(&body, place + 2);
+            assert_bad(JSON, body.data, "half of a surrogate pair");
+            buf_free(&body);
+        }
+    }
+    assert_read(JSON, "{\"\\ud83d\\uDE00\":1,\"long_url\":\"\\uDBFF\\udfff\"}",
+                "\xf4\x8f\xbf\xbf");
+    assert_read(JSON, "{\"long_url\":\"\\\\ud83d\\ud7ff\\ue000\"}",
+                "\\ud83d\xed\x9f\xbf\xee\x80\x80");
+}
+
+static void a_byte_order_mark_is_skipped(void **state)
+{
+    (void)state;
+    static const char *const types[] = {NULL, JSON, "text/plain", FORM};
+    for (size_t i = 0; i < COUNT(types); i++) {
+        assert_read(types[i], "\xef\xbb\xbf{\"long_url\":\"x\"}", "x");
+        assert_read(types[i], "\xef\xbb\xbf \n{\"long_url\":\"x\"}", "x");
+    }
+    assert_read(FORM, "\xef\xbb\xbflong_url=x", "x");
+    assert_bad(JSON, "\xef\xbb\xbf\xef\xbb\xbf{\"long_url\":\"x\"}",
+               "not valid JSON");
+    assert_bad(JSON, " \xef\xbb\xbf{\"long_url\":\"x\"}", "not valid JSON");
+    assert_bad(JSON, "{\xef\xbb\xbf\"long_url\":\"x\"}", "not valid JSON");
+    assert_bad(JSON, "{\"long_url\":\"x\"}\xef\xbb\xbf", "not valid JSON");
+    assert_bad(JSON, "\xef\xbb\xbf", "not valid JSON");
+    assert_bad(NULL, "\xef\xbb\xbf", "The body is empty");
+}
+
+static void what_is_not_utf_8_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        size_t len;
+    } bodies[] = {
+#define BODY(text) {text, sizeof(text) - 1}
+        BODY("{\"long_url\":\"http://x/\xfc\"}"), /* Latin-1 */
+        BODY("{\"long_url\":\"\xff\"}"),
+        BODY("{\"a\":\"\xc0\x80\",\"long_url\":\"x\"}"),
+        BODY("{\"a\":\"\xed\xa0\x80\",\"long_url\":\"x\"}"),
+        BODY("{\"long_url\":\"\xc3\"}"),
+        BODY("{\"long_url\xff\":\"x\"}"),
+        BODY("{\"long_url\":\"x\"}\xff"),
+        BODY("\xff\xfe{\0\"\0l\0"), /* UTF-16, either byte order */
+        BODY("\xfe\xff\0{\0\"\0l"),
+        BODY("\xff\xfe\0\0{\0\0\0"), /* UTF-32 */
+        BODY("\xef\xbb\xbf{\"long_url\":\"\xfc\"}"),
+        BODY("long_url=http://x/\xfc"),
+        BODY("long_url=x&a=\xfc"),
+        BODY("\x1f\x8b\x08"), /* gzip */
+#undef BODY
+    };
+    static const char *const types[] = {
+        NULL, "", JSON, FORM, "text/plain", "application/x+json"};
+    for (size_t i = 0; i < COUNT(bodies); i++)
+        for (size_t t = 0; t < COUNT(types); t++)
+            assert_fails_bytes(types[t], bodies[i].body, bodies[i].len,
+                               BODY_BAD, "not valid UTF-8");
 }
 
 static void numbers_are_those_of_json(void **state)
@@ -364,7 +443,7 @@ static void takes_the_field_decoded_once(void **state)
         {"long_url=%2541", "%41"},
         {"long_url=%", "%"},
         {"long_url=%zz", "%zz"},
-        {"long_url=%FF\xff", "\xff\xff"},
+        {"long_url=%FF\xc3\xbc", "\xff\xc3\xbc"},
         {"%6c%6Fng_url=x", "x"},
         {"a=1&long_url=x&b=2", "x"},
         {"&&long_url=x&&", "x"},
@@ -408,6 +487,56 @@ static void a_field_is_there_once(void **state)
     }
 }
 
+static void a_url_that_was_not_encoded_is_taken_as_it_is(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"https://x/a+b?c=1+2#d+e", "https://x/a+b?c=1+2#d+e"},
+        {"https://x/%2B%26%41%", "https://x/%2B%26%41%"},
+        {"https://x/?u=http%3A%2F%2Fy%2F%3Fa%3D1%26b%3D2",
+         "https://x/?u=http%3A%2F%2Fy%2F%3Fa%3D1%26b%3D2"},
+        {"https://x/?u=http://y/?a+b", "https://x/?u=http://y/?a+b"},
+        {"HTTPS:\\\\x\\a+b", "HTTPS:\\\\x\\a+b"},
+        {"https://x/;a=b=c", "https://x/;a=b=c"},
+        {" https://x/a b\r\n", " https://x/a b\r\n"},
+        {"%20https://x/", "%20https://x/"},
+        /* Encoded, with another URL inside that is not. */
+        {"https%3A%2F%2Fx%2F%3Fu=http://y/+z", "https://x/?u=http://y/ z"},
+        {"https%3a//x/a+b", "https://x/a b"},
+        {"https:%2F%2Fx/a+b", "https://x/a b"},
+        {"https:/%2fx/a+b", "https://x/a b"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *body = mem_printf("long_url=%s", cases[i][0]);
+        assert_read(FORM, body, cases[i][1]);
+        mem_free_secret(body);
+        body = mem_printf("a=b&c&&%%6Cong%%5furl=%s", cases[i][0]);
+        assert_read(FORM, body, cases[i][1]);
+        mem_free_secret(body);
+    }
+}
+
+static void nothing_follows_a_url_that_was_not_encoded(void **state)
+{
+    (void)state;
+    static const char *const cut[] = {
+        "long_url=https://shop.example/item?id=7&size=xl",
+        "long_url=https://x/?a&b",
+        "long_url=https://x/?a=1&long_url=2",
+        "long_url=https://x/?a=1&amp;b=2",
+        "long_url=https://x/?a&",
+        "long_url=https://x/?a&&",
+        "long_url=https://x/#a&b",
+        "long_url=https://x/?u=http%3A%2F%2Fy%2F&b=2",
+        "long_url=http:\\\\x?a&b",
+        "a=b&long_url=https://x/?a=1&c=d",
+    };
+    for (size_t i = 0; i < COUNT(cut); i++)
+        assert_bad(FORM, cut[i], "Encode it (curl --data-urlencode)");
+    assert_read(FORM, "long_url=https%3A//x/%3Fa%26b&size=xl",
+                "https://x/?a&b");
+}
+
 static void thousands_of_fields_end_well(void **state)
 {
     (void)state;
@@ -433,12 +562,17 @@ int main(void)
         cmocka_unit_test(what_is_not_the_member_is_named),
         cmocka_unit_test(a_name_does_not_end_at_nul),
         cmocka_unit_test(broken_json_is_bad),
+        cmocka_unit_test(half_a_surrogate_pair_is_bad),
+        cmocka_unit_test(a_byte_order_mark_is_skipped),
+        cmocka_unit_test(what_is_not_utf_8_is_named),
         cmocka_unit_test(numbers_are_those_of_json),
         cmocka_unit_test(nul_beside_the_json_is_bad),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(every_cut_of_a_body_is_bad),
         cmocka_unit_test(takes_the_field_decoded_once),
         cmocka_unit_test(a_field_is_there_once),
+        cmocka_unit_test(a_url_that_was_not_encoded_is_taken_as_it_is),
+        cmocka_unit_test(nothing_follows_a_url_that_was_not_encoded),
         cmocka_unit_test(thousands_of_fields_end_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -243,9 +243,57 @@ static void the_longest_url_is_redirected_as_it_was_stored(void **state)
 #define APP(test)                                                              \
     cmocka_unit_test_setup_teardown(test, app_set_up, app_tear_down)
 
+static void a_page_of_another_site_creates_nothing(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *site;
+        const char *origin;
+        int status;
+    } cases[] = {
+        {NULL, NULL, 200}, /* no browser */
+        {"same-origin", "https://sho.rt", 200},
+        {"same-origin", NULL, 200},
+        {"none", NULL, 200},
+        /* Another front of the same curt: the browser knows. */
+        {"same-origin", "https://links.example", 200},
+        {"cross-site", "https://evil.example", 403},
+        {"cross-site", "https://sho.rt", 403},
+        {"cross-site", "null", 403},
+        {"cross-site", NULL, 403},
+        {"same-site", "https://blog.sho.rt", 403},
+        {"", NULL, 403},
+        {"Same-Origin", NULL, 403},
+        {"same-origin, cross-site", NULL, 403},
+        /* A browser without Sec-Fetch-Site. */
+        {NULL, "https://sho.rt", 200},
+        {NULL, "https://sho.rt:443", 200},
+        {NULL, "http://sho.rt", 403},
+        {NULL, "https://sho.rt:8443", 403},
+        {NULL, "https://blog.sho.rt", 403},
+        {NULL, "https://evil.example", 403},
+        {NULL, "null", 403},
+        {NULL, "", 403},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        f->req.sec_fetch_site = cases[i].site;
+        f->req.origin = cases[i].origin;
+        f->store.creates = 0;
+        int status = app_post(f, "{\"long_url\":\"http://x/\"}");
+        if (status != cases[i].status)
+            fail_msg("%s, %s: %d", cases[i].site, cases[i].origin, status);
+        assert_int_equal(f->store.creates, status == 200);
+        if (status == 403)
+            app_assert_problem(f, "\"title\":\"Forbidden\"");
+        /* A link is followed from anywhere. */
+        assert_int_equal(app_request(f, "GET", "/t/abc"), 301);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        APP(a_page_of_another_site_creates_nothing),
         APP(a_create_answers_with_the_short_url),
         APP(a_program_gets_the_link_as_an_object),
         APP(a_link_lives_as_long_as_link_ttl),

@@ -219,7 +219,8 @@ static void scripted_bytes_are_taken_in_order(void **state)
 static void a_route_name_is_never_made(void **state)
 {
     (void)state;
-    static const char *const names[] = {"rest", "create", "health", "metrics"};
+    static const char *const names[] = {"rest", "create", "health", "metrics",
+                                        "ui"};
     char id[IDS_MAX + 1];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         make_from(names[i], id);
@@ -259,11 +260,12 @@ static void says_when_there_are_no_random_bytes(void **state)
 static void knows_what_is_no_id(void **state)
 {
     (void)state;
-    static const char *const valid[] = {"a",      "Z",     "0",       "p7ISNcD",
-                                        "Create", "creat", "creates", "CREATE",
-                                        "rests",  "Rest",  "healthz", "metric"};
+    static const char *const valid[] = {
+        "a",      "Z",     "0",    "p7ISNcD", "Create", "creat", "creates",
+        "CREATE", "rests", "Rest", "healthz", "metric", "uis",   "UI"};
     static const char *const none[] = {
-        "", "create", "health", "metrics", "rest", "robots.txt", "favicon.ico"};
+        "",   "create",     "health",      "metrics",        "rest",
+        "ui", "robots.txt", "favicon.ico", "yourls-api.php", ".well-known"};
     for (size_t i = 0; i < sizeof(valid) / sizeof(valid[0]); i++)
         assert_true(ids_valid(valid[i], strlen(valid[i])));
     for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)

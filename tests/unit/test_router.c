@@ -45,59 +45,87 @@ static void each_path_knows_its_methods(void **state)
     assert_int_equal(f->store.gets + f->store.creates, 0);
 }
 
+static const char *const not_ids[] = {
+    "",
+    "/",
+    "t/abc",
+    "/t",
+    "/t/",
+    "/T/abc",
+    "/x/abc",
+    "/t//abc",
+    "//t/abc",
+    "/t/abc/def",
+    "/t//",
+    "/t/./",
+    "/t/.",
+    "/t/%20",
+    "/t/%E2%80%8B",
+    "/t/.abc",
+    "/t/%20abc",
+    "/t/abc.qr",
+    "/t/abc.qr.",
+    "/t/abc+",
+    "/t/abc+.",
+    "/t/abc%09",
+    "/t/abc%00.",
+    "/t/abc.%00",
+    "/t/abc%0a",
+    "/t/abc%80%8B",
+    "/t/abc%E2%80%8C",
+    "/t/abc%C2%A0",
+    "/t/abc-",
+    "/t/abc(",
+    "/t/abc*",
+    "/t/create.",
+    "/t/health/",
+    "/t/ui",
+    "/t/ui/",
+    "/t/favicon.ico",
+    "/t/yourls-api.php",
+    "/t/.well-known/acme-challenge/abc",
+    "/t/abc%2Fdef",
+    "/t/a-b",
+    "/t/a.b",
+    "/t/a_b",
+    "/t/a b",
+    "/t/a%20b",
+    "/t/abc%00",
+    "/t/%00abc",
+    "/t/%",
+    "/t/%zz",
+    "/t/%2561bc",
+    "/t/../t/abc",
+    "/t/..%2ft/abc",
+    "/t/\xc3\xa9",
+    "/t/%ff",
+    "/t/a;b",
+    "/t/robots.txt",
+    "/t/create",
+    "/t/health",
+    "/t/metrics",
+    "/t/rest",
+    "/create/",
+    "/create%00",
+    "/Create",
+    "/creat",
+    "/createx",
+    "//create",
+    "http://sho.rt/t/abc",
+    /* 65 characters */
+    "/t/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "/t/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.",
+};
+
 static void what_cannot_be_an_id_is_not_found(void **state)
 {
     struct fixture *f = *state;
-    static const char *const paths[] = {
-        "",
-        "/",
-        "t/abc",
-        "/t",
-        "/t/",
-        "/T/abc",
-        "/x/abc",
-        "/t//abc",
-        "//t/abc",
-        "/t/abc/",
-        "/t/abc/def",
-        "/t/abc%2Fdef",
-        "/t/a-b",
-        "/t/a.b",
-        "/t/a_b",
-        "/t/a b",
-        "/t/a%20b",
-        "/t/abc%00",
-        "/t/%00abc",
-        "/t/%",
-        "/t/%zz",
-        "/t/%2561bc",
-        "/t/../t/abc",
-        "/t/..%2ft/abc",
-        "/t/\xc3\xa9",
-        "/t/%ff",
-        "/t/a;b",
-        "/t/a?b",
-        "/t/robots.txt",
-        "/t/create",
-        "/t/health",
-        "/t/metrics",
-        "/t/rest",
-        "/create/",
-        "/create%00",
-        "/Create",
-        "/creat",
-        "/createx",
-        "//create",
-        "http://sho.rt/t/abc",
-        /* 65 characters */
-        "/t/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    };
     static const char *const methods[] = {"GET", "HEAD", "POST", "PUT"};
-    for (size_t i = 0; i < COUNT(paths); i++) {
+    for (size_t i = 0; i < COUNT(not_ids); i++) {
         for (size_t m = 0; m < COUNT(methods); m++) {
-            int status = app_request(f, methods[m], paths[i]);
+            int status = app_request(f, methods[m], not_ids[i]);
             if (status != 404)
-                fail_msg("%s %s: %d", methods[m], paths[i], status);
+                fail_msg("%s %s: %d", methods[m], not_ids[i], status);
         }
     }
     assert_int_equal(f->store.gets + f->store.creates, 0);
@@ -118,6 +146,51 @@ static void an_id_is_decoded_once(void **state)
     }
 }
 
+static void what_a_sentence_leaves_after_an_id_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const after[] = {
+        "/",         ".",
+        ",",         ";",
+        ":",         "!",
+        ")",         "]",
+        "}",         ">",
+        "\"",        "'",
+        "%20",       " ",
+        "%E2%80%8B", "\xe2\x80\x8b",
+        "%2e",       "%2F",
+        "%29",       "%22",
+        "%3e",       "%5D",
+        "%7d",       "...",
+        ").",        ">,",
+        "'/%20",     "//",
+        "/.",        "%20%20%E2%80%8B.%e2%80%8b%e2%80%8b",
+    };
+    for (size_t i = 0; i < COUNT(after); i++) {
+        char path[80];
+        snprintf(path, sizeof(path), "/t/p7ISNcD%s", after[i]);
+        f->store.asked[0] = '\0';
+        if (app_request(f, "GET", path) != 301)
+            fail_msg("%s: %d", path, f->res.status);
+        assert_string_equal(f->store.asked, "p7ISNcD");
+        assert_int_equal(app_request(f, "HEAD", path), 301);
+        assert_int_equal(app_request(f, "POST", path), 405);
+        assert_true(app_has_field(f, "Allow: GET, HEAD"));
+    }
+    assert_int_equal(f->store.hits, COUNT(after));
+    /* The longest id, and much of it. */
+    struct buf path;
+    buf_init(&path, 8000);
+    buf_add_str(&path, "/t/");
+    for (int i = 0; i < 64; i++)
+        buf_add_char(&path, 'a');
+    for (int i = 0; i < 2000; i++)
+        buf_add_char(&path, '.');
+    assert_int_equal(app_request(f, "GET", path.data), 301);
+    assert_int_equal(strlen(f->store.asked), 64);
+    buf_free(&path);
+}
+
 static void ids_can_live_at_the_root(void **state)
 {
     struct fixture *f = *state;
@@ -130,8 +203,10 @@ static void ids_can_live_at_the_root(void **state)
     assert_int_equal(app_request(f, "GET", "/create"), 405);
     assert_int_equal(app_request(f, "HEAD", "/create"), 405);
     static const char *const routes[] = {
-        "/health",      "/metrics",   "/rest",   "/robots.txt",
-        "/favicon.ico", "/create%00", "/create/"};
+        "/health",      "/metrics",        "/rest",    "/robots.txt",
+        "/favicon.ico", "/yourls-api.php", "/ui",      "/.well-known/",
+        "/.well-known", "/create%00",      "/create/", "/create.",
+        "/ui.",         "/rest/"};
     unsigned before = f->store.gets;
     for (size_t i = 0; i < COUNT(routes); i++)
         assert_int_equal(app_request(f, "GET", routes[i]), 404);
@@ -155,16 +230,15 @@ static void a_prefix_may_be_encoded_and_deep(void **state)
 static void a_link_redirects(void **state)
 {
     struct fixture *f = *state;
-    f->store.long_url = "https://example.com/?a=1&b='\"<x>";
+    f->store.long_url = "https://example.com/?a=1&b='\"<x>#'";
     assert_int_equal(app_request(f, "GET", "/t/abc"), 301);
     assert_true(
-        app_has_field(f, "Location: https://example.com/?a=1&b='\"<x>"));
+        app_has_field(f, "Location: https://example.com/?a=1&b='%22%3Cx%3E#'"));
     assert_true(app_has_field(f, "Cache-Control: private, max-age=90"));
     assert_true(app_has_field(f, "Content-Type: text/html; charset=utf-8"));
     assert_non_null(strstr(f->res.body.data,
                            "<a href=\"https://example.com/?a=1&amp;b=&#39;"
-                           "&quot;&lt;x&gt;\">"));
-    assert_null(strstr(f->res.body.data, "<x>"));
+                           "%22%3Cx%3E#&#39;\">"));
     assert_int_equal(f->store.hits, 1);
 }
 
@@ -269,6 +343,11 @@ static void a_link_of_another_hand_is_made_safe(void **state)
         {"http://x/\n", "Location: http://x/"},
         {"http://x/\xc3\xbc", "Location: http://x/%C3%BC"},
         {"http://m\xc3\xbcnchen.de/", "Location: http://xn--mnchen-3ya.de/"},
+        {"http://x/a|b[c]?d{e}^%",
+         "Location: http://x/a%7Cb%5Bc%5D?d%7Be%7D%5E%25"},
+        {"http:\\\\x\\y", "Location: http://x/y"},
+        {"http://0x7f.1/", "Location: http://127.0.0.1/"},
+        {"http://xn--ls8h.la/", "Location: http://xn--ls8h.la/"},
     };
     static const char *const unusable[] = {
         "",
@@ -279,6 +358,9 @@ static void a_link_of_another_hand_is_made_safe(void **state)
         "http://u:p@x/",
         "http://x/\xff",
         "ftp://x/",
+        "http://x\\@y/\n/",
+        "http://256.1.1.1/",
+        "http://a\xe2\x80\x8dx.example/",
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         f->store.long_url = cases[i][0];
@@ -302,6 +384,7 @@ int main(void)
         APP(each_path_knows_its_methods),
         APP(what_cannot_be_an_id_is_not_found),
         APP(an_id_is_decoded_once),
+        APP(what_a_sentence_leaves_after_an_id_is_dropped),
         APP(ids_can_live_at_the_root),
         APP(a_prefix_may_be_encoded_and_deep),
         APP(a_link_redirects),

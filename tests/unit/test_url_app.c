@@ -52,6 +52,7 @@ static void takes_app_url_apart(void **state)
         assert_string_equal(app.path, cases[i].path);
         assert_int_equal(app.path_len, strlen(cases[i].path));
         assert_int_equal(app.port, cases[i].port);
+        assert_int_equal(app.https, (cases[i].app_url[4] | 0x20) == 's');
         url_app_free(&app);
         assert_null(app.host);
         assert_null(app.path);
@@ -72,7 +73,7 @@ static void refuses_what_ids_cannot_follow(void **state)
         {"/t/", "is not an absolute http or https URL"},
         {"ftp://sho.rt/t/", "is not an absolute http or https URL"},
         {"https://u@sho.rt/t/", "has user information"},
-        {"https://sho.rt:99999/t/", "has no usable host or port"},
+        {"https://sho.rt:99999/t/", "has a port that is not a number"},
         {"https://sho.rt/t", "must end with '/'"},
         {"https://sho.rt", "must end with '/'"},
         {"https://sho.rt/t/?a=/", "must not have a '?' or '#'"},
@@ -83,6 +84,10 @@ static void refuses_what_ids_cannot_follow(void **state)
         {"https://sho.rt/\xc3\xbc/", "must be plain ASCII"},
         {"https://sho.rt:/t/", "must be plain ASCII"},
         {"https://0x7f.1/t/", "must be plain ASCII"},
+        {"https://sho.rt/[t]/", "must be plain ASCII"},
+        {"https://sho.rt/%/", "must be plain ASCII"},
+        {"https://sho.rt\\t/", "must be plain ASCII"},
+        {"https://256.1.1.1/t/", "has a host that is not a valid IPv4"},
         {"https://sho.rt/t\n/", "has a control character"},
         {"https://sho.rt/\xff/", "is not valid UTF-8"},
     };
@@ -169,8 +174,20 @@ static void finds_loops_in_disguise(void **state)
         "https://sho.rt/t/.",
         "https://sho.rt/t/x/..",
         "https://sho.rt/t\\a",
+        "https://sho.rt\\t\\a",
+        "https:\\\\sho.rt\\t/a",
+        "http:/\\sho.rt/t/a",
         "https://sho.rt/x\\..\\t\\a",
+        "https://sho.rt/x\\%2e%2e\\t\\a",
         "https://sho.rt/.\\t/a",
+        "https://sho.rt/t/%2f../../a", /* %2f.. is not a dot segment */
+        "https://sho.rt/a%2fb/../t/a",
+        "https://sho.rt/t/..%2fa",
+        "https://sho.rt/..%5c/../t/a",
+        "https://%73%68%6f.r%74/t/a",
+        "https://s\xc2\xadho.rt/t/a", /* soft hyphen */
+        "https://sho%E3%80%82rt%2e/t/a",
+        " \xef\xbb\xbfhttps://sho.rt/t/a",
         "https://sho.rt/t/a%00",
     };
     for (size_t i = 0; i < COUNT(loops); i++)
@@ -190,6 +207,10 @@ static void leaves_other_addresses_alone(void **state)
         "https://sho.rt/T/a",
         "https://sho.rt//t/a",
         "https://sho.rt/x/t/a",
+        "https://sho.rt/t%5ca",
+        "https://sho.rt/t\xe2\x81\x84x", /* fraction slash */
+        "https://sho.rt/?\\t\\a",
+        "https://sho.rt/x%2f..%2ft/a",
         "https://sho.rt/%2ft/a",
         "https://sho.rt/%2574/a",
         "https://sho.rt/t%252fa",
@@ -236,6 +257,13 @@ static void knows_other_ways_to_serve(void **state)
         {"http://127.0.0.1:8080/t/", "http://127.0.0.1.:8080/t/a", true},
         {"http://[::1]/t/", "http://[0:0:0:0:0:0:0:1]/t/a", true},
         {"http://[::1]/t/", "http://[::2]/t/a", false},
+        {"http://[::ffff:102:304]/t/", "http://[::FFFF:1.2.3.4]/t/a", true},
+        {"http://127.0.0.1/t/", "http://%31%32%37.1/t/a", true},
+        {"http://127.0.0.1/t/", "http://0177.0x0.0.1./t/a", true},
+        {"http://127.0.0.1/t/",
+         "http://\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97"
+         ".1/t/a",
+         true},
         /* International names, in either form. */
         {"https://xn--mnchen-3ya.de/t/", "https://m\xc3\xbcnchen.de/t/a", true},
         {"https://xn--mnchen-3ya.de/t/", "https://M\xc3\x9cnchen.de/t/a", true},
@@ -262,6 +290,49 @@ static void what_is_no_url_is_no_loop(void **state)
     url_app_free(&app);
 }
 
+/* ---- Origins --------------------------------------------------------- */
+
+static void knows_its_own_origin(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *app_url;
+        const char *origin;
+        bool same;
+    } cases[] = {
+        {"https://sho.rt/t/", "https://sho.rt", true},
+        {"https://sho.rt/t/", "https://sho.rt:443", true},
+        {"https://sho.rt:443/t/", "https://sho.rt", true},
+        {"https://SHO.rt/t/", "https://sho.rt", true},
+        {"http://127.0.0.1:8080/", "http://127.0.0.1:8080", true},
+        {"http://[::1]:8080/", "http://[::1]:8080", true},
+        {"https://xn--mnchen-3ya.de/", "https://xn--mnchen-3ya.de", true},
+        {"https://sho.rt/t/", "http://sho.rt", false},
+        {"http://sho.rt/t/", "https://sho.rt", false},
+        {"https://sho.rt/t/", "http://sho.rt:443", false},
+        {"https://sho.rt/t/", "https://sho.rt:8443", false},
+        {"https://sho.rt:8443/t/", "https://sho.rt", false},
+        {"https://sho.rt/t/", "https://www.sho.rt", false},
+        {"https://sho.rt/t/", "https://sho.rt.evil.example", false},
+        {"https://sho.rt/t/", "https://evil.example/https://sho.rt", false},
+        {"https://sho.rt/t/", "https://u@sho.rt", false},
+        {"https://sho.rt/t/", "null", false},
+        {"https://sho.rt/t/", "", false},
+        {"https://sho.rt/t/", "sho.rt", false},
+        {"https://sho.rt/t/", "https://", false},
+        {"https://sho.rt/t/", "https://sho.rt https://evil.example", false},
+        {"https://sho.rt/t/", "https://sho.rt, https://sho.rt", false},
+        {"https://sho.rt/t/", "chrome-extension://sho.rt", false},
+        {"https://sho.rt/t/", "https://\xff", false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct url_app app = parse_app(cases[i].app_url);
+        if (url_is_origin(cases[i].origin, &app) != cases[i].same)
+            fail_msg("%s, %s", cases[i].app_url, cases[i].origin);
+        url_app_free(&app);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +343,7 @@ int main(void)
         cmocka_unit_test(leaves_other_addresses_alone),
         cmocka_unit_test(knows_other_ways_to_serve),
         cmocka_unit_test(what_is_no_url_is_no_loop),
+        cmocka_unit_test(knows_its_own_origin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
