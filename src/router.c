@@ -31,6 +31,12 @@ static const struct route *find_route(const struct http_request *req)
     return NULL;
 }
 
+bool router_takes_body(const struct http_request *req)
+{
+    const struct route *route = find_route(req);
+    return route != NULL && req->method == route->method;
+}
+
 /* The id behind APP_URL's path, or NULL where the path cannot be a link. */
 static const char *find_short_id(const struct url_app *app,
                                  const struct http_request *req)

@@ -17,7 +17,7 @@ cd -- "$root"
 # file comes to a library by way of another.
 walls() {
     cat <<'END'
-^fcgi(app|_stdio)   src/fcgi.c
+^fcgi(app|_stdio)   tests/bench/plain.c
 ^curl/              src/aws_http.c src/url.c
 ^zlib               src/aws_reply.c
 ^expat              src/aws_sts_answer.c
@@ -44,7 +44,7 @@ walls | awk '
 
 BEGIN {
     MAX_COLUMNS = 80
-    MAX_FILE = 500
+    MAX_FILE = 800
     MAX_FUNCTION = 65
     banned = "(strcpy|strcat|sprintf|strtok|atoi|gmtime|localtime)"
 }
