@@ -443,7 +443,13 @@ static bool feed(struct fcgi *f, struct conn *c)
         }
         switch (fcgi_read(r, &f->at, &f->left)) {
         case FCGI_HEAD:
-            c->useless = !read_head(f, c);
+            if (read_head(f, c))
+                break;
+            /* fall through */
+        case FCGI_BROKEN:
+            log_warning("a request was refused: it is not FastCGI, or its "
+                        "parameters are too long");
+            c->useless = true;
             break;
         case FCGI_END:
             if (!c->ready)
@@ -452,17 +458,12 @@ static bool feed(struct fcgi *f, struct conn *c)
         case FCGI_ABORTED:
             c->answered = true;
             break;
-        case FCGI_BROKEN:
-            c->useless = true;
-            break;
         case FCGI_MORE:
             break;
         }
         if (!c->ready && buf_failed(&r->body))
             end_body(c);
     }
-    if (c->useless)
-        log_debug("a connection sent something that is not FastCGI");
     return c->ready && !c->answered && !c->useless;
 }
 
@@ -593,7 +594,6 @@ static void begin_stop(struct fcgi *f)
 {
     f->stopping = true;
     watch(f, EPOLL_CTL_DEL, FCGI_SOCKET, 0, NULL);
-    watch(f, EPOLL_CTL_DEL, wake_fd, 0, NULL);
     f->next_deadline = 0;
     for (size_t i = 0; i < f->made; i++)
         if (f->conns[i].deadline == 0)
@@ -605,6 +605,7 @@ static void begin_stop(struct fcgi *f)
 static struct conn *wait_conn(struct fcgi *f)
 {
     struct epoll_event event;
+    eventfd_t count;
     int64_t timeout = -1;
     if (f->next_deadline != INT64_MAX) {
         timeout = f->next_deadline - clock_monotonic_ms();
@@ -612,6 +613,8 @@ static struct conn *wait_conn(struct fcgi *f)
     }
     if (epoll_wait(f->epoll, &event, 1, (int)timeout) <= 0)
         return NULL;
+    if (event.data.ptr == NULL)
+        eventfd_read(wake_fd, &count);
     if (event.data.ptr != f)
         return event.data.ptr;
     /* The signal may have come together with the connection. */
@@ -624,6 +627,9 @@ static struct conn *next_request(struct fcgi *f)
 {
     struct conn *c = f->current;
     if (c != NULL) {
+        /* The end of an empty body has mostly come by now. */
+        if (c->reader.state == FCGI_IN_BODY && !c->useless)
+            read_chunk(f, c);
         if (feed(f, c))
             return c;
         settle(f, c);
@@ -655,12 +661,10 @@ static struct conn *next_request(struct fcgi *f)
 bool fcgi_accept(struct fcgi *f, const struct http_request **req)
 {
     struct conn *c = next_request(f);
-    eventfd_t count;
     *req = c != NULL ? &c->req : NULL;
     if (c != NULL || !pause_wanted || f->failed)
         return c != NULL;
     pause_wanted = 0;
-    eventfd_read(wake_fd, &count);
     return true;
 }
 

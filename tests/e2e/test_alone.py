@@ -12,7 +12,8 @@ import harness
 import proctools
 import webservers
 from harness import ForkedPool, MultiwatchPool, Pool, children_of, wait_until
-from proctools import (HalfRequest, check_redirect, descriptors, lone_janitors, make_link,
+from proctools import (HalfRequest, check_redirect, descriptors,
+                       lone_janitors, make_link,
                        slay, steady, wait_gone)
 
 
