@@ -24,7 +24,7 @@ packages_of() {
     case $1 in
     build)
         echo gcc libc6-dev make autoconf automake "pkg-config|pkgconf" \
-            libfcgi-dev libjson-c-dev libssl-dev libsqlite3-dev \
+            libjson-c-dev libssl-dev libsqlite3-dev \
             zlib1g-dev libexpat1-dev libidn2-dev \
             "libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev" \
             ca-certificates
@@ -34,6 +34,7 @@ packages_of() {
         ;;
     test)
         echo clang clang-format-14 libclang-rt-14-dev libcmocka-dev \
+            libfcgi-dev \
             apache2 libapache2-mod-fcgid multiwatch \
             "nginx-light|nginx|nginx-core|nginx-full|nginx-extras" \
             default-jre-headless chromium mandoc sqlite3 strace procps \

@@ -75,6 +75,7 @@ static const struct key keys[] = {
     NUMBER("LINK_TTL", link_ttl, "604800", 0, 3155760000),
     NUMBER("MAX_BODY", max_body, "65536", 64, CONF_BODY_MAX),
     NUMBER("STORE_TIMEOUT", store_timeout, "3", 1, 60),
+    NUMBER("REQUEST_TIMEOUT", request_timeout, "5", 1, 60),
     NUMBER("DRAIN_TIMEOUT", drain_timeout, "10", 1, 3600),
     NUMBER("CACHE_SIZE", cache_size, "67108864", 0, 68719476736),
     NUMBER("CACHE_TTL", cache_ttl, "60", 0, 86400),

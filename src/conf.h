@@ -31,10 +31,11 @@ struct conf {
     uint64_t max_body;      /* bytes */
     uint64_t store_timeout; /* seconds */
     uint64_t drain_timeout; /* seconds */
-    uint64_t cache_size;    /* bytes; 0: no cache */
-    uint64_t cache_ttl;     /* seconds; 0: no cache */
-    uint64_t cache_stale;   /* seconds */
-    uint64_t hits_flush;    /* seconds */
+    uint64_t request_timeout;
+    uint64_t cache_size;  /* bytes; 0: no cache */
+    uint64_t cache_ttl;   /* seconds; 0: no cache */
+    uint64_t cache_stale; /* seconds */
+    uint64_t hits_flush;  /* seconds */
     int create_auth;
     int limits;
     int log_level; /* enum log_level */

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcgiapp.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -10,9 +9,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sysexits.h>
 #include <unistd.h>
 
+#include "clock.h"
+#include "fcgi_record.h"
 #include "log.h"
 #include "mem.h"
 #include "num.h"
@@ -21,38 +25,85 @@
 /* Longest REQUEST_URI that is looked at; web servers allow 8 KiB or so. */
 #define URI_MAX 16384
 
-struct fcgi {
-    FCGX_Request request;
-    bool tcp;
-    const char *allowed;        /* FCGI_WEB_SERVER_ADDRS, or NULL for any */
-    const char *content_length; /* of the request under way; or NULL */
+/* How many connections a worker has, and the memory that their requests and
+ * answers may take together, in bytes. Above that one is given up. */
+#define CONNS_MAX  512
+#define MEMORY_MAX (1u << 25)
+
+/* How long the rest of a request that was answered early is read, in
+ * milliseconds: a close with unread input makes the kernel throw the answer
+ * away. */
+#define LINGER 2000
+
+/* How much is read at a time. */
+#define CHUNK 65536
+
+/* A connection, from its accept to its close. */
+struct conn {
+    int fd; /* -1: the place is free */
+    struct fcgi_reader reader;
+    struct http_request req;
     struct buf path;
-    struct buf body;
+    bool announced;    /* CONTENT_LENGTH came */
+    bool ready;        /* the request can be answered */
+    bool answered;     /* it has been */
+    bool kept;         /* the connection has served a request before */
+    bool eof;          /* the web server will send nothing more */
+    bool useless;      /* to be closed */
+    uint64_t length;   /* CONTENT_LENGTH */
+    size_t sent;       /* of reader.out */
+    size_t memory;     /* what it has of fcgi.memory */
+    uint32_t events;   /* what epoll waits for; 0: not in its set */
+    int64_t since;     /* when it began to wait for what it waits for now, */
+    int64_t deadline;  /* and when it is given up; clock_monotonic_ms(); 0:
+                        * never, because it is kept and idle */
+    struct conn *next; /* of the free ones */
 };
 
-/*
- * Stopping without a lost request and without a window.
- *
- * A signal that comes between the look at a flag and the wait for a request
- * would be noticed one request too late. So fcgi_stop() also puts /dev/null in
- * place of the descriptor that is waited on: the wait, begun, restarted by
- * SA_RESTART or still to begin, then fails or returns at once. A request that
- * was already accepted has a descriptor of its own, and reads on.
- */
-static volatile sig_atomic_t stopping;
-static volatile sig_atomic_t wait_broken;
-static volatile sig_atomic_t waiting_on = -1;
-static volatile sig_atomic_t null_fd = -1;
+struct fcgi {
+    const struct conf *conf;
+    bool (*takes_body)(const struct http_request *req);
+    struct trace_source traces;
+    bool tcp;
+    bool stopping;
+    bool failed;
+    const char *allowed; /* FCGI_WEB_SERVER_ADDRS, or NULL for any */
+    int epoll;
+    struct conn *current; /* the one whose bytes are in chunk */
+    const char *at;       /* what is left of chunk */
+    size_t left;
+    struct conn *conns;
+    struct conn *free;
+    size_t made; /* places that were in use at some time */
+    size_t used; /* connections */
+    size_t memory;
+    int64_t next_deadline; /* no connection's is earlier */
+    struct buf answer;
+    char chunk[CHUNK];
+};
+
+/* The event descriptor ends a wait that a signal's handler came just before. */
+static volatile sig_atomic_t stop_wanted;
+static volatile sig_atomic_t pause_wanted;
+static volatile sig_atomic_t wake_fd = -1;
+
+static void wake_up(volatile sig_atomic_t *wanted)
+{
+    const int saved = errno;
+    *wanted = 1;
+    if (wake_fd >= 0)
+        eventfd_write(wake_fd, 1);
+    errno = saved;
+}
 
 void fcgi_stop(void)
 {
-    int saved = errno;
-    stopping = 1;
-    if (waiting_on >= 0) {
-        wait_broken = 1;
-        dup2(null_fd, waiting_on);
-    }
-    errno = saved;
+    wake_up(&stop_wanted);
+}
+
+void fcgi_pause(void)
+{
+    wake_up(&pause_wanted);
 }
 
 bool fcgi_socket_ok(void)
@@ -64,35 +115,121 @@ bool fcgi_socket_ok(void)
            listening != 0;
 }
 
-struct fcgi *fcgi_new(void)
+/* Connections have their own address as data, the socket that of f, and the
+ * descriptor that wakes has NULL. */
+static bool watch(struct fcgi *f, int operation, int fd, uint32_t events,
+                  void *data)
+{
+    struct epoll_event event = {.events = events, .data.ptr = data};
+    return epoll_ctl(f->epoll, operation, fd, &event) == 0;
+}
+
+/* Waits for connections, in the last place of all workers that do: one
+ * connection wakes one worker, the first that has nothing to do. */
+static bool listen_last(struct fcgi *f)
+{
+    watch(f, EPOLL_CTL_DEL, FCGI_SOCKET, 0, NULL);
+    return watch(f, EPOLL_CTL_ADD, FCGI_SOCKET, EPOLLIN | EPOLLEXCLUSIVE, f);
+}
+
+struct fcgi *fcgi_new(const struct conf *conf,
+                      bool (*takes_body)(const struct http_request *req))
 {
     struct fcgi *f = mem_zalloc(sizeof(*f));
-    null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     int domain = AF_UNIX;
     socklen_t len = sizeof(domain);
+    f->conf = conf;
+    f->takes_body = takes_body;
     getsockopt(FCGI_SOCKET, SOL_SOCKET, SO_DOMAIN, &domain, &len);
     f->tcp = domain != AF_UNIX;
     f->allowed = getenv("FCGI_WEB_SERVER_ADDRS");
-    buf_init(&f->path, URI_MAX);
-    buf_init(&f->body, 0);
-    FCGX_Init();
-    /* libfcgi must not accept by itself: accept_connection() does. */
-    FCGX_InitRequest(&f->request, -1, FCGI_FAIL_ACCEPT_ON_INTR);
+    f->conns = mem_zalloc(CONNS_MAX * sizeof(*f->conns));
+    f->next_deadline = INT64_MAX;
+    buf_init(&f->answer, HTTP_HEAD_MAX + HTTP_BODY_MAX + 128);
+    f->epoll = epoll_create1(EPOLL_CLOEXEC);
+    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    const int flags = fcntl(FCGI_SOCKET, F_GETFL);
+    if (f->epoll < 0 || wake_fd < 0 || flags < 0 ||
+        fcntl(FCGI_SOCKET, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        !watch(f, EPOLL_CTL_ADD, wake_fd, EPOLLIN, NULL) || !listen_last(f)) {
+        log_error("cannot wait for connections: %s", strerror(errno));
+        exit(EX_OSERR);
+    }
     return f;
+}
+
+/* ---- Places ----------------------------------------------------------- */
+
+static struct conn *open_conn(struct fcgi *f, int fd)
+{
+    struct conn *c = f->free;
+    if (c != NULL) {
+        f->free = c->next;
+    } else {
+        c = &f->conns[f->made++];
+        fcgi_reader_init(&c->reader);
+        buf_init(&c->path, URI_MAX);
+    }
+    f->used++;
+    c->fd = fd;
+    c->deadline = 0;
+    c->kept = c->eof = c->useless = c->ready = c->answered = false;
+    return c;
+}
+
+/* Makes the connection ready for another request. */
+static void reset_conn(struct conn *c)
+{
+    fcgi_reader_next(&c->reader);
+    if (c->path.cap > 1024)
+        buf_free(&c->path);
+    c->ready = c->answered = false;
+    c->kept = true;
+    c->deadline = 0;
+}
+
+static void close_conn(struct fcgi *f, struct conn *c)
+{
+    /* Not left to close(): a child that is about to execute the janitor or a
+     * credential_process may hold the descriptor, too. */
+    if (c->events != 0)
+        watch(f, EPOLL_CTL_DEL, c->fd, 0, NULL);
+    close(c->fd);
+    f->used--;
+    f->memory -= c->memory;
+    buf_reset(&c->reader.out);
+    reset_conn(c);
+    c->reader.header_len = 0;
+    c->sent = c->memory = 0;
+    c->events = 0;
+    c->fd = -1;
+    c->next = f->free;
+    f->free = c;
 }
 
 void fcgi_free(struct fcgi *f)
 {
     if (f == NULL)
         return;
-    FCGX_Free(&f->request, 1);
-    buf_free(&f->path);
-    buf_free(&f->body);
+    for (size_t i = 0; i < f->made; i++) {
+        if (f->conns[i].fd >= 0)
+            close_conn(f, &f->conns[i]);
+        fcgi_reader_free(&f->conns[i].reader);
+        buf_free(&f->conns[i].path);
+    }
+    const int wake = wake_fd;
+    wake_fd = -1;
+    close(wake);
+    close(f->epoll);
+    buf_free(&f->answer);
+    free(f->conns);
     free(f);
 }
 
+/* ---- Accepting -------------------------------------------------------- */
+
 /* Whether the peer may connect: section 3.2 of the specification, for sockets
- * of the Internet domain alone. */
+ * of the Internet domain only. */
 static bool is_allowed(const struct fcgi *f, const struct sockaddr_in *peer)
 {
     char text[INET_ADDRSTRLEN];
@@ -112,120 +249,45 @@ static bool is_allowed(const struct fcgi *f, const struct sockaddr_in *peer)
     return false;
 }
 
-/* What accept(2) may say of one connection that does not concern the next. */
-static bool is_passing_error(int error)
+/* Takes a connection; NULL: there is none, or the socket failed. */
+static struct conn *accept_conn(struct fcgi *f)
 {
-    return error == EINTR || error == ECONNABORTED || error == EPROTO ||
-           error == EAGAIN || error == EMFILE || error == ENFILE ||
-           error == ENOBUFS || error == ENOMEM || error == EPERM;
-}
-
-/* Waits for a connection; -1 when there is none to be had any more. */
-static int accept_connection(const struct fcgi *f)
-{
-    for (;;) {
-        struct sockaddr_in peer = {.sin_family = AF_UNSPEC};
-        socklen_t len = sizeof(peer);
-        waiting_on = FCGI_SOCKET;
-        int fd = stopping ? -1
-                          : accept4(FCGI_SOCKET, (struct sockaddr *)&peer, &len,
-                                    SOCK_CLOEXEC);
-        int error = errno;
-        waiting_on = -1;
-        if (fd >= 0 && is_allowed(f, &peer)) {
-            int on = 1;
-            if (f->tcp)
-                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-            return fd;
-        }
-        if (fd >= 0) {
-            close(fd);
-        } else if (stopping) {
-            return -1;
-        } else if (!is_passing_error(error)) {
-            log_error("the listening socket failed: %s", strerror(error));
-            return -1;
-        } else if (error != EINTR && error != ECONNABORTED) {
-            log_warning("a connection could not be accepted: %s",
-                        strerror(error));
-            poll(NULL, 0, 100);
-        }
+    struct sockaddr_in peer = {.sin_family = AF_UNSPEC};
+    socklen_t len = sizeof(peer);
+    int on = 1;
+    int fd = accept4(FCGI_SOCKET, (struct sockaddr *)&peer, &len,
+                     SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0 && is_allowed(f, &peer)) {
+        if (f->tcp)
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        return open_conn(f, fd);
+    }
+    if (fd >= 0) {
+        close(fd);
+        return NULL;
+    }
+    switch (errno) {
+    case EAGAIN: /* another worker took it */
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+        return NULL;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        log_warning("a connection could not be accepted: %s", strerror(errno));
+        poll(NULL, 0, 100);
+        return NULL;
+    default:
+        log_error("the listening socket failed: %s", strerror(errno));
+        f->failed = true;
+        return NULL;
     }
 }
 
-/* Waits for the next request on a connection that the web server keeps. False:
- * curt is to stop, and the connection is given up while nothing is on it. */
-static bool wait_on_kept(int fd)
-{
-    struct pollfd pfd = {.fd = fd, .events = POLLIN};
-    waiting_on = fd;
-    bool ready = false;
-    while (!stopping && !ready)
-        ready = poll(&pfd, 1, -1) > 0;
-    waiting_on = -1;
-    return ready && !wait_broken;
-}
-
-/* Gets libfcgi a connection to read from and has it read the next request's
- * parameters. libfcgi accepts by itself, too, but waits for data behind a
- * poll(2) that any signal interrupts, and then drops the connection: a
- * request lost at each reload. Its structure's members are part of its fixed
- * interface (libfcgi.so.0). */
-static bool read_parameters(struct fcgi *f)
-{
-    FCGX_Request *request = &f->request;
-    for (;;) {
-        if (request->ipcFd < 0) {
-            request->ipcFd = accept_connection(f);
-            if (request->ipcFd < 0)
-                return false;
-            request->keepConnection = 1; /* not closed by FCGX_Accept_r */
-        } else if (!wait_on_kept(request->ipcFd)) {
-            FCGX_Free(request, 1);
-            return false;
-        }
-        if (FCGX_Accept_r(request) == 0)
-            return true;
-        /* The peer closed or spoke no FastCGI: libfcgi closed, too. */
-    }
-}
-
-/* Takes what curt needs out of the parameters, in one pass over them.
- * Returns CONTENT_LENGTH, or NULL. */
-static const char *take_parameters(char **envp, struct http_request *req,
-                                   const char **trace_id)
-{
-    const char *content_length = NULL;
-    const struct {
-        const char *name;
-        size_t len;
-        const char **value;
-    } wanted[] = {
-        {"REQUEST_URI=", 12, &req->uri},
-        {"REQUEST_METHOD=", 15, &req->method_name},
-        {"REMOTE_ADDR=", 12, &req->remote_addr},
-        {"HTTP_ACCEPT=", 12, &req->accept},
-        {"HTTP_USER_AGENT=", 16, &req->user_agent},
-        {"HTTP_X_AMZN_TRACE_ID=", 21, trace_id},
-        {"HTTP_SEC_FETCH_SITE=", 20, &req->sec_fetch_site},
-        {"HTTP_ORIGIN=", 12, &req->origin},
-        {"CONTENT_TYPE=", 13, &req->content_type},
-        {"CONTENT_LENGTH=", 15, &content_length},
-    };
-    for (; *envp != NULL; envp++) {
-        /* A web server sends some twenty that curt does not look at. */
-        if (**envp != 'C' && **envp != 'H' && **envp != 'R')
-            continue;
-        for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-            if (**envp == wanted[i].name[0] &&
-                strncmp(*envp, wanted[i].name, wanted[i].len) == 0) {
-                *wanted[i].value = *envp + wanted[i].len;
-                break;
-            }
-        }
-    }
-    return content_length;
-}
+/* ---- The head of a request -------------------------------------------- */
 
 static enum http_method read_method(const char *name)
 {
@@ -238,80 +300,395 @@ static enum http_method read_method(const char *name)
 
 /* REQUEST_URI to path. A server may pass on the absolute form (RFC 9112,
  * section 3.2.2): scheme and host are dropped. */
-static void read_path(struct fcgi *f, struct http_request *req)
+static void read_path(struct buf *path, struct http_request *req)
 {
     const char *uri = req->uri != NULL ? req->uri : "";
     if (strncmp(uri, "http://", 7) == 0 || strncmp(uri, "https://", 8) == 0) {
         const char *authority = strstr(uri, "://") + 3;
         uri = authority + strcspn(authority, "/?#");
     }
-    buf_reset(&f->path);
-    query_percent_decode(&f->path, uri, strcspn(uri, "?#"));
-    if (buf_failed(&f->path))
-        buf_reset(&f->path);
-    req->path = f->path.data;
-    req->path_len = f->path.len;
+    buf_reset(path);
+    query_percent_decode(path, uri, strcspn(uri, "?#"));
+    if (buf_failed(path))
+        buf_reset(path);
+    req->path = path->data;
+    req->path_len = path->len;
 }
 
-/* Reads standard input to its end, as long as the limit allows. */
-void fcgi_read_body(struct fcgi *f, size_t max, struct http_request *req)
+/* Takes what curt needs out of the parameters, in one pass over them, and puts
+ * a NUL behind each value. False: their lengths are wrong. */
+static bool take_parameters(struct buf *params, struct http_request *req,
+                            const char **trace_id, const char **content_length)
 {
-    uint64_t announced = 0;
-    bool known = f->content_length != NULL &&
-                 num_parse(f->content_length, UINT64_MAX, &announced);
-    buf_reset(&f->body);
-    f->body.max = max;
-    req->body_too_large = announced > max;
-    while (!req->body_too_large) {
-        char piece[8192];
-        int n = FCGX_GetStr(piece, sizeof(piece), f->request.in);
-        if (n <= 0)
-            break;
-        buf_add(&f->body, piece, (size_t)n);
-        req->body_too_large = buf_failed(&f->body);
+    const struct {
+        const char *name;
+        size_t len;
+        const char **value;
+    } wanted[] = {
+        {"REQUEST_URI", 11, &req->uri},
+        {"REQUEST_METHOD", 14, &req->method_name},
+        {"REMOTE_ADDR", 11, &req->remote_addr},
+        {"HTTP_ACCEPT", 11, &req->accept},
+        {"HTTP_USER_AGENT", 15, &req->user_agent},
+        {"HTTP_X_AMZN_TRACE_ID", 20, trace_id},
+        {"HTTP_SEC_FETCH_SITE", 19, &req->sec_fetch_site},
+        {"HTTP_ORIGIN", 11, &req->origin},
+        {"CONTENT_TYPE", 12, &req->content_type},
+        {"CONTENT_LENGTH", 14, content_length},
+    };
+    const char *at = params->data;
+    size_t left = params->len;
+    char *end = NULL;
+    struct fcgi_pair pair;
+    while (fcgi_next_pair(&at, &left, &pair)) {
+        /* The NUL takes the place of the next pair's length. */
+        if (end != NULL)
+            *end = '\0';
+        end = params->data + (pair.value - params->data) + pair.value_len;
+        for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+            if (pair.name_len == wanted[i].len &&
+                memcmp(pair.name, wanted[i].name, wanted[i].len) == 0) {
+                *wanted[i].value = pair.value;
+                break;
+            }
+        }
     }
-    req->body_broken =
-        !req->body_too_large && (FCGX_GetError(f->request.in) != 0 ||
-                                 (known && f->body.len < announced));
-    if (req->body_too_large || req->body_broken)
-        buf_reset(&f->body);
-    req->body = f->body.data;
-    req->body_len = f->body.len;
+    return left == 0;
 }
 
-bool fcgi_accept(struct fcgi *f, struct trace_source *traces,
-                 struct http_request *req)
+/* The parameters are there: makes the request, and decides whether it has to
+ * wait for a body. False: they are no parameters. */
+static bool read_head(struct fcgi *f, struct conn *c)
 {
-    if (!read_parameters(f))
-        return false;
+    struct http_request *req = &c->req;
+    const char *trace_id = NULL, *content_length = NULL;
     *req = (struct http_request){.method_name = "", .body = ""};
-    const char *trace_id = NULL;
-    f->content_length = take_parameters(f->request.envp, req, &trace_id);
+    if (!take_parameters(&c->reader.params, req, &trace_id, &content_length))
+        return false;
     req->method = read_method(req->method_name);
-    trace_choose(traces, trace_id, req->trace_id);
-    read_path(f, req);
+    trace_choose(&f->traces, trace_id, req->trace_id);
+    read_path(&c->path, req);
+    c->reader.body.max = f->conf->max_body;
+    c->announced = content_length != NULL &&
+                   num_parse(content_length, UINT64_MAX, &c->length);
+    req->body_too_large = c->announced && c->length > f->conf->max_body;
+    c->ready = req->body_too_large || !f->takes_body(req);
+    c->reader.discard = c->ready;
     return true;
 }
 
-void fcgi_finish(struct fcgi *f, const struct http_request *req,
-                 const struct http_response *res)
+/* ---- Reading and writing ---------------------------------------------- */
+
+/* Fills the chunk from the connection, which becomes the current one. */
+static void read_chunk(struct fcgi *f, struct conn *c)
 {
-    FCGX_Stream *out = f->request.out;
-    const char status[] = {(char)('0' + res->status / 100),
-                           (char)('0' + res->status / 10 % 10),
-                           (char)('0' + res->status % 10), ' '};
-    FCGX_PutStr("Status: ", 8, out);
-    FCGX_PutStr(status, sizeof(status), out);
-    FCGX_PutS(http_reason(res->status), out);
-    FCGX_PutStr("\r\n", 2, out);
-    FCGX_PutStr(res->head.data, (int)res->head.len, out);
-    FCGX_PutStr("\r\n", 2, out);
-    if (req->method != HTTP_HEAD)
-        FCGX_PutStr(res->body.data, (int)res->body.len, out);
-    /* With nothing left to read the connection can be closed at once. Else
-     * libfcgi shuts its side down and reads on until the peer closes, because
-     * a close with unread input makes the kernel throw the answer away. */
-    if (!req->body_too_large)
-        FCGX_Detach(&f->request);
-    FCGX_Finish_r(&f->request);
+    f->current = c;
+    f->at = f->chunk;
+    f->left = 0;
+    ssize_t n = read(c->fd, f->chunk, sizeof(f->chunk));
+    if (n > 0)
+        f->left = (size_t)n;
+    else if (n == 0)
+        c->eof = true;
+    else if (errno != EAGAIN && errno != EINTR)
+        c->useless = true;
+}
+
+static void send_out(struct conn *c)
+{
+    struct buf *out = &c->reader.out;
+    c->useless = c->useless || buf_failed(out);
+    while (c->sent < out->len && !c->useless) {
+        ssize_t n =
+            send(c->fd, out->data + c->sent, out->len - c->sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n < 0 && errno != EINTR)
+            c->useless = true;
+        c->sent += n > 0 ? (size_t)n : 0;
+    }
+    buf_reset(out);
+    c->sent = 0;
+}
+
+/* The body is whole, or is not waited for any longer. */
+static void end_body(struct conn *c)
+{
+    struct http_request *req = &c->req;
+    const struct buf *body = &c->reader.body;
+    req->body_too_large = buf_failed(body);
+    req->body_broken = !req->body_too_large && req->refused == 0 &&
+                       c->announced && body->len < c->length;
+    if (!req->body_too_large && !req->body_broken && req->refused == 0) {
+        req->body = body->data;
+        req->body_len = body->len;
+    }
+    c->ready = c->reader.discard = true;
+}
+
+/* Passes what was read to the current connection. True: its request can be
+ * answered now. */
+static bool feed(struct fcgi *f, struct conn *c)
+{
+    struct fcgi_reader *r = &c->reader;
+    while (f->left > 0 && !c->useless) {
+        if (r->state == FCGI_WHOLE) {
+            if (!c->answered)
+                return true;
+            if (!r->keep)
+                break;
+            /* The next request. Nobody sends it without the answer to the
+             * last one. */
+            c->useless = c->sent < r->out.len;
+            reset_conn(c);
+            continue;
+        }
+        switch (fcgi_read(r, &f->at, &f->left)) {
+        case FCGI_HEAD:
+            if (read_head(f, c))
+                break;
+            /* fall through */
+        case FCGI_BROKEN:
+            log_warning("a request was refused: it is not FastCGI, or its "
+                        "parameters are too long");
+            c->useless = true;
+            break;
+        case FCGI_END:
+            if (!c->ready)
+                end_body(c);
+            break;
+        case FCGI_ABORTED:
+            c->answered = true;
+            break;
+        case FCGI_MORE:
+            break;
+        }
+        if (!c->ready && buf_failed(&r->body))
+            end_body(c);
+    }
+    return c->ready && !c->answered && !c->useless;
+}
+
+/* Has epoll wait for events of a connection. The worker that has one more to
+ * look after leaves the next one to the others. */
+static bool expect(struct fcgi *f, struct conn *c, uint32_t events)
+{
+    const bool added = c->events == 0;
+    if (events == c->events)
+        return true;
+    if (!watch(f, added ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, c->fd, events, c)) {
+        log_warning("a connection cannot be waited for: %s", strerror(errno));
+        return false;
+    }
+    c->events = events;
+    if (added && !f->stopping && !listen_last(f)) {
+        log_error("the listening socket failed: %s", strerror(errno));
+        f->failed = true;
+    }
+    return true;
+}
+
+/* Nothing more is to be done with the connection now: closes it, or waits for
+ * its next word. */
+static void settle(struct fcgi *f, struct conn *c)
+{
+    struct fcgi_reader *r = &c->reader;
+    f->current = NULL;
+    f->left = 0;
+    send_out(c);
+    const bool unsent = c->sent < r->out.len;
+    const uint64_t timeout = f->conf->request_timeout;
+    if (c->answered && r->state == FCGI_WHOLE && !unsent) {
+        if (!r->keep || f->stopping)
+            c->useless = true;
+        else
+            reset_conn(c);
+    }
+    if (c->useless || (c->eof && !unsent)) {
+        close_conn(f, c);
+        return;
+    }
+    const bool idle = c->kept && r->state == FCGI_NONE && r->header_len == 0;
+    if (c->deadline == 0) {
+        c->since = clock_monotonic_ms();
+        if (!idle || f->stopping)
+            c->deadline =
+                c->since +
+                (c->answered && !unsent ? LINGER : 1000 * (int64_t)timeout);
+    }
+    if (c->deadline != 0 && c->deadline < f->next_deadline)
+        f->next_deadline = c->deadline;
+    f->memory -= c->memory;
+    c->memory = fcgi_reader_memory(r) + c->path.cap;
+    f->memory += c->memory;
+    const uint32_t events =
+        (c->eof ? 0 : EPOLLIN) | (unsent ? (uint32_t)EPOLLOUT : 0);
+    if (!expect(f, c, events))
+        close_conn(f, c);
+}
+
+/* ---- Waiting ---------------------------------------------------------- */
+
+/* The connection to give up first: one that is kept and idle, then one that was
+ * answered, then one whose request is coming in; the oldest of them. */
+static struct conn *find_surplus(const struct fcgi *f)
+{
+    struct conn *found = NULL;
+    int found_rank = 0;
+    for (size_t i = 0; i < f->made; i++) {
+        struct conn *c = &f->conns[i];
+        const int rank = c->deadline == 0 ? 0 : c->answered ? 1 : 2;
+        if (c->fd >= 0 && (found == NULL || rank < found_rank ||
+                           (rank == found_rank && c->since < found->since))) {
+            found = c;
+            found_rank = rank;
+        }
+    }
+    return found;
+}
+
+/* A connection whose time is over; NULL: there is none. */
+static struct conn *find_overdue(struct fcgi *f)
+{
+    if (f->next_deadline == INT64_MAX)
+        return NULL;
+    const int64_t now = clock_monotonic_ms();
+    if (f->next_deadline > now)
+        return NULL;
+    f->next_deadline = INT64_MAX;
+    for (size_t i = 0; i < f->made; i++) {
+        struct conn *c = &f->conns[i];
+        if (c->fd < 0 || c->deadline == 0)
+            continue;
+        if (c->deadline <= now) {
+            f->next_deadline = now; /* there may be others */
+            return c;
+        }
+        if (c->deadline < f->next_deadline)
+            f->next_deadline = c->deadline;
+    }
+    return NULL;
+}
+
+/* Reads a last time from a connection that is to be given up. True: its request
+ * can be answered, if only with the status that says so. */
+static bool give_up(struct fcgi *f, struct conn *c, int status)
+{
+    const bool idle = c->kept && c->reader.state == FCGI_NONE;
+    read_chunk(f, c);
+    if (feed(f, c))
+        return true;
+    if (idle && c->reader.state != FCGI_NONE) {
+        c->deadline = 0; /* a request came just before the end */
+    } else if (c->reader.state == FCGI_IN_BODY && !c->ready && !c->eof) {
+        c->req.refused = status;
+        end_body(c);
+        return true;
+    } else {
+        c->useless = true;
+    }
+    settle(f, c);
+    return false;
+}
+
+/* No new connection any more; the kept ones are closed if nothing has come. */
+static void begin_stop(struct fcgi *f)
+{
+    f->stopping = true;
+    watch(f, EPOLL_CTL_DEL, FCGI_SOCKET, 0, NULL);
+    f->next_deadline = 0;
+    for (size_t i = 0; i < f->made; i++)
+        if (f->conns[i].deadline == 0)
+            f->conns[i].deadline = 1;
+}
+
+/* Waits until something can be read or written, or the next deadline. NULL:
+ * there is nothing to do with a connection. */
+static struct conn *wait_conn(struct fcgi *f)
+{
+    struct epoll_event event;
+    eventfd_t count;
+    int64_t timeout = -1;
+    if (f->next_deadline != INT64_MAX) {
+        timeout = f->next_deadline - clock_monotonic_ms();
+        timeout = timeout < 0 ? 0 : timeout;
+    }
+    if (epoll_wait(f->epoll, &event, 1, (int)timeout) <= 0)
+        return NULL;
+    if (event.data.ptr == NULL)
+        eventfd_read(wake_fd, &count);
+    if (event.data.ptr != f)
+        return event.data.ptr;
+    /* The signal may have come together with the connection. */
+    return stop_wanted || pause_wanted ? NULL : accept_conn(f);
+}
+
+/* The connection whose request can be answered; NULL: there is none, because
+ * of fcgi_pause(), fcgi_stop() or a failure. */
+static struct conn *next_request(struct fcgi *f)
+{
+    struct conn *c = f->current;
+    if (c != NULL) {
+        /* The end of an empty body has mostly come by now. */
+        if (c->reader.state == FCGI_IN_BODY && !c->useless)
+            read_chunk(f, c);
+        if (feed(f, c))
+            return c;
+        settle(f, c);
+    }
+    while (!f->failed && !pause_wanted) {
+        if (stop_wanted && !f->stopping)
+            begin_stop(f);
+        if (f->stopping && f->used == 0)
+            return NULL;
+        const bool full = f->used == CONNS_MAX || f->memory > MEMORY_MAX;
+        c = full ? find_surplus(f) : find_overdue(f);
+        if (c != NULL) {
+            if (give_up(f, c, full ? 503 : 408))
+                return c;
+            continue;
+        }
+        c = wait_conn(f);
+        if (c == NULL)
+            continue;
+        if (!c->eof)
+            read_chunk(f, c);
+        if (feed(f, c))
+            return c;
+        settle(f, c);
+    }
+    return NULL;
+}
+
+bool fcgi_accept(struct fcgi *f, const struct http_request **req)
+{
+    struct conn *c = next_request(f);
+    *req = c != NULL ? &c->req : NULL;
+    if (c != NULL || !pause_wanted || f->failed)
+        return c != NULL;
+    pause_wanted = 0;
+    return true;
+}
+
+void fcgi_finish(struct fcgi *f, const struct http_response *res)
+{
+    struct conn *c = f->current;
+    struct buf *answer = &f->answer;
+    buf_reset(answer);
+    buf_add_str(answer, "Status: ");
+    buf_add_num(answer, (uint64_t)res->status);
+    buf_add_char(answer, ' ');
+    buf_add_str(answer, http_reason(res->status));
+    buf_add_str(answer, "\r\n");
+    buf_add(answer, res->head.data, res->head.len);
+    buf_add_str(answer, "\r\n");
+    if (c->req.method != HTTP_HEAD)
+        buf_add(answer, res->body.data, res->body.len);
+    fcgi_add_answer(&c->reader.out, c->reader.id, answer->data, answer->len);
+    c->answered = true;
+    c->deadline = 0;
+    /* Before the web server can open another connection because of it. */
+    if (c->reader.keep && !f->stopping)
+        c->useless = !expect(f, c, EPOLLIN);
+    send_out(c);
 }

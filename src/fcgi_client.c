@@ -12,15 +12,9 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "fcgi_record.h"
 #include "mem.h"
 #include "num.h"
-
-/* Record types, role and version: specification, section 8. */
-enum { BEGIN_REQUEST = 1, END_REQUEST = 3, PARAMS, STDIN, STDOUT, STDERR };
-
-#define VERSION   1
-#define RESPONDER 1
-#define HEADER    8
 
 #define REQUEST_MAX 16384
 
@@ -192,15 +186,6 @@ static enum result read_all(struct exchange *x, unsigned char *out, size_t size)
 
 /* ---- Records --------------------------------------------------------- */
 
-static void add_record(struct buf *out, int type, const char *content,
-                       size_t len)
-{
-    const char header[HEADER] = {VERSION,          (char)type,         0, 1,
-                                 (char)(len >> 8), (char)(len & 0xff), 0, 0};
-    buf_add(out, header, sizeof(header));
-    buf_add(out, content, len);
-}
-
 /* A name-value pair; a length above 127 takes four bytes (section 3.4). */
 static void add_pair(struct buf *out, const char *name, const char *value)
 {
@@ -219,7 +204,7 @@ static void add_pair(struct buf *out, const char *name, const char *value)
 /* False: it is too large. */
 static bool add_request(struct buf *out, const char *method, const char *uri)
 {
-    static const char begin[8] = {0, RESPONDER};
+    static const char begin[8] = {0, FCGI_RESPONDER};
     struct buf params;
     buf_init(&params, REQUEST_MAX);
     add_pair(&params, "GATEWAY_INTERFACE", "CGI/1.1");
@@ -228,10 +213,10 @@ static bool add_request(struct buf *out, const char *method, const char *uri)
     add_pair(&params, "REQUEST_URI", uri);
     add_pair(&params, "REMOTE_ADDR", "127.0.0.1");
     add_pair(&params, "HTTP_USER_AGENT", "curt-doctor");
-    add_record(out, BEGIN_REQUEST, begin, sizeof(begin));
-    add_record(out, PARAMS, params.data, params.len);
-    add_record(out, PARAMS, NULL, 0);
-    add_record(out, STDIN, NULL, 0);
+    fcgi_add_record(out, FCGI_BEGIN_REQUEST, 1, begin, sizeof(begin));
+    fcgi_add_record(out, FCGI_PARAMS, 1, params.data, params.len);
+    fcgi_add_record(out, FCGI_PARAMS, 1, NULL, 0);
+    fcgi_add_record(out, FCGI_STDIN, 1, NULL, 0);
     const bool whole = !buf_failed(&params) && !buf_failed(out);
     buf_free(&params);
     return whole;
@@ -240,20 +225,21 @@ static bool add_request(struct buf *out, const char *method, const char *uri)
 /* Reads records up to the end of the request. */
 static enum result read_answer(struct exchange *x, struct buf *answer)
 {
-    unsigned char header[HEADER], content[UINT16_MAX + UINT8_MAX];
+    unsigned char header[FCGI_HEADER], content[UINT16_MAX + UINT8_MAX];
     for (;;) {
         enum result r = read_all(x, header, sizeof(header));
         if (r != RESULT_OK)
             return r;
         const int type = header[1];
-        if (header[0] != VERSION || (header[2] << 8 | header[3]) != 1 ||
-            (type != STDOUT && type != STDERR && type != END_REQUEST))
+        if (header[0] != FCGI_VERSION || (header[2] << 8 | header[3]) != 1 ||
+            (type != FCGI_STDOUT && type != FCGI_STDERR &&
+             type != FCGI_END_REQUEST))
             return fail(x, RESULT_CORRUPT, "what answers speaks no FastCGI");
         const size_t len = (size_t)(header[4] << 8 | header[5]);
         r = read_all(x, content, len + header[6]);
-        if (r != RESULT_OK || type == END_REQUEST)
+        if (r != RESULT_OK || type == FCGI_END_REQUEST)
             return r;
-        if (type == STDOUT)
+        if (type == FCGI_STDOUT)
             buf_add(answer, content, len);
         if (buf_failed(answer))
             return fail(x, RESULT_CORRUPT, "the answer is too large");

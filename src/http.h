@@ -36,6 +36,8 @@ struct http_request {
     size_t body_len;
     bool body_too_large; /* over MAX_BODY: body is empty */
     bool body_broken;    /* it ended early: body is empty */
+    int refused; /* 408: the body did not come in time; 503: the worker has too
+                  * many requests that wait for theirs; else 0 */
     char trace_id[TRACE_MAX + 1];
 };
 

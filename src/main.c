@@ -161,8 +161,9 @@ static void open_standard_descriptors(void)
             exit(EX_OSERR);
 }
 
-static int run_janitor(const struct conf *conf)
+static int run_janitor(const struct conf *conf, _Atomic pid_t *answered)
 {
+    (void)answered;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     dup2(null, FCGI_SOCKET); /* the socket is the workers' */
     return janitor_run(conf, true);

@@ -5,16 +5,19 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "mem.h"
 
-/* Back-off of a child that keeps dying, in milliseconds: one that lived for
- * less than SHORT_LIFE waits for FIRST_DELAY, doubling up to LAST_DELAY; one
- * that lived for HEALTHY is replaced at once again. */
+/* Back-off of a child that keeps dying before it has answered anything, in
+ * milliseconds: one that lived for less than SHORT_LIFE waits for FIRST_DELAY,
+ * doubling up to LAST_DELAY; one that answered a request, or lived for HEALTHY,
+ * is replaced at once. */
 #define SHORT_LIFE  1000
 #define HEALTHY     10000
 #define FIRST_DELAY 100
@@ -29,10 +32,11 @@
 
 /* A place that always has a child, or waits for its next one. */
 struct slot {
-    int (*role)(const struct conf *conf);
+    int (*role)(const struct conf *conf, _Atomic pid_t *answered);
     const char *name;
-    pid_t pid;       /* 0: none */
-    int64_t started; /* these three in milliseconds */
+    _Atomic pid_t *answered; /* shared: the last child that answered */
+    pid_t pid;               /* 0: none */
+    int64_t started;         /* these three in milliseconds */
     int64_t due;
     int64_t delay;
     bool outdated; /* a reload has still to replace the child */
@@ -75,7 +79,7 @@ static void be_child(const struct master *m, const struct slot *slot,
     prctl(PR_SET_PDEATHSIG, SIGUSR1);
     if (getppid() != master)
         exit(0);
-    exit(slot->role(m->conf));
+    exit(slot->role(m->conf, slot->answered));
 }
 
 static void start_child(struct master *m, struct slot *slot, int64_t now)
@@ -113,9 +117,9 @@ static void let_go(struct master *m, pid_t pid, int64_t kill_at)
 }
 
 /* The time a dead child's slot waits for its successor. */
-static int64_t next_delay(int64_t delay, int64_t lived)
+static int64_t next_delay(int64_t delay, int64_t lived, bool answered)
 {
-    if (lived >= HEALTHY)
+    if (answered || lived >= HEALTHY)
         return 0;
     if (lived >= SHORT_LIFE)
         return delay;
@@ -157,7 +161,8 @@ static void reap_children(struct master *m, int64_t now)
             if (slot->pid != pid)
                 continue;
             slot->pid = 0;
-            slot->delay = next_delay(slot->delay, now - slot->started);
+            slot->delay = next_delay(slot->delay, now - slot->started,
+                                     *slot->answered == pid);
             slot->due = now + slot->delay;
             say_end(slot->name, pid, status);
         }
@@ -331,10 +336,19 @@ int master_run(struct conf *conf, const char *conf_file, unsigned workers,
     block_signals(&m);
     m.slot_count = workers + 1;
     m.slots = mem_zalloc(m.slot_count * sizeof(*m.slots));
+    _Atomic pid_t *answered =
+        mmap(NULL, m.slot_count * sizeof(*answered), PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (answered == MAP_FAILED) {
+        log_error("cannot start: %s", strerror(errno));
+        return EX_OSERR;
+    }
     for (unsigned i = 0; i < workers; i++)
         m.slots[i] = (struct slot){.role = roles->worker, .name = worker_name};
     m.slots[workers] =
         (struct slot){.role = roles->janitor, .name = janitor_name};
+    for (size_t i = 0; i < m.slot_count; i++)
+        m.slots[i].answered = &answered[i];
     log_info("started with %u workers", workers);
     serve(&m);
     log_info("stopped");

@@ -6,15 +6,19 @@
 #ifndef CURT_MASTER_H
 #define CURT_MASTER_H
 
+#include <sys/types.h>
+
 #include "conf.h"
 
 /* Most workers that a master looks after. */
 #define MASTER_WORKERS_MAX 1024
 
-/* What the children do; each returns an exit status. */
+/* What the children do; each returns an exit status. *answered is shared with
+ * the master: a child that has answered a request writes its process id there,
+ * and is replaced at once when it dies. */
 struct master_roles {
-    int (*worker)(const struct conf *conf);
-    int (*janitor)(const struct conf *conf);
+    int (*worker)(const struct conf *conf, _Atomic pid_t *answered);
+    int (*janitor)(const struct conf *conf, _Atomic pid_t *answered);
 };
 
 /* Runs a pool of workers (1 to MASTER_WORKERS_MAX) on the socket at descriptor

@@ -31,6 +31,12 @@ static const struct route *find_route(const struct http_request *req)
     return NULL;
 }
 
+bool router_takes_body(const struct http_request *req)
+{
+    const struct route *route = find_route(req);
+    return route != NULL && req->method == route->method;
+}
+
 /* Without what sentences and chat programs leave after a link: some
  * punctuation, a space, U+200B. */
 static size_t trim_id(const char *s, size_t len)

@@ -17,7 +17,6 @@ static volatile sig_atomic_t reload_wanted;
 struct worker {
     struct app app;
     struct fcgi *fcgi;
-    struct trace_source traces;
     struct http_response res;
 };
 
@@ -42,6 +41,7 @@ static void on_reload(int sig)
 {
     (void)sig;
     reload_wanted = 1;
+    fcgi_pause();
 }
 
 static void handle_signal(int sig, void (*handler)(int))
@@ -75,7 +75,7 @@ static void open_worker(struct worker *w, const struct conf *conf)
                                  .hits = hits_open(conf),
                                  .cache = cache_open(conf)}};
     http_response_init(&w->res);
-    w->fcgi = fcgi_new();
+    w->fcgi = fcgi_new(conf, router_takes_body);
 }
 
 static void close_worker(struct worker *w)
@@ -87,14 +87,19 @@ static void close_worker(struct worker *w)
     store_free(w->app.store);
 }
 
-static void answer_request(struct worker *w, struct http_request *req)
+static void answer_request(struct worker *w, const struct http_request *req)
 {
     log_set_trace(req->trace_id);
-    fcgi_read_body(w->fcgi, w->app.conf->max_body, req);
     if (req->uri == NULL) {
         log_error("the web server sends no REQUEST_URI; see the shipped "
                   "deployment files");
         http_problem(&w->res, req, 500, "The web server is misconfigured.");
+    } else if (req->refused == 408) {
+        http_problem(&w->res, req, 408, "The body did not arrive in time.");
+    } else if (req->refused == 503) {
+        http_unavailable(&w->res, req,
+                         "Too many requests are still arriving. "
+                         "Please try again.");
     } else {
         /* However often the request asks the store. */
         store_set_limit(w->app.store,
@@ -102,19 +107,22 @@ static void answer_request(struct worker *w, struct http_request *req)
                             (int64_t)w->app.conf->store_timeout * 1000);
         router_dispatch(&w->app, req, &w->res);
     }
-    fcgi_finish(w->fcgi, req, &w->res);
+    fcgi_finish(w->fcgi, &w->res);
     log_set_trace(NULL);
 }
 
-int worker_run(const struct conf *conf)
+int worker_run(const struct conf *conf, _Atomic pid_t *answered)
 {
+    const pid_t self = getpid();
+    const struct http_request *req;
     struct worker w;
-    struct http_request req;
     log_open("worker");
     open_worker(&w, conf);
     handle_signals(conf, SIG_IGN);
-    while (fcgi_accept(w.fcgi, &w.traces, &req))
-        answer_request(&w, &req);
+    while (fcgi_accept(w.fcgi, &req)) {
+        answer_request(&w, req);
+        *answered = self;
+    }
     close_worker(&w);
     return 0;
 }
@@ -146,19 +154,20 @@ static void reload(struct worker *w, struct conf *conf, const char *conf_file)
 
 int worker_run_alone(struct conf *conf, const char *conf_file)
 {
+    const struct http_request *req;
     struct worker w;
-    struct http_request req;
     struct janitor_watch watch = {0};
     log_open("worker");
     open_worker(&w, conf);
     handle_signals(conf, on_reload);
     janitor_watch(&watch, conf);
-    while (fcgi_accept(w.fcgi, &w.traces, &req)) {
+    while (fcgi_accept(w.fcgi, &req)) {
         if (reload_wanted) {
             reload(&w, conf, conf_file);
             janitor_renew(&watch);
         }
-        answer_request(&w, &req);
+        if (req != NULL)
+            answer_request(&w, req);
         janitor_watch(&watch, conf);
     }
     janitor_leave(&watch, conf);

@@ -399,6 +399,9 @@ def ask_everything(pool):
     a.create(b'{"long_url": "https://www.debian.org/"}',
              Sec_Fetch_Site="cross-site", **json)
     a.create(method="DELETE")
+    with pool.client() as late:
+        late.send(late.request_bytes("POST", "/create", json, b"{")[:-9])
+        a.seen.append((("/create", "post"), late.response()))
     short_id = made.text.rpartition("/")[2]
     a.look(short_id)
     a.look("nosuch1")
@@ -429,7 +432,7 @@ def test_api_lists_the_answers_and_no_others(build):
               for path, item in document["paths"].items()
               for method, operation in item.items() if method != "parameters"}
     # Without the cache: another hand changes the file under the pool.
-    with harness.Pool(build, {"CACHE_TTL": 0}) as pool:
+    with harness.Pool(build, {"CACHE_TTL": 0, "REQUEST_TIMEOUT": 1}) as pool:
         pool.start()
         seen, as_json = ask_everything(pool)
     given = {}

@@ -216,7 +216,7 @@ class Apache(WebServer):
         user = harness.web_user()
         account = f"User {user.pw_name}\nGroup {user.pw_name}\n" if user else ""
         modules = ["mpm_event", "authz_core", "dir", "mime", "rewrite",
-                   "remoteip", *self.modules]
+                   "remoteip", "reqtimeout", *self.modules]
         load = "".join(
             f"LoadModule {m}_module {self.module_dir()}/mod_{m}.so\n"
             for m in modules)
@@ -240,9 +240,15 @@ Listen 127.0.0.1:{self.port}
 ServerName 127.0.0.1
 {account}{load}TypesConfig /etc/mime.types
 LimitRequestBody 102400
-StartServers 1
+# As Debian's mods-available have it.
+StartServers 2
+MinSpareThreads 25
+MaxSpareThreads 75
+ThreadLimit 64
 ThreadsPerChild 25
-MaxRequestWorkers 50
+MaxRequestWorkers 150
+RequestReadTimeout header=20-40,minrate=500 body=10,minrate=500
+Include {DEPLOY}/apache/curt-mpm.conf
 {self.extra}
 <Directory />
     AllowOverride None
@@ -298,7 +304,7 @@ class Nginx(WebServer):
 {account}worker_processes 1;
 pid {self.workdir}/nginx.pid;
 error_log {self.error_log} info;
-events {{ worker_connections 256; }}
+events {{ worker_connections 768; }}
 http {{
     access_log off;
     client_body_temp_path {temp}/body;

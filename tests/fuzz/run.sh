@@ -37,7 +37,7 @@ else
 fi
 
 modules="json-c libcurl libidn2 libcrypto sqlite3 zlib expat"
-# What drives a process is no parser, and brings FastCGI and main() with it.
+# What drives a process is no parser.
 sources=$(find "$root/src" -name '*.c' ! -name main.c ! -name 'ctl*.c' \
     ! -name master.c ! -name worker.c ! -name janitor.c ! -name fcgi.c |
     LC_ALL=C sort)

@@ -10,6 +10,7 @@
 
 #include "app_fixture.h"
 #include "clock.h"
+#include "router.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -378,10 +379,33 @@ static void a_link_of_another_hand_is_made_safe(void **state)
 #define APP(test)                                                              \
     cmocka_unit_test_setup_teardown(test, app_set_up, app_tear_down)
 
+static void router_only_creates_take_a_body(void **state)
+{
+    (void)state;
+    static const struct {
+        enum http_method method;
+        const char *path;
+        bool takes;
+    } cases[] = {
+        {HTTP_POST, "/create", true},   {HTTP_GET, "/create", false},
+        {HTTP_HEAD, "/create", false},  {HTTP_OTHER, "/create", false},
+        {HTTP_POST, "/t/abc", false},   {HTTP_GET, "/t/abc", false},
+        {HTTP_POST, "/create/", false}, {HTTP_POST, "", false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct http_request req = {.method = cases[i].method,
+                                         .path = cases[i].path,
+                                         .path_len = strlen(cases[i].path)};
+        if (router_takes_body(&req) != cases[i].takes)
+            fail_msg("case %zu: %s", i, cases[i].path);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         APP(each_path_knows_its_methods),
+        cmocka_unit_test(router_only_creates_take_a_body),
         APP(what_cannot_be_an_id_is_not_found),
         APP(an_id_is_decoded_once),
         APP(what_a_sentence_leaves_after_an_id_is_dropped),
