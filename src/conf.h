@@ -32,6 +32,7 @@ struct conf {
     uint64_t store_timeout; /* seconds */
     uint64_t drain_timeout; /* seconds */
     uint64_t cache_size;    /* bytes; 0: no cache */
+    bool cache_size_chosen; /* not set: cache_size is the most to take */
     uint64_t cache_ttl;     /* seconds; 0: no cache */
     uint64_t cache_stale;   /* seconds */
     uint64_t hits_flush;    /* seconds */

@@ -34,18 +34,19 @@ static void init_shared(void *base)
 
 struct turn *turn_open(const char *dir, const char *name)
 {
-    const struct mapfile_header header = {
-        .magic = "curttrn",
-        .version = 1,
-        .header_size = offsetof(struct shared, mutex),
-        .size = sizeof(struct shared),
-        /* A mutex means nothing to the processes of another boot. */
-        .owner = mapfile_boot(),
-    };
+    const struct mapfile_kind kind = {
+        .header = {.magic = "curttrn",
+                   .version = 1,
+                   .header_size = offsetof(struct shared, mutex),
+                   .size = sizeof(struct shared),
+                   /* A mutex means nothing to the processes of another boot. */
+                   .owner = mapfile_boot()},
+        .init = init_shared};
     struct mapfile file;
     const char *reason;
-    if (mapfile_open(dir, name, &header, init_shared, &file, &reason) !=
-        RESULT_OK)
+    /* A robust mutex is in a list of its thread, by pointers in the file. */
+    if (mapfile_is_of_other_user(dir) ||
+        mapfile_open(dir, name, &kind, &file, &reason) != RESULT_OK)
         return NULL;
     struct turn *t = mem_zalloc(sizeof(*t));
     *t = (struct turn){.file = file, .shared = file.base};

@@ -307,7 +307,7 @@ def test_one_bad_item_does_not_hold_up_the_others(build, dynamodb_local,
             # Nothing can be added to the others: said, and not tried again.
             wait_until(lambda: pending(pool) == 0, "the bad ones", 10)
             for bad in ids[:4]:
-                assert "1 hits of link %s are lost" % bad in pool.log()
+                assert "dropped 1 hits for link %s" % bad in pool.log()
 
 
 def test_an_update_costs_a_link_one_request_a_flush(build, dynamodb_local,
