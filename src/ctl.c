@@ -219,8 +219,9 @@ static int run_hits(struct ctl *ctl, const char *argument)
         json_object *answer = json_object_new_object();
         json_object_object_add(answer, "pending", json_object_new_uint64(hits));
         json_object_object_add(answer, "links", json_object_new_uint64(links));
-        json_object_object_add(answer, "other_tables",
-                               json_object_new_uint64(others));
+        if (others > 0)
+            json_object_object_add(answer, "other_tables",
+                                   json_object_new_uint64(others));
         ctl_print_json(answer);
     } else {
         printf("%llu hits of %llu links are pending\n",
