@@ -158,7 +158,7 @@ uint64_t aws_share_generation(const struct aws_share *s)
     return atomic_load_explicit(&s->table->generation, memory_order_acquire);
 }
 
-/* What came out of a file ends where it must. */
+/* What came out of a file, which may be damaged, ends where it must. */
 static void close_texts(struct aws_share_state *state)
 {
     state->keys.id[AWS_SHARE_ID_SIZE - 1] = '\0';
@@ -166,6 +166,8 @@ static void close_texts(struct aws_share_state *state)
     state->keys.token[AWS_SHARE_TOKEN_SIZE - 1] = '\0';
     state->keys.where[AWS_SHARE_TEXT_SIZE - 1] = '\0';
     state->failure.text[AWS_SHARE_TEXT_SIZE - 1] = '\0';
+    if (state->failure.result > RESULT_INTERNAL)
+        state->failure.result = RESULT_UNAVAILABLE;
 }
 
 uint64_t aws_share_read(const struct aws_share *s, struct aws_share_state *out)

@@ -48,6 +48,16 @@ struct turn *turn_open(const char *dir, const char *name)
     if (mapfile_is_of_other_user(dir) ||
         mapfile_open(dir, name, &kind, &file, &reason) != RESULT_OK)
         return NULL;
+#ifdef __GLIBC__
+    /* Of another kind only in a damaged file, for which glibc may abort. */
+    struct shared fresh;
+    init_shared(&fresh);
+    const struct shared *found = file.base;
+    if (found->mutex.__data.__kind != fresh.mutex.__data.__kind) {
+        mapfile_close(&file);
+        return NULL;
+    }
+#endif
     struct turn *t = mem_zalloc(sizeof(*t));
     *t = (struct turn){.file = file, .shared = file.base};
     return t;

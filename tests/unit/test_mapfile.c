@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #include "crew.h"
 #include "lock.h"
 #include "mapfile.h"
+#include "turn.h"
 
 #define NAME   "shared"
 #define SIZE   65536
@@ -574,6 +576,30 @@ static void mapfile_makes_room_first(void **state)
     crew_finish(crew_start(make_a_larger_one_in_its_place, NULL));
 }
 
+/* A right header, and after it what no curt has written. */
+static void turn_of_a_crafted_file_harms_nobody(void **state)
+{
+    (void)state;
+    const char *dir = shared->conf->state_dir;
+    for (unsigned round = 0; round < 200; round++) {
+        struct turn *t = turn_open(dir, "writers");
+        assert_true(round > 0 || t != NULL);
+        turn_close(t);
+        uint32_t junk[20];
+        int fd = open(crew_path(shared->conf, "writers"), O_RDWR | O_CLOEXEC);
+        for (unsigned i = 0; i < 20; i++)
+            junk[i] = crew_random(round % 2 == 0 ? UINT32_MAX : 256);
+        const size_t begin = sizeof(struct mapfile_header);
+        assert_true(pwrite(fd, junk, sizeof(pthread_mutex_t), (off_t)begin) >
+                    0);
+        close(fd);
+        t = turn_open(dir, "writers");
+        if (turn_take(t))
+            turn_give(t);
+        turn_close(t);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
 
 int main(void)
@@ -595,6 +621,7 @@ int main(void)
         TEST(mapfile_lock_that_is_no_file_is_said),
         TEST(lock_of_a_removed_file_does_not_count),
         TEST(mapfile_makes_room_first),
+        TEST(turn_of_a_crafted_file_harms_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
