@@ -352,7 +352,8 @@ static bool recall(struct aws_credentials *c, int64_t deadline,
     if (!is_paused(c, now) && now.ms < deadline)
         return false;
     buf_reset(&c->error);
-    *out = f->count > 0 ? (enum result)f->result : RESULT_UNAVAILABLE;
+    *out = f->count > 0 && f->result != RESULT_OK ? (enum result)f->result
+                                                  : RESULT_UNAVAILABLE;
     if (f->count > 0)
         buf_addf(&c->error, "%.*s (asked %lld s ago)", AWS_SHARE_TEXT_SIZE - 64,
                  f->text, (long long)(now.ms - f->at_ms) / 1000 + 1);

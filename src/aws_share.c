@@ -105,24 +105,12 @@ static uint64_t owner_of(const struct conf *conf)
     return mix_profiles(n, conf);
 }
 
-/* mapfile gives what root makes to the owner of the directory. */
-static bool is_for_others(const char *dir)
-{
-    struct stat st;
-    return geteuid() == 0 && stat(dir, &st) == 0 && st.st_uid != 0;
-}
-
 /* A file that somebody else put there could be read by them. */
 static bool is_ours(const struct mapfile *m)
 {
     struct stat st;
     return fstat(m->fd, &st) == 0 && st.st_uid == geteuid() &&
            (st.st_mode & 077) == 0 && st.st_nlink <= 1;
-}
-
-static void init_table(void *base)
-{
-    (void)base; /* zeros: nothing was published */
 }
 
 static struct aws_share *use(const struct mapfile *file)
@@ -135,24 +123,24 @@ static struct aws_share *use(const struct mapfile *file)
 
 struct aws_share *aws_share_open(const struct conf *conf)
 {
-    const struct mapfile_header header = {
-        .magic = "curtkey",
-        .version = VERSION,
-        .header_size = offsetof(struct table, states),
-        .size = sizeof(struct table),
-        .owner = owner_of(conf),
-    };
+    const struct mapfile_kind kind = {
+        .header = {.magic = "curtkey",
+                   .version = VERSION,
+                   .header_size = offsetof(struct table, states),
+                   .size = sizeof(struct table),
+                   .owner = owner_of(conf)}};
     struct mapfile file;
     const char *reason = "it can be read or linked by others";
-    if (is_for_others(conf->runtime_dir))
+    if (mapfile_is_of_other_user(conf->runtime_dir))
         return NULL;
-    if (mapfile_open(conf->runtime_dir, NAME, &header, init_table, &file,
-                     &reason) == RESULT_OK) {
+    if (mapfile_open(conf->runtime_dir, NAME, &kind, &file, &reason) ==
+        RESULT_OK) {
         if (is_ours(&file) && madvise(file.base, file.size, MADV_DONTDUMP) == 0)
             return use(&file);
         mapfile_close(&file);
     }
-    log_warning("%s/" NAME ": %s; each process asks for keys of its own",
+    log_warning("%s/" NAME ": %s; credentials not shared between "
+                "processes",
                 conf->runtime_dir, reason);
     return NULL;
 }
@@ -170,7 +158,7 @@ uint64_t aws_share_generation(const struct aws_share *s)
     return atomic_load_explicit(&s->table->generation, memory_order_acquire);
 }
 
-/* What came out of a file ends where it must. */
+/* What came out of a file, which may be damaged, ends where it must. */
 static void close_texts(struct aws_share_state *state)
 {
     state->keys.id[AWS_SHARE_ID_SIZE - 1] = '\0';
@@ -178,6 +166,8 @@ static void close_texts(struct aws_share_state *state)
     state->keys.token[AWS_SHARE_TOKEN_SIZE - 1] = '\0';
     state->keys.where[AWS_SHARE_TEXT_SIZE - 1] = '\0';
     state->failure.text[AWS_SHARE_TEXT_SIZE - 1] = '\0';
+    if (state->failure.result > RESULT_INTERNAL)
+        state->failure.result = RESULT_UNAVAILABLE;
 }
 
 uint64_t aws_share_read(const struct aws_share *s, struct aws_share_state *out)

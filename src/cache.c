@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "ids.h"
 #include "log.h"
@@ -10,15 +11,16 @@
 #include "mem.h"
 #include "store.h"
 
-#define VERSION 1
+#define VERSION 2
 #define NAME    "cache"
 
 /* How long a writer waits for the lock, in microseconds; then it does without
  * the cache. */
 #define FILL_WAIT 300
 
-/* For how long a question that failed answers others, in milliseconds. */
-#define FAILED_MS 1000
+/* For how long a query whose answer is not in the cache answers others, in
+ * milliseconds. */
+#define ENDED_MS 1000
 
 #define FLIGHTS     4096
 #define GENERATIONS 4096
@@ -38,14 +40,13 @@ struct entry {
     int64_t ttl;
     int64_t read_ms;
     _Atomic int64_t retry_ms;
-    uint64_t store;      /* whose id it is: store_identity() */
     uint32_t generation; /* when the store was asked */
     char id[IDS_MAX + 1];
     bool exists;
 };
 
 /* Size of an entry in each class, and its share of the memory in eighths. The
- * first holds URLs of up to 135 bytes, the last all of them. */
+ * first holds URLs of up to 143 bytes, the second of up to 911. */
 static const struct {
     size_t size;
     unsigned eighths;
@@ -69,7 +70,6 @@ struct kind {
 struct cache {
     struct mapfile file;
     struct table *table;
-    uint64_t store;
     struct kind classes[CLASSES];
 };
 
@@ -85,33 +85,53 @@ static size_t sets_of(size_t kind, uint64_t size)
     return (size_t)(size / 8 * classes[kind].eighths / set_size);
 }
 
-static struct mapfile_header make_header(const struct conf *conf)
+/* The size of a file whose sets have so many bytes: at least a set of each
+ * class, and whole pages. */
+static uint64_t file_size(uint64_t sets)
 {
-    struct mapfile_header header = {
-        .magic = "curtmem",
-        .version = VERSION,
-        .header_size = offsetof(struct table, sets),
-        /* Times in the cache are of a clock that a boot starts over. */
-        .owner = mapfile_boot(),
-    };
-    /* At least a set of each class; whole pages. */
     const uint64_t least = 8 * entry_size(CLASSES - 1) * CACHE_WAYS;
-    header.size = conf->cache_size > least ? conf->cache_size : least;
-    header.size = (header.size + sizeof(struct table) + 4095) / 4096 * 4096;
-    return header;
+    sets = sets > least ? sets : least;
+    return (sets + sizeof(struct table) + 4095) / 4096 * 4096;
 }
 
-static void init_table(void *base)
+/* Where CACHE_SIZE is not set: half of the free space, most at the most. */
+static uint64_t choose_size(const char *dir, uint64_t most)
 {
-    (void)base; /* zeros: no entry has an id */
+    struct statvfs space;
+    if (statvfs(dir, &space) < 0)
+        return 0;
+    const uint64_t half = (uint64_t)space.f_bavail * space.f_frsize / 2;
+    if (half < file_size(0))
+        return 0;
+    return half < most ? half / 4096 * 4096 : most;
 }
 
-static struct cache *use(const struct mapfile *file, const struct conf *conf)
+/* A file whose size was chosen is kept, however much is free by now: all
+ * processes must agree on it. So that it is told from one that CACHE_SIZE
+ * gave, it has another owner. */
+static struct mapfile_kind make_kind(const struct conf *conf)
+{
+    struct mapfile_kind kind = {
+        .header = {.magic = "curtmem",
+                   .version = VERSION,
+                   .header_size = offsetof(struct table, sets),
+                   .size = file_size(conf->cache_size),
+                   /* Times in the cache are of a clock that a boot starts
+                    * over. */
+                   .owner = store_identity(conf) ^ mapfile_boot()}};
+    if (conf->cache_size_chosen) {
+        kind.header.owner = ~kind.header.owner;
+        kind.least = file_size(0);
+        kind.choose_size = choose_size;
+    }
+    return kind;
+}
+
+static struct cache *use(const struct mapfile *file)
 {
     struct cache *c = mem_zalloc(sizeof(*c));
     c->file = *file;
     c->table = file->base;
-    c->store = store_identity(conf);
     unsigned char *first = c->table->sets;
     for (size_t i = 0; i < CLASSES; i++) {
         c->classes[i] =
@@ -122,18 +142,32 @@ static struct cache *use(const struct mapfile *file, const struct conf *conf)
     return c;
 }
 
-struct cache *cache_open(const struct conf *conf)
+bool cache_is_wanted(const struct conf *conf)
+{
+    return conf->cache_size > 0 && conf->cache_ttl > 0;
+}
+
+struct cache *cache_open(const struct conf *conf, bool *failed)
 {
     struct mapfile file;
     const char *reason = "";
-    if (conf->cache_size == 0 || conf->cache_ttl == 0)
+    const bool before = *failed;
+    *failed = false;
+    if (!cache_is_wanted(conf))
         return NULL;
-    struct mapfile_header header = make_header(conf);
-    if (mapfile_open(conf->runtime_dir, NAME, &header, init_table, &file,
-                     &reason) == RESULT_OK)
-        return use(&file, conf);
-    log_warning("%s/" NAME ": %s; each redirect asks the store, which is slow",
-                conf->runtime_dir, reason);
+    const struct mapfile_kind kind = make_kind(conf);
+    if (mapfile_open(conf->runtime_dir, NAME, &kind, &file, &reason) ==
+        RESULT_OK) {
+        if (before)
+            log_info("link cache opened");
+        return use(&file);
+    }
+    *failed = true;
+    if (!before)
+        log_warning("%s/" NAME ": %s; running without a link cache; check the "
+                    "owner of the directory and its free space, or set a "
+                    "smaller CACHE_SIZE",
+                    conf->runtime_dir, reason);
     return NULL;
 }
 
@@ -141,17 +175,23 @@ struct cache *cache_open_existing(const struct conf *conf)
 {
     struct mapfile file;
     const char *reason;
-    struct mapfile_header header = make_header(conf);
-    header.size = 0; /* the pool's, whatever CACHE_SIZE is now */
+    struct mapfile_kind kind = make_kind(conf);
+    kind.least = file_size(0);
+    kind.any_owner = true;
     enum result r =
-        mapfile_open_existing(conf->runtime_dir, NAME, &header, &file, &reason);
+        mapfile_open_existing(conf->runtime_dir, NAME, &kind, &file, &reason);
     if (r == RESULT_OK)
-        return use(&file, conf);
+        return use(&file);
     if (r != RESULT_NOT_FOUND && r != RESULT_CORRUPT)
         log_warning("%s/" NAME ": %s; a change may be seen after CACHE_TTL "
                     "only",
                     conf->runtime_dir, reason);
     return NULL;
+}
+
+bool cache_is_replaced(const struct cache *c)
+{
+    return c != NULL && mapfile_is_replaced(&c->file);
 }
 
 void cache_close(struct cache *c)
@@ -160,11 +200,6 @@ void cache_close(struct cache *c)
         return;
     mapfile_close(&c->file);
     free(c);
-}
-
-static uint64_t hash_of(const struct cache *c, const char *id)
-{
-    return ids_hash(id) ^ c->store;
 }
 
 static uint32_t tag_of(uint64_t hash)
@@ -187,12 +222,11 @@ static char *url_of(struct entry *e)
 }
 
 /* Copies an entry if it is whole and the id's. */
-static bool copy(const struct cache *c, struct entry *e, size_t room,
-                 const char *id, struct cache_entry *out, uint32_t *generation)
+static bool copy(struct entry *e, size_t room, const char *id,
+                 struct cache_entry *out, uint32_t *generation)
 {
     uint32_t seq = atomic_load_explicit(&e->seq, memory_order_acquire);
-    if ((seq & 1) != 0 || e->store != c->store ||
-        strncmp(e->id, id, sizeof(e->id)) != 0)
+    if ((seq & 1) != 0 || strncmp(e->id, id, sizeof(e->id)) != 0)
         return false;
     size_t len = *(volatile uint32_t *)&e->url_len; /* read once */
     if (len >= room || len > URL_MAX)
@@ -219,7 +253,7 @@ static struct entry *find(struct cache *c, uint64_t hash, const char *id,
             struct entry *e = entry_at(c, kind, hash, way);
             if (atomic_load_explicit(&e->tag, memory_order_relaxed) ==
                     tag_of(hash) &&
-                copy(c, e, room, id, out, generation))
+                copy(e, room, id, out, generation))
                 return e;
         }
     }
@@ -240,9 +274,9 @@ static bool in_force(bool exists, uint32_t then, uint32_t now)
 
 bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out)
 {
-    if (c == NULL)
+    if (c == NULL || cache_is_replaced(c))
         return false;
-    const uint64_t hash = hash_of(c, short_id);
+    const uint64_t hash = ids_hash(short_id);
     uint32_t generation;
     struct entry *e = find(c, hash, short_id, out, &generation);
     if (e == NULL ||
@@ -256,7 +290,7 @@ bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out)
 
 uint32_t cache_generation(struct cache *c, const char *short_id)
 {
-    return c != NULL ? atomic_load(generation_of(c, hash_of(c, short_id))) : 0;
+    return c != NULL ? atomic_load(generation_of(c, ids_hash(short_id))) : 0;
 }
 
 static void begin_write(struct entry *e)
@@ -316,14 +350,12 @@ static size_t class_for(const struct cache *c, size_t url_len)
     return kind;
 }
 
-static void write_entry(const struct cache *c, struct entry *e, const char *id,
+static void write_entry(struct entry *e, uint64_t hash, const char *id,
                         const struct cache_entry *from, uint32_t generation,
                         uint32_t used)
 {
     begin_write(e);
-    atomic_store_explicit(&e->tag, tag_of(hash_of(c, id)),
-                          memory_order_relaxed);
-    e->store = c->store;
+    atomic_store_explicit(&e->tag, tag_of(hash), memory_order_relaxed);
     e->generation = generation;
     atomic_store_explicit(&e->used, used, memory_order_relaxed);
     e->url_len = (uint32_t)from->url_len;
@@ -336,12 +368,14 @@ static void write_entry(const struct cache *c, struct entry *e, const char *id,
     end_write(e);
 }
 
-void cache_fill(struct cache *c, const char *short_id,
+bool cache_fill(struct cache *c, const char *short_id,
                 const struct cache_entry *entry, uint32_t generation)
 {
-    if (c == NULL || !mapfile_lock(&c->file, FILL_WAIT))
-        return;
-    const uint64_t hash = hash_of(c, short_id);
+    if (c == NULL)
+        return true;
+    if (!mapfile_lock(&c->file, FILL_WAIT))
+        return false;
+    const uint64_t hash = ids_hash(short_id);
     if (in_force(entry->exists, generation,
                  atomic_load(generation_of(c, hash)))) {
         struct cache_entry old;
@@ -351,23 +385,24 @@ void cache_fill(struct cache *c, const char *short_id,
         uint32_t used = e != NULL ? atomic_load(&e->used) : 0;
         if (e != NULL)
             empty(e); /* the URL may have grown into another class */
-        write_entry(c, choose(c, kind, hash), short_id, entry, generation,
+        write_entry(choose(c, kind, hash), hash, short_id, entry, generation,
                     used);
     }
     mapfile_unlock(&c->file);
+    return true;
 }
 
 void cache_forget(struct cache *c, const char *short_id)
 {
     if (c != NULL)
-        atomic_fetch_add(generation_of(c, hash_of(c, short_id)), ONE_CHANGE);
+        atomic_fetch_add(generation_of(c, ids_hash(short_id)), ONE_CHANGE);
 }
 
 void cache_forget_missing(struct cache *c, const char *short_id)
 {
     if (c == NULL)
         return;
-    _Atomic uint32_t *generation = generation_of(c, hash_of(c, short_id));
+    _Atomic uint32_t *generation = generation_of(c, ids_hash(short_id));
     uint32_t old = atomic_load(generation);
     while (!atomic_compare_exchange_weak(
         generation, &old, (old & CHANGES) | ((old + 1) & ~CHANGES)))
@@ -379,7 +414,7 @@ void cache_set_retry(struct cache *c, const char *short_id, int64_t retry_ms)
     struct cache_entry found;
     uint32_t generation;
     struct entry *e =
-        c != NULL ? find(c, hash_of(c, short_id), short_id, &found, &generation)
+        c != NULL ? find(c, ids_hash(short_id), short_id, &found, &generation)
                   : NULL;
     /* Without the lock: at worst another entry's next question waits. */
     if (e != NULL)
@@ -391,23 +426,25 @@ static _Atomic uint64_t *flight_of(struct cache *c, uint64_t hash)
     return &c->table->flights[hash % FLIGHTS];
 }
 
-/* A flight: the hash's high half, when it began or failed in milliseconds, and
- * in the lowest bit which of the two. */
-#define FLIGHT_ID     (~(uint64_t)UINT32_MAX)
-#define FLIGHT_FAILED 1u
+/* A flight: the hash's high half, when it began or ended in milliseconds, and
+ * in the lowest bits how it ended. */
+#define FLIGHT_ID  (~(uint64_t)UINT32_MAX)
+#define FLIGHT_END 3u
 
-static uint64_t make_flight(uint64_t hash, int64_t now_ms, unsigned failed)
+_Static_assert(CACHE_FLIGHT_MINE == 0 && CACHE_FLIGHT_UNSHARED <= FLIGHT_END,
+               "how a flight ended fits");
+
+static uint64_t make_flight(uint64_t hash, int64_t now_ms,
+                            enum cache_flight end)
 {
-    return (hash & FLIGHT_ID) | ((uint32_t)now_ms & ~FLIGHT_FAILED) | failed;
+    return (hash & FLIGHT_ID) | ((uint32_t)now_ms & ~FLIGHT_END) | end;
 }
 
-/* Whether a flight's time is less than ms from now; in the future, too: the
- * other process may have looked at the clock later. */
-static bool is_about(int64_t now_ms, uint64_t flight, int64_t ms)
+/* How long before now_ms a flight's time is; less than 0 where the other
+ * process has looked at the clock later. */
+static int32_t flight_age(int64_t now_ms, uint64_t flight)
 {
-    int32_t age =
-        (int32_t)((uint32_t)now_ms - ((uint32_t)flight & ~FLIGHT_FAILED));
-    return age < ms && age > -ms;
+    return (int32_t)((uint32_t)now_ms - ((uint32_t)flight & ~FLIGHT_END));
 }
 
 enum cache_flight cache_begin_flight(struct cache *c, const char *short_id,
@@ -415,30 +452,32 @@ enum cache_flight cache_begin_flight(struct cache *c, const char *short_id,
 {
     if (c == NULL)
         return CACHE_FLIGHT_MINE;
-    const uint64_t hash = hash_of(c, short_id);
+    const uint64_t hash = ids_hash(short_id);
     _Atomic uint64_t *flight = flight_of(c, hash);
     uint64_t other = atomic_load(flight);
     do {
-        const bool failed = (other & FLIGHT_FAILED) != 0;
-        if (other != 0 && ((other ^ hash) & FLIGHT_ID) == 0 &&
-            is_about(now_ms, other, failed ? FAILED_MS : max_ms))
-            return failed ? CACHE_FLIGHT_FAILED : CACHE_FLIGHT_OTHERS;
+        const enum cache_flight end = (enum cache_flight)(other & FLIGHT_END);
+        const int32_t age = flight_age(now_ms, other);
+        const int64_t most = end == CACHE_FLIGHT_MINE ? max_ms : ENDED_MS;
+        if (other != 0 && ((other ^ hash) & FLIGHT_ID) == 0 && age < most &&
+            age > -most)
+            return end == CACHE_FLIGHT_MINE ? CACHE_FLIGHT_OTHERS : end;
         /* Taken by another id: both ask, and the later one is announced. */
-    } while (!atomic_compare_exchange_strong(flight, &other,
-                                             make_flight(hash, now_ms, 0)));
+    } while (!atomic_compare_exchange_strong(
+        flight, &other, make_flight(hash, now_ms, CACHE_FLIGHT_MINE)));
     return CACHE_FLIGHT_MINE;
 }
 
 void cache_end_flight(struct cache *c, const char *short_id, int64_t now_ms,
-                      bool failed)
+                      enum cache_flight end)
 {
     if (c == NULL)
         return;
-    const uint64_t hash = hash_of(c, short_id);
+    const uint64_t hash = ids_hash(short_id);
     _Atomic uint64_t *flight = flight_of(c, hash);
     uint64_t mine = atomic_load(flight);
     if (((mine ^ hash) & FLIGHT_ID) == 0)
         atomic_compare_exchange_strong(
             flight, &mine,
-            failed ? make_flight(hash, now_ms, FLIGHT_FAILED) : 0);
+            end == CACHE_FLIGHT_MINE ? 0 : make_flight(hash, now_ms, end));
 }

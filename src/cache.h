@@ -17,6 +17,9 @@
  *    delete) is not served after it: an entry carries the number of changes
  *    that was seen before the store was asked (cache_generation), and a reader
  *    compares. So a change is one atomic addition, which no lock can hold up.
+ * 4. The file is of one store and one boot (the header's owner); another one
+ *    replaces it. A process that maps a file that was replaced finds nothing
+ *    in it, so that a change cannot miss it.
  */
 #ifndef CURT_CACHE_H
 #define CURT_CACHE_H
@@ -42,13 +45,22 @@ struct cache_entry {
     char url[URL_MAX + 1];
 };
 
-/* Opens the cache, and makes it where it is missing. NULL where that is not
- * possible (a warning in the log) or not wanted (CACHE_SIZE or CACHE_TTL 0).
- * All functions below take NULL: nothing is found, nothing is kept. */
-struct cache *cache_open(const struct conf *conf);
+/* Whether CACHE_SIZE and CACHE_TTL ask for a cache. */
+bool cache_is_wanted(const struct conf *conf);
 
-/* Opens the cache only if it is there; else NULL, without a word. */
+/* Opens the cache, and creates it where it is missing. NULL where it is not
+ * wanted, and where that is not possible: *failed is true then, and the reason
+ * is logged unless *failed was true before. Its end is logged likewise.
+ * All functions below take NULL: nothing is found, nothing is kept. */
+struct cache *cache_open(const struct conf *conf, bool *failed);
+
+/* Opens the cache only if it exists; else NULL. It is the pool's, whatever
+ * CACHE_SIZE, the region or the environment of this process say. */
 struct cache *cache_open_existing(const struct conf *conf);
+
+/* Whether another process has replaced the file since it was opened: it then
+ * finds nothing any more, and should be opened again. */
+bool cache_is_replaced(const struct cache *c);
 
 void cache_close(struct cache *c);
 
@@ -59,8 +71,9 @@ bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out);
  * the store is asked. */
 uint32_t cache_generation(struct cache *c, const char *short_id);
 
-/* Keeps what the store answered, unless there was a change since. */
-void cache_fill(struct cache *c, const char *short_id,
+/* Keeps what the store answered, unless there was a change since. False: the
+ * lock was busy, and the others do not get the answer. */
+bool cache_fill(struct cache *c, const char *short_id,
                 const struct cache_entry *entry, uint32_t generation);
 
 /* A change on this host: what is known of the id is forgotten. Call it when
@@ -73,18 +86,23 @@ void cache_forget_missing(struct cache *c, const char *short_id);
 /* Sets retry_ms of an entry that is there. */
 void cache_set_retry(struct cache *c, const char *short_id, int64_t retry_ms);
 
-/* Who asks the store for an id. */
+/* Which process queries the store for an id, and how that ended. */
 enum cache_flight {
-    CACHE_FLIGHT_MINE,   /* the caller; cache_end_flight() follows */
-    CACHE_FLIGHT_OTHERS, /* another process, which is not back yet */
-    CACHE_FLIGHT_FAILED  /* one did, and the store failed just now */
+    CACHE_FLIGHT_MINE,     /* the caller does; cache_end_flight() follows */
+    CACHE_FLIGHT_FAILED,   /* another process did, and the store failed */
+    CACHE_FLIGHT_CORRUPT,  /* it did; the link cannot be served */
+    CACHE_FLIGHT_UNSHARED, /* it did, but the answer is not in the cache: each
+                            * process queries for itself */
+    CACHE_FLIGHT_OTHERS    /* another process does and has no answer yet */
 };
 
 /* A flight that began max_ms ago or longer does not count any more: whoever
  * began it is dead or stopped. */
 enum cache_flight cache_begin_flight(struct cache *c, const char *short_id,
                                      int64_t now_ms, int64_t max_ms);
+/* end: CACHE_FLIGHT_FAILED, _CORRUPT or _UNSHARED, which answers the others for
+ * a second; CACHE_FLIGHT_MINE: the answer is in the cache. */
 void cache_end_flight(struct cache *c, const char *short_id, int64_t now_ms,
-                      bool failed);
+                      enum cache_flight end);
 
 #endif

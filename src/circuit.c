@@ -93,32 +93,26 @@ static int64_t left_of(uint64_t word, int64_t now_ms, int64_t most)
 
 /* ---- Opening the file ------------------------------------------------ */
 
-static void init_shared(void *base)
-{
-    (void)base; /* zeros: closed */
-}
-
 struct circuit *circuit_open(const struct conf *conf, uint64_t owner)
 {
     struct circuit *c = mem_zalloc(sizeof(*c));
-    const struct mapfile_header header = {
-        .magic = "curtcir",
-        .version = VERSION,
-        .header_size = offsetof(struct shared, word),
-        .size = sizeof(struct shared),
-        /* The times are of a clock that a boot starts over. */
-        .owner = owner ^ mapfile_boot(),
-    };
+    const struct mapfile_kind kind = {
+        .header = {.magic = "curtcir",
+                   .version = VERSION,
+                   .header_size = offsetof(struct shared, word),
+                   .size = sizeof(struct shared),
+                   /* The times are of a clock that a boot starts over. */
+                   .owner = owner ^ mapfile_boot()}};
     const char *reason = "";
     c->period = NO_PERIOD;
     c->word = &c->own;
-    if (mapfile_open(conf->runtime_dir, NAME, &header, init_shared, &c->file,
-                     &reason) == RESULT_OK) {
+    if (mapfile_open(conf->runtime_dir, NAME, &kind, &c->file, &reason) ==
+        RESULT_OK) {
         struct shared *shared = c->file.base;
         c->word = &shared->word;
     } else {
-        log_warning("%s/" NAME ": %s; each process finds out by itself when "
-                    "the store is away",
+        log_warning("%s/" NAME ": %s; circuit state not shared between "
+                    "processes",
                     conf->runtime_dir, reason);
     }
     return c;

@@ -71,7 +71,7 @@ static const struct key keys[] = {
     CHOICE("STORE", store, "sqlite", stores, false),
     DIRECTORY("STATE_DIR", state_dir, CURT_LOCALSTATEDIR "/lib/curt"),
     DIRECTORY("RUNTIME_DIR", runtime_dir, CURT_RUNSTATEDIR "/curt"),
-    STRING("TABLE", table, "url-shortener-table", true),
+    STRING("TABLE", table, "url-shortener-table", false),
     NUMBER("LINK_TTL", link_ttl, "604800", 0, 3155760000),
     NUMBER("MAX_BODY", max_body, "65536", 64, CONF_BODY_MAX),
     NUMBER("STORE_TIMEOUT", store_timeout, "3", 1, 60),
@@ -84,13 +84,13 @@ static const struct key keys[] = {
     CHOICE("CREATE_AUTH", create_auth, "open", create_auths, true),
     CHOICE("LIMITS", limits, "off", limits, true),
     CHOICE("LOG_LEVEL", log_level, "info", levels, true),
-    STRING("AWS_REGION", aws_region, NULL, true),
-    STRING("AWS_DEFAULT_REGION", aws_default_region, NULL, true),
+    STRING("AWS_REGION", aws_region, NULL, false),
+    STRING("AWS_DEFAULT_REGION", aws_default_region, NULL, false),
     STRING("AWS_ACCESS_KEY_ID", aws_access_key_id, NULL, true),
     SECRET("AWS_SECRET_ACCESS_KEY", aws_secret_access_key),
     SECRET("AWS_SESSION_TOKEN", aws_session_token),
-    STRING("AWS_ENDPOINT_URL_DYNAMODB", aws_endpoint_url_dynamodb, NULL, true),
-    STRING("AWS_ENDPOINT_URL", aws_endpoint_url, NULL, true),
+    STRING("AWS_ENDPOINT_URL_DYNAMODB", aws_endpoint_url_dynamodb, NULL, false),
+    STRING("AWS_ENDPOINT_URL", aws_endpoint_url, NULL, false),
     STRING("AWS_ENDPOINT_URL_STS", aws_endpoint_url_sts, NULL, true),
     CHOICE("AWS_USE_FIPS_ENDPOINT", aws_use_fips_endpoint, "false", booleans,
            true),
@@ -337,7 +337,8 @@ static void read_environment(struct loader *l)
 /* What no single value shows. */
 static void check_whole(struct loader *l)
 {
-    const struct conf *conf = l->conf;
+    struct conf *conf = l->conf;
+    conf->cache_size_chosen = !l->origins[find_key("CACHE_SIZE")].given;
     size_t app_url = find_key("APP_URL");
     size_t min = find_key("MIN_CHAR"), max = find_key("MAX_CHAR");
     if (conf->app_url == NULL && !l->origins[app_url].refused) {
@@ -421,8 +422,8 @@ void conf_keep_fixed(struct conf *conf, const struct conf *old)
             *now = mem_dup(was);
         }
         if (!same)
-            log_warning("%s changed, but only a restart can take it over; the "
-                        "old value stays",
+            log_warning("%s: changed in the file; restart required, keeping "
+                        "the old value",
                         key->name);
     }
 }

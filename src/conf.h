@@ -27,15 +27,16 @@ struct conf {
     char *state_dir;
     char *runtime_dir;
     char *table;
-    uint64_t link_ttl;      /* seconds; 0: links never expire */
-    uint64_t max_body;      /* bytes */
-    uint64_t store_timeout; /* seconds */
-    uint64_t drain_timeout; /* seconds */
-    uint64_t request_timeout;
-    uint64_t cache_size;  /* bytes; 0: no cache */
-    uint64_t cache_ttl;   /* seconds; 0: no cache */
-    uint64_t cache_stale; /* seconds */
-    uint64_t hits_flush;  /* seconds */
+    uint64_t link_ttl;        /* seconds; 0: links never expire */
+    uint64_t max_body;        /* bytes */
+    uint64_t store_timeout;   /* seconds */
+    uint64_t drain_timeout;   /* seconds */
+    uint64_t request_timeout; /* seconds */
+    uint64_t cache_size;      /* bytes; 0: no cache */
+    bool cache_size_chosen;   /* not set: cache_size is the most to take */
+    uint64_t cache_ttl;       /* seconds; 0: no cache */
+    uint64_t cache_stale;     /* seconds */
+    uint64_t hits_flush;      /* seconds */
     int create_auth;
     int limits;
     int log_level; /* enum log_level */

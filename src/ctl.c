@@ -141,7 +141,7 @@ static void print_link(const struct link *link)
         print_field("ttl", "never expires");
     else
         printf("%-11s %lld%s\n", "ttl", (long long)link->ttl,
-               link_expired(link, clock_now()) ? " (expired)" : "");
+               link_expired(link->ttl, clock_now()) ? " (expired)" : "");
     printf("%-11s %llu\n", "hits", (unsigned long long)link->hits);
     print_field("analytics", link->analytics);
 }
@@ -178,8 +178,10 @@ static void forget_deleted(struct ctl *ctl, const char *id, enum result r)
                                      .read_ms = clock_monotonic_ms()};
     /* Also when it was gone already, or nobody knows. */
     cache_forget(ctl->cache, id);
-    if (r == RESULT_OK || r == RESULT_NOT_FOUND)
-        cache_fill(ctl->cache, id, &none, cache_generation(ctl->cache, id));
+    if (ctl->conf.store == CONF_STORE_DYNAMODB &&
+        (r == RESULT_OK || r == RESULT_NOT_FOUND))
+        (void)cache_fill(ctl->cache, id, &none,
+                         cache_generation(ctl->cache, id));
 }
 
 static int run_delete(struct ctl *ctl, const char *argument)
@@ -212,14 +214,21 @@ static int run_hits(struct ctl *ctl, const char *argument)
         return EX_NOPERM;
     }
     hits_pending_all(ctl->hits, &hits, &links);
+    const uint64_t others = hits_of_other_stores(&ctl->conf);
     if (ctl->json) {
         json_object *answer = json_object_new_object();
         json_object_object_add(answer, "pending", json_object_new_uint64(hits));
         json_object_object_add(answer, "links", json_object_new_uint64(links));
+        if (others > 0)
+            json_object_object_add(answer, "other_tables",
+                                   json_object_new_uint64(others));
         ctl_print_json(answer);
     } else {
         printf("%llu hits of %llu links are pending\n",
                (unsigned long long)hits, (unsigned long long)links);
+        if (others > 0)
+            printf("%llu hits wait for another table\n",
+                   (unsigned long long)others);
     }
     return 0;
 }
@@ -253,6 +262,9 @@ static int run_config(struct ctl *ctl, const char *argument)
         else
             printf("# %s is not set\n", key.name);
     }
+    if (!ctl->json && ctl->conf.cache_size_chosen)
+        puts("# CACHE_SIZE is not set: at most half of the free space in "
+             "RUNTIME_DIR is taken");
     buf_free(&value);
     if (ctl->json)
         ctl_print_json(answer);

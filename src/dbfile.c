@@ -2,12 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "lock.h"
 #include "mem.h"
 
 void dbfile_make(const char *path, const char *dir)
@@ -15,11 +14,7 @@ void dbfile_make(const char *path, const char *dir)
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (fd < 0)
         return;
-    struct stat st;
-    if (geteuid() == 0 && stat(dir, &st) == 0 &&
-        fchown(fd, st.st_uid, st.st_gid) < 0)
-        log_warning("%s: cannot be given to the owner of its directory: %s",
-                    path, strerror(errno));
+    lock_give_to_owner(fd, dir);
     close(fd);
 }
 
@@ -27,7 +22,16 @@ bool dbfile_sync_log(const char *path, int *fd)
 {
     if (*fd < 0) {
         char *log = mem_printf("%s-wal", path);
-        *fd = open(log, O_RDWR | O_CLOEXEC);
+        char *dir = mem_dup(path);
+        /* Both files may be new, and so must be on the disk by name. */
+        int names = open(dirname(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (names >= 0 && fsync(names) == 0)
+            *fd = open(log, O_RDWR | O_CLOEXEC);
+        const int reason = errno;
+        if (names >= 0)
+            close(names);
+        errno = reason;
+        free(dir);
         free(log);
     }
     return *fd >= 0 && fdatasync(*fd) == 0;

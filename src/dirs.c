@@ -9,9 +9,10 @@
 
 #include "mem.h"
 
-static void make(const char *key, const char *dir)
+static void make(const char *key, const char *dir, mode_t mode)
 {
-    if (mkdir(dir, 0750) == 0) {
+    /* chmod: whatever the umask is. */
+    if (mkdir(dir, mode) == 0 && chmod(dir, mode) == 0) {
         if (geteuid() == 0)
             log_info("%s: %s was made and belongs to root; give it to the "
                      "user that runs curt.fcgi",
@@ -25,8 +26,8 @@ static void make(const char *key, const char *dir)
 
 void dirs_make(const struct conf *conf)
 {
-    make("STATE_DIR", conf->state_dir);
-    make("RUNTIME_DIR", conf->runtime_dir);
+    make("STATE_DIR", conf->state_dir, DIRS_STATE_MODE);
+    make("RUNTIME_DIR", conf->runtime_dir, DIRS_RUNTIME_MODE);
 }
 
 static bool can_be_made(const char *dir)

@@ -5,8 +5,12 @@
 #include "buf.h"
 #include "conf.h"
 
-/* Makes both directories (mode 0750) where they are missing; what fails is
- * logged as a warning, because not every store needs them. */
+/* The web server has to reach a socket in RUNTIME_DIR. */
+#define DIRS_STATE_MODE   0750
+#define DIRS_RUNTIME_MODE 0755
+
+/* Creates both directories, with these modes, where they are missing; what
+ * fails is logged as a warning, because not every store needs them. */
 void dirs_make(const struct conf *conf);
 
 /* Appends one line per fault to faults: a directory that is no directory, that

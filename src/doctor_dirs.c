@@ -8,6 +8,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "dirs.h"
 #include "mem.h"
 
 /* Magic numbers of file systems: linux/magic.h, and fs/smb, fs/fuse. */
@@ -101,9 +102,9 @@ struct place {
     const char *check; /* name of the check */
     const char *key;
     const char *path;
-    bool state;       /* STATE_DIR: lasts, and is nobody else's to read */
-    const char *mode; /* that it should have */
-    char *user;       /* that it should belong to */
+    bool state;    /* STATE_DIR: lasts, and is nobody else's to read */
+    unsigned mode; /* that it should have */
+    char *user;    /* that it should belong to */
     unsigned faults;
 };
 
@@ -117,7 +118,7 @@ static void fault(struct place *p, enum report_level level, const char *advice,
 
 static void check_missing(struct place *p, int error)
 {
-    char *advice = mem_printf("install -d -m %s -o %s -g %s %s", p->mode,
+    char *advice = mem_printf("install -d -m %04o -o %s -g %s %s", p->mode,
                               p->user, p->user, p->path);
     fault(p, REPORT_FAIL, advice, strerror(error));
     free(advice);
@@ -129,7 +130,7 @@ static void check_access(struct place *p, const struct stat *st)
     if (error != 0) {
         char *owner = doctor_user_name(st->st_uid);
         char *advice = mem_printf(
-            "chown %s %s && chmod %s %s, and see that the directories above "
+            "chown %s %s && chmod %04o %s, and see that the directories above "
             "it can be entered",
             p->user, p->path, p->mode, p->path);
         char *detail =
@@ -141,7 +142,7 @@ static void check_access(struct place *p, const struct stat *st)
         free(advice);
         free(owner);
     }
-    char *chmod = mem_printf("chmod %s %s", p->mode, p->path);
+    char *chmod = mem_printf("chmod %04o %s", p->mode, p->path);
     if ((st->st_mode & S_IWOTH) != 0)
         fault(p, REPORT_FAIL, chmod,
               "everybody can write it, and so replace what is in it");
@@ -257,20 +258,22 @@ static void check_place(struct place *p, const char *const *names)
 void doctor_check_dirs(struct doctor *d)
 {
     static const char *const lasting[] = {
-        "hits", "janitor.lock", "curt.db", "curt.db-wal", "curt.db-shm", NULL};
+        "hits",        "janitor.lock", "files.lock", "curt.db",
+        "curt.db-wal", "curt.db-shm",  NULL};
     static const char *const passing[] = {"cache",   "writers", "credentials",
-                                          "circuit", "socket",  NULL};
+                                          "circuit", "socket",  "files.lock",
+                                          NULL};
     struct place state = {.d = d,
                           .check = "state directory",
                           .key = "STATE_DIR",
                           .path = d->conf->state_dir,
                           .state = true,
-                          .mode = "0750"};
+                          .mode = DIRS_STATE_MODE};
     struct place runtime = {.d = d,
                             .check = "runtime directory",
                             .key = "RUNTIME_DIR",
                             .path = d->conf->runtime_dir,
-                            .mode = "0755"};
+                            .mode = DIRS_RUNTIME_MODE};
     check_place(&state, lasting);
     check_place(&runtime, passing);
 }

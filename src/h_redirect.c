@@ -64,8 +64,13 @@ void h_redirect(struct app *app, const struct http_request *req,
         http_problem(res, req, 500, "This link is damaged.");
     } else if (r != RESULT_OK) {
         h_store_failed(app, req, r, "redirect", res);
-    } else if (link.ttl != LINK_NEVER && link.ttl <= now) {
+    } else if (link_expired(link.ttl, now)) {
         http_problem(res, req, 410, "This link has expired.");
+    } else if (link.url_len == 0) {
+        /* It was expired when it was read, and the clock has gone back. */
+        log_error("link %s cannot be served: its long_url is invalid",
+                  short_id);
+        http_problem(res, req, 500, "This link is damaged.");
     } else {
         answer_redirect(req, &link, now, res);
         if (req->method == HTTP_GET)

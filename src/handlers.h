@@ -15,6 +15,9 @@ struct app {
     struct store *store;
     struct hits *hits;   /* NULL: there is no journal */
     struct cache *cache; /* NULL: there is no cache */
+    bool hits_failed;    /* to open, when it was tried last */
+    bool cache_failed;
+    int64_t reopen_ms; /* when it is tried again */
 };
 
 /* POST /create: stores a link and answers with its short URL. */

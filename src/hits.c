@@ -1,5 +1,8 @@
 #include "hits.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +10,7 @@
 
 #include "clock.h"
 #include "ids.h"
+#include "log.h"
 #include "mapfile.h"
 #include "mem.h"
 
@@ -55,57 +59,106 @@ struct journal {
 struct hits {
     struct mapfile file;
     struct journal *journal;
+    size_t prepared; /* slots with something to send, in this flush */
 };
 
 #define USED       ((uint64_t)1 << 40)
 #define COUNT_MASK (USED - 1)
 #define GENERATION (USED << 1)
 
-static const struct mapfile_header header = {
-    .magic = "curthit",
-    .version = VERSION,
-    .header_size = offsetof(struct journal, slots),
-    .size = sizeof(struct journal),
-};
+/* Owner of the journal beside an SQLite file, which is in the same directory
+ * wherever that is. */
+#define OWNER_SQLITE 1
 
 static void init_journal(void *base)
 {
     struct journal *j = base;
     /* A new file is a new node: its sequence numbers begin again. */
     char id[IDS_MAX + 1];
-    if (ids_make(STORE_NODE_SIZE - 1, STORE_NODE_SIZE - 1, id) != RESULT_OK)
+    if (ids_make(STORE_NODE_SIZE - 1, STORE_NODE_SIZE - 1, id) != RESULT_OK) {
+        log_error("OpenSSL RAND_bytes failed, no name for the hit journal");
         abort();
+    }
     memcpy(j->node, id, STORE_NODE_SIZE);
+}
+
+static struct mapfile_kind make_kind(const struct conf *conf)
+{
+    return (struct mapfile_kind){
+        .header = {.magic = "curthit",
+                   .version = VERSION,
+                   .header_size = offsetof(struct journal, slots),
+                   .size = sizeof(struct journal),
+                   .owner = conf->store == CONF_STORE_SQLITE
+                                ? OWNER_SQLITE
+                                : store_identity(conf)},
+        .keep = true,
+        .init = init_journal};
 }
 
 static struct hits *use(const struct mapfile *file)
 {
     struct hits *h = mem_zalloc(sizeof(*h));
     *h = (struct hits){.file = *file, .journal = file->base};
+    h->journal->node[STORE_NODE_SIZE - 1] = '\0';
     return h;
 }
 
-struct hits *hits_open(const struct conf *conf)
+struct hits *hits_open(const struct conf *conf, bool *failed)
 {
+    const struct mapfile_kind kind = make_kind(conf);
     struct mapfile file;
     const char *reason = "";
-    if (mapfile_open_keeping(conf->state_dir, NAME, &header, init_journal,
-                             &file, &reason) == RESULT_OK)
-        return use(&file);
-    log_warning("%s/" NAME ": %s; each hit goes to the store by itself, "
-                "which is slow",
-                conf->state_dir, reason);
-    return NULL;
+    const bool before = *failed;
+    *failed =
+        mapfile_open(conf->state_dir, NAME, &kind, &file, &reason) != RESULT_OK;
+    if (*failed && !before)
+        log_warning("%s/" NAME ": %s; running without a hit journal, hits are "
+                    "written one by one",
+                    conf->state_dir, reason);
+    if (*failed)
+        return NULL;
+    if (before)
+        log_info("hit journal opened");
+    return use(&file);
+}
+
+static enum result open_any(const struct conf *conf, const char *name,
+                            struct hits **out, const char **reason)
+{
+    struct mapfile_kind kind = make_kind(conf);
+    struct mapfile file;
+    kind.any_owner = true;
+    enum result r =
+        mapfile_open_existing(conf->state_dir, name, &kind, &file, reason);
+    *out = r == RESULT_OK ? use(&file) : NULL;
+    return r;
 }
 
 enum result hits_open_existing(const struct conf *conf, struct hits **out,
                                const char **reason)
 {
-    struct mapfile file;
-    enum result r =
-        mapfile_open_existing(conf->state_dir, NAME, &header, &file, reason);
-    *out = r == RESULT_OK ? use(&file) : NULL;
-    return r;
+    return open_any(conf, NAME, out, reason);
+}
+
+uint64_t hits_of_other_stores(const struct conf *conf)
+{
+    uint64_t sum = 0, hits, links;
+    DIR *dir = opendir(conf->state_dir);
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        struct hits *h;
+        const char *reason;
+        if (strncmp(entry->d_name, NAME ".", sizeof(NAME)) != 0 ||
+            open_any(conf, entry->d_name, &h, &reason) != RESULT_OK)
+            continue;
+        hits_pending_all(h, &hits, &links);
+        sum += hits;
+        hits_close(h);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return sum;
 }
 
 void hits_close(struct hits *h)
@@ -230,14 +283,50 @@ static bool prepare(struct hits *h, struct slot *slot)
     const uint64_t done = load(&slot->done);
     if ((word & USED) == 0)
         return false;
-    if (load(&slot->sent) > done)
+    if (load(&slot->sent) > done) {
+        /* Written again: after a failed write the kernel takes the page for
+         * clean, and the next fdatasync() would succeed without it. */
+        store_release(&slot->seq, load(&slot->seq));
         return true;
+    }
     if (count == done) {
         give_away(slot, word);
         return false;
     }
     begin_sending(h, slot, count);
     return true;
+}
+
+/* The slots of a part: from *first on, so many. */
+static size_t slots_of(unsigned part, unsigned parts, size_t *first)
+{
+    *first = (size_t)SLOTS / parts * part;
+    return part + 1 == parts ? SLOTS - *first : SLOTS / parts;
+}
+
+bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
+                      const char **reason)
+{
+    *reason = NULL;
+    if (h == NULL)
+        return true;
+    /* Another kind of lock than that of the claimers, who do not wait for it.
+     * It is this descriptor's, and so all threads have it. */
+    struct flock mine = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    if (fcntl(h->file.fd, F_OFD_SETLK, &mine) < 0) {
+        if (errno != EAGAIN && errno != EACCES)
+            *reason = strerror(errno);
+        return false;
+    }
+    size_t first;
+    const size_t count = slots_of(part, parts, &first);
+    h->prepared = 0;
+    for (size_t i = 0; i < count; i++)
+        h->prepared += prepare(h, &h->journal->slots[first + i]);
+    if (h->prepared == 0 || fdatasync(h->file.fd) == 0)
+        return true;
+    *reason = strerror(errno);
+    return false;
 }
 
 /* Sends what a slot has written down. False: the store does not take it. */
@@ -247,7 +336,10 @@ static bool settle(struct hits *h, struct store *store, struct slot *slot,
     const uint64_t done = load(&slot->done);
     const uint64_t sent = load(&slot->sent);
     const struct store_flush flush = {h->journal->node, load(&slot->seq)};
-    enum result r = store_add_hits(store, slot->id, sent - done, &flush);
+    char id[IDS_MAX + 1]; /* which ends, also in a damaged file */
+    memcpy(id, slot->id, IDS_MAX);
+    id[IDS_MAX] = '\0';
+    enum result r = store_add_hits(store, id, sent - done, &flush);
     const bool settled = r == RESULT_OK || r == RESULT_CONFLICT ||
                          r == RESULT_NOT_FOUND || r == RESULT_CORRUPT;
     if (!settled) {
@@ -256,9 +348,9 @@ static bool settle(struct hits *h, struct store *store, struct slot *slot,
     }
     store_release(&slot->done, sent);
     if (r == RESULT_CORRUPT)
-        log_error("%llu hits of link %s are lost, its item takes none: %s",
-                  (unsigned long long)(sent - done), slot->id,
-                  store_error(store));
+        log_error("dropped %llu hits for link %s: its item cannot be updated: "
+                  "%s",
+                  (unsigned long long)(sent - done), id, store_error(store));
     else if (r == RESULT_NOT_FOUND)
         out->dropped += sent - done;
     else
@@ -271,30 +363,20 @@ void hits_flush(struct hits *h, struct store *store, unsigned part,
                 unsigned parts, struct hits_flushed *out)
 {
     *out = (struct hits_flushed){0};
-    if (h == NULL)
+    if (h == NULL || h->prepared == 0)
         return;
-    const size_t first = (size_t)SLOTS / parts * part;
-    const size_t end =
-        part + 1 == parts ? SLOTS : (size_t)SLOTS / parts * (part + 1);
+    size_t first;
+    const size_t count = slots_of(part, parts, &first);
     struct slot *slots = h->journal->slots;
-    size_t prepared = 0;
-    for (size_t i = first; i < end; i++)
-        prepared += prepare(h, &slots[i]);
-    if (prepared == 0)
-        return;
-    /* What was written down must outlive a power loss once it is sent. */
-    fdatasync(h->file.fd);
     /* A link whose hits the store never takes must not keep the others from
      * it: each time another one is first. */
-    const size_t count = end - first;
     const size_t begin = (size_t)clock_monotonic_ms() * 2654435761 % count;
     unsigned failures = 0;
-    for (size_t n = 0; n < count && prepared > 0; n++) {
+    for (size_t n = 0; n < count; n++) {
         struct slot *slot = &slots[first + (begin + n) % count];
         if ((load(&slot->word) & USED) == 0 ||
             load(&slot->sent) <= load(&slot->done))
             continue;
-        prepared--;
         failures = settle(h, store, slot, out) ? 0 : failures + 1;
         if (failures == FAILURES_IN_A_ROW)
             return;

@@ -22,7 +22,12 @@
  *    claimed under a lock that the kernel releases when its holder dies.
  * 5. A power loss takes the hits since the last flush began, no more, and none
  *    is counted twice by it: what is written down is on the disk before it is
- *    sent.
+ *    sent, and where the disk fails nothing is sent.
+ * 6. The journal belongs to one store (the header's owner), and its hits never
+ *    go to another one. That of another store is kept as hits.<owner>, and is
+ *    used again when that store is.
+ * 7. One process at a time flushes, whatever became of the janitor's lock: it
+ *    holds a lock on the journal itself.
  */
 #ifndef CURT_HITS_H
 #define CURT_HITS_H
@@ -35,15 +40,20 @@
 
 struct hits;
 
-/* Opens the journal, and makes it where it is missing; one of another version
- * is kept as hits.old. NULL, and a warning in the log, where that is not
- * possible. */
-struct hits *hits_open(const struct conf *conf);
+/* Opens the journal of the store that conf names, and creates it where it is
+ * missing; one of another version is kept as hits.old. NULL where that is not
+ * possible: *failed is true then, and the reason is logged unless *failed was
+ * true before. Its end is logged likewise. */
+struct hits *hits_open(const struct conf *conf, bool *failed);
 
-/* Opens the journal only if it is there. RESULT_NOT_FOUND: it is not.
+/* Opens the journal only if it exists, of whatever store it is: the pool's may
+ * have its region from another environment. RESULT_NOT_FOUND: it does not.
  * Otherwise *reason says why not. *out is NULL unless RESULT_OK. */
 enum result hits_open_existing(const struct conf *conf, struct hits **out,
                                const char **reason) MUST_CHECK;
+
+/* Hits that wait in the journals of other stores, kept in STATE_DIR. */
+uint64_t hits_of_other_stores(const struct conf *conf);
 
 /* Closes; NULL is allowed. What is pending stays. */
 void hits_close(struct hits *h);
@@ -60,11 +70,18 @@ struct hits_flushed {
     uint64_t failed;  /* links whose hits stay pending */
 };
 
-/* Moves what is pending to the store, one update per link. Only the holder of
- * the janitor's lock may call it. part of parts: the share of the slots that
- * this call looks at, so that several threads, each with a store of its own,
- * can divide the work. Ends early when the store fails several times in a
- * row; a link that it refuses stays pending and holds up no other. */
+/* Begins a flush: writes down, on the disk, what is to be sent. False: nothing
+ * may be sent now, because another process flushes this journal (*reason is
+ * NULL) or because of *reason. From the first flush until hits_close() no other
+ * process can flush. part of parts: the share of the slots that this call looks
+ * at, 0 of 1 for all. NULL journal: there is nothing to send. */
+bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
+                      const char **reason) MUST_CHECK;
+
+/* Sends what hits_begin_flush() has written down, one update per link. With
+ * part and parts several threads, each with a store of its own, can divide the
+ * work. Ends early when the store fails several times in a row; a link that it
+ * refuses stays pending and holds up no other. */
 void hits_flush(struct hits *h, struct store *store, unsigned part,
                 unsigned parts, struct hits_flushed *out);
 

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -14,7 +13,7 @@
 
 #include "clock.h"
 #include "hits.h"
-#include "mem.h"
+#include "lock.h"
 #include "store.h"
 
 /* How often the lock is tried, in milliseconds. */
@@ -38,20 +37,13 @@
 /* Connections over which hits are moved to a store on the network. */
 #define FLUSH_CONNECTIONS 4
 
+#define LOCK_NAME "janitor.lock"
+
 /* Takes the lock. Returns its descriptor, or -1 with errno EWOULDBLOCK when
  * another process has it. */
 static int try_lock(const struct conf *conf)
 {
-    char *path = mem_printf("%s/janitor.lock", conf->state_dir);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-    free(path);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        int reason = errno;
-        close(fd);
-        errno = reason;
-        fd = -1;
-    }
-    return fd;
+    return lock_take(conf->state_dir, LOCK_NAME, 0);
 }
 
 static void stop_set(sigset_t *set)
@@ -86,7 +78,8 @@ struct janitor {
     struct hits *hits;
     struct store *stores[FLUSH_CONNECTIONS]; /* the first does all the rest */
     unsigned store_count;
-    bool failing; /* the last flush left something */
+    bool failing;    /* the last flush left something */
+    bool no_journal; /* it could not be opened */
 };
 
 /* One connection's share of a flush. */
@@ -127,6 +120,14 @@ static void say_flushed(struct janitor *j, const struct hits_flushed *sum,
 /* Moves the pending hits to the store, over all connections at once. */
 static void flush_hits(struct janitor *j)
 {
+    const char *reason;
+    if (!hits_begin_flush(j->hits, 0, 1, &reason)) {
+        if (reason != NULL && !j->failing)
+            log_warning("flushing hits failed, will retry: %s/hits: %s",
+                        j->conf->state_dir, reason);
+        j->failing = j->failing || reason != NULL;
+        return;
+    }
     struct share shares[FLUSH_CONNECTIONS];
     pthread_t threads[FLUSH_CONNECTIONS];
     bool started[FLUSH_CONNECTIONS] = {false};
@@ -177,29 +178,30 @@ static bool expire_links(struct store *store)
 
 static void begin_work(struct janitor *j, const struct conf *conf)
 {
-    *j = (struct janitor){.conf = conf, .hits = hits_open(conf)};
+    *j = (struct janitor){.conf = conf};
+    j->hits = hits_open(conf, &j->no_journal);
     /* SQLite writes one at a time anyway. */
     j->store_count = conf->store == CONF_STORE_SQLITE ? 1 : FLUSH_CONNECTIONS;
     for (unsigned i = 0; i < j->store_count; i++)
         j->stores[i] = store_new_pooled(conf);
 }
 
-/* Moves the last hits, and gives all back. */
+/* Gives all back. */
 static void end_work(struct janitor *j)
 {
-    flush_hits(j);
     for (unsigned i = 0; i < j->store_count; i++)
         store_free(j->stores[i]);
     hits_close(j->hits);
 }
 
-/* The workers have a journal as soon as it can be made again. */
-static void find_journal(struct janitor *j)
+static void log_other_hits(const struct conf *conf)
 {
-    const char *reason;
-    if (j->hits == NULL &&
-        hits_open_existing(j->conf, &j->hits, &reason) == RESULT_OK)
-        log_info("the journal of hits is there");
+    const uint64_t hits = hits_of_other_stores(conf);
+    if (hits > 0)
+        log_warning("%llu hits wait for another table in %s/hits.*; they are "
+                    "flushed when STORE, TABLE, region and endpoint are set "
+                    "back to it",
+                    (unsigned long long)hits, conf->state_dir);
 }
 
 /* Whether it is time for what is done every so many milliseconds; then next
@@ -212,15 +214,21 @@ static bool is_time(int64_t *next, int64_t every_ms, int64_t now)
     return true;
 }
 
-static void work(const struct conf *conf)
+/* Works until it is told to end, or has lost the lock: false. Then another
+ * janitor may be at work. */
+static bool work(const struct conf *conf, int lock)
 {
     struct janitor j;
     begin_work(&j, conf);
+    log_other_hits(conf);
     int64_t next_flush = 0, next_expire = 0, next_tend = 0;
-    bool going = true;
-    while (going) {
+    bool going = true, locked;
+    while ((locked = lock_is_valid(lock, conf->state_dir, LOCK_NAME)) &&
+           going) {
         const int64_t now = clock_monotonic_ms();
-        find_journal(&j);
+        /* The workers have a journal as soon as one can be created. */
+        if (j.hits == NULL)
+            j.hits = hits_open(conf, &j.no_journal);
         if (is_time(&next_flush, (int64_t)conf->hits_flush * 1000, now))
             flush_hits(&j);
         if (is_time(&next_tend, TEND_MS, now))
@@ -229,8 +237,14 @@ static void work(const struct conf *conf)
             going = expire_links(j.stores[0]);
         going = going && rest_until(next_tend);
     }
-    find_journal(&j);
+    if (locked)
+        flush_hits(&j);
+    else
+        log_warning("%s/" LOCK_NAME " was removed; do that only while curt is "
+                    "stopped",
+                    conf->state_dir);
     end_work(&j);
+    return locked;
 }
 
 /* Moves the last hits, if no other janitor does. */
@@ -240,6 +254,7 @@ static void work_last(const struct conf *conf, int lock)
     if (lock < 0)
         return;
     begin_work(&j, conf);
+    flush_hits(&j);
     end_work(&j);
     close(lock);
 }
@@ -249,8 +264,8 @@ static void say_no_lock(const struct conf *conf, bool *said)
     if (*said || errno == EWOULDBLOCK)
         return;
     *said = true;
-    log_warning("%s/janitor.lock: %s; nothing is tidied up until it can be "
-                "locked",
+    log_warning("%s/" LOCK_NAME ": %s; cannot lock; hits are not flushed and "
+                "nothing is cleaned up until this is fixed",
                 conf->state_dir, strerror(errno));
 }
 
@@ -261,22 +276,24 @@ int janitor_run(const struct conf *conf, bool patient)
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGHUP, SIG_IGN);
     log_open("janitor");
-    bool said = false;
-    int lock = try_lock(conf);
-    while (lock < 0 && patient) {
-        say_no_lock(conf, &said);
-        if (!rest(LOCK_MS)) {
-            /* The one that had the lock may be gone by now, and have gone
-             * before the last hit. */
-            work_last(conf, try_lock(conf));
-            return 0;
+    bool said = false, done = false;
+    while (!done) {
+        int lock = try_lock(conf);
+        if (lock >= 0) {
+            done = work(conf, lock);
+            close(lock);
+        } else if (!patient) {
+            done = true;
+        } else {
+            say_no_lock(conf, &said);
+            if (!rest(LOCK_MS)) {
+                /* The one that had the lock may be gone by now, and have gone
+                 * before the last hit. */
+                work_last(conf, try_lock(conf));
+                done = true;
+            }
         }
-        lock = try_lock(conf);
     }
-    if (lock < 0)
-        return 0;
-    work(conf);
-    close(lock);
     return 0;
 }
 

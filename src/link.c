@@ -35,9 +35,9 @@ void link_set(char **member, const char *value)
     *member = copy;
 }
 
-bool link_expired(const struct link *l, int64_t now)
+bool link_expired(int64_t ttl, int64_t now)
 {
-    return l->ttl != LINK_NEVER && l->ttl <= now;
+    return ttl != LINK_NEVER && ttl <= now;
 }
 
 static json_object *clean_string(const char *s, size_t len)

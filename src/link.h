@@ -31,9 +31,9 @@ void link_free(struct link *l);
 /* Replaces one of the strings by a copy of value. */
 void link_set(char **member, const char *value);
 
-/* Whether the link must not be served any more at the time now. A link is
- * served up to and including the second before its ttl. */
-bool link_expired(const struct link *l, int64_t now);
+/* Whether a link with this ttl must not be served any more at the time now. It
+ * is served up to and including the second before its ttl. */
+bool link_expired(int64_t ttl, int64_t now);
 
 /* What came with the request that creates a link; NULL where the header was
  * absent. Any bytes: what is not UTF-8 becomes U+FFFD. */

@@ -52,45 +52,48 @@ static enum freshness rate(const struct conf *conf,
 }
 
 /* Normalised here because the link may come from another program, such as the
- * tutorial's functions, or from an older curt. */
-static enum result take_url(const struct link *link, struct cache_entry *out)
+ * tutorial's functions, or from an older curt. False: it cannot be served. */
+static bool take_url(const struct link *link, struct cache_entry *out,
+                     const char **reason)
 {
     struct buf url;
-    const char *reason;
     buf_init(&url, URL_MAX);
-    enum result r = RESULT_OK;
-    if (url_normalise(link->long_url, strlen(link->long_url), &url, &reason) !=
-        RESULT_OK) {
-        log_error("link %s cannot be served: its long_url %s", link->short_id,
-                  reason);
-        r = RESULT_CORRUPT;
-    } else {
+    const bool good = url_normalise(link->long_url, strlen(link->long_url),
+                                    &url, reason) == RESULT_OK;
+    if (good) {
         out->url_len = url.len;
         memcpy(out->url, url.data, url.len + 1);
     }
     buf_free(&url);
-    return r;
+    return good;
 }
 
-/* Asks the store, and keeps the answer. */
+/* Queries the store, and keeps the answer: *kept. An expired link is kept with
+ * its URL, because the clock may go back; one that cannot be served anyway has
+ * none. *kept is false where another process holds the lock of the cache. */
 static enum result ask(struct lookup *l, const char *short_id,
-                       struct cache_entry *out)
+                       struct cache_entry *out, bool *kept)
 {
     const uint32_t generation = cache_generation(l->cache, short_id);
     const int64_t asked_ms = clock_monotonic_ms();
+    const char *reason = "";
     struct link link;
     link_init(&link);
     enum result r = store_get(l->store, short_id, STORE_TARGET, &link);
     *out = (struct cache_entry){
         .exists = r == RESULT_OK, .ttl = link.ttl, .read_ms = asked_ms};
+    *kept = true;
     if (r == RESULT_CORRUPT)
         log_error("link %s cannot be served: %s", short_id,
                   store_error(l->store));
-    /* Of an expired link nothing is asked but that. */
-    if (r == RESULT_OK && !link_expired(&link, clock_now()))
-        r = take_url(&link, out);
+    if (r == RESULT_OK && !take_url(&link, out, &reason) &&
+        !link_expired(link.ttl, clock_now())) {
+        log_error("link %s cannot be served: its long_url %s", short_id,
+                  reason);
+        r = RESULT_CORRUPT;
+    }
     if (r == RESULT_OK || r == RESULT_NOT_FOUND)
-        cache_fill(l->cache, short_id, out, generation);
+        *kept = cache_fill(l->cache, short_id, out, generation);
     link_free(&link);
     return r;
 }
@@ -127,19 +130,18 @@ static enum result fall_back(struct lookup *l, const char *short_id,
     return answer(out);
 }
 
-static bool store_answered(enum result r)
-{
-    return r == RESULT_OK || r == RESULT_NOT_FOUND || r == RESULT_CORRUPT;
-}
-
-/* Asks the store, for all who want to know. */
+/* Queries the store for all processes that wait for this link. */
 static enum result fly(struct lookup *l, const char *short_id,
                        struct cache_entry *out)
 {
-    enum result r = ask(l, short_id, out);
+    bool kept;
+    enum result r = ask(l, short_id, out, &kept);
+    const bool found = r == RESULT_OK || r == RESULT_NOT_FOUND;
     cache_end_flight(l->cache, short_id, clock_monotonic_ms(),
-                     !store_answered(r));
-    return store_answered(r) ? r : fall_back(l, short_id, r, out);
+                     found ? kept ? CACHE_FLIGHT_MINE : CACHE_FLIGHT_UNSHARED
+                     : r == RESULT_CORRUPT ? CACHE_FLIGHT_CORRUPT
+                                           : CACHE_FLIGHT_FAILED);
+    return found || r == RESULT_CORRUPT ? r : fall_back(l, short_id, r, out);
 }
 
 enum result lookup_link(struct lookup *l, const char *short_id,
@@ -149,12 +151,23 @@ enum result lookup_link(struct lookup *l, const char *short_id,
         (int64_t)l->conf->store_timeout * 1000 + FLIGHT_MARGIN_MS;
     const struct timespec pause = {0, POLL_US * 1000};
     const int64_t begin_ms = clock_monotonic_ms();
+    const int64_t limit_ms =
+        l->store->limit != 0 ? l->store->limit : begin_ms + max_ms;
     int64_t now_ms = begin_ms;
     enum freshness freshness;
     while (!know(l, short_id, now_ms, out, &freshness)) {
         switch (cache_begin_flight(l->cache, short_id, now_ms, max_ms)) {
         case CACHE_FLIGHT_MINE:
+            /* Another process may have ended its flight since the look. */
+            if (!know(l, short_id, now_ms, out, &freshness))
+                return fly(l, short_id, out);
+            cache_end_flight(l->cache, short_id, now_ms, CACHE_FLIGHT_MINE);
+            return answer(out);
+        case CACHE_FLIGHT_UNSHARED:
             return fly(l, short_id, out);
+        case CACHE_FLIGHT_CORRUPT:
+            return store_fail(l->store, RESULT_CORRUPT,
+                              "another request has just found it damaged");
         case CACHE_FLIGHT_FAILED:
             if (freshness != USELESS)
                 return answer(out);
@@ -164,8 +177,13 @@ enum result lookup_link(struct lookup *l, const char *short_id,
         case CACHE_FLIGHT_OTHERS:
             if (freshness == DUE ||
                 (freshness == STALE &&
-                 (out->retry_ms != 0 || now_ms - begin_ms >= STALE_WAIT_MS)))
+                 (out->retry_ms != 0 || now_ms - begin_ms >= STALE_WAIT_MS ||
+                  now_ms >= limit_ms)))
                 return answer(out);
+            if (now_ms >= limit_ms)
+                return store_fail(l->store, RESULT_UNAVAILABLE,
+                                  "another request for this link has no "
+                                  "answer yet");
         }
         nanosleep(&pause, NULL);
         now_ms = clock_monotonic_ms();

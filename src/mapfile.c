@@ -8,38 +8,22 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ids.h"
+#include "lock.h"
 #include "log.h"
 #include "mem.h"
+
+/* Which process creates or replaces a file, in the file's directory. */
+#define MAKE_LOCK "files.lock"
 
 /* How long a process that makes the file may take, in microseconds. */
 #define MAKE_WAIT 2000000
 
-static void nap(unsigned us)
-{
-    const struct timespec time = {0, (long)us * 1000};
-    nanosleep(&time, NULL);
-}
-
-static bool lock_fd(int fd, unsigned wait_us)
-{
-    unsigned waited = 0, step = 20;
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK || waited >= wait_us)
-            return false;
-        nap(step);
-        waited += step;
-        step = step < 1000 ? step * 2 : step;
-    }
-    return true;
-}
-
 bool mapfile_lock(const struct mapfile *m, unsigned wait_us)
 {
-    return lock_fd(m->fd, wait_us);
+    return lock_wait(m->fd, wait_us);
 }
 
 void mapfile_unlock(const struct mapfile *m)
@@ -59,20 +43,32 @@ uint64_t mapfile_boot(void)
     return ids_hash(id);
 }
 
-/* Whether the file is what is wanted; *size is how large it is. */
-static bool is_right(int fd, struct mapfile_header wanted, size_t *size)
+bool mapfile_is_of_other_user(const char *dir)
 {
-    struct mapfile_header found;
+    struct stat st;
+    return geteuid() == 0 && stat(dir, &st) == 0 && st.st_uid != 0;
+}
+
+/* Whether the file is what is wanted: RESULT_OK, RESULT_CORRUPT, or
+ * RESULT_CONFLICT where only the owner is another one. */
+static enum result examine(int fd, const struct mapfile_kind *kind,
+                           struct mapfile_header *found)
+{
+    struct mapfile_header wanted = kind->header;
     struct stat st;
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-        pread(fd, &found, sizeof(found), 0) != (ssize_t)sizeof(found))
-        return false;
-    if (wanted.size == 0)
-        wanted.size = found.size;
-    *size = (size_t)found.size;
-    return (uint64_t)st.st_size == found.size &&
-           found.size >= found.header_size &&
-           memcmp(&found, &wanted, sizeof(found)) == 0;
+        pread(fd, found, sizeof(*found), 0) != (ssize_t)sizeof(*found))
+        return RESULT_CORRUPT;
+    if (kind->least > 0 && found->size >= kind->least)
+        wanted.size = found->size;
+    wanted.owner = found->owner;
+    if ((uint64_t)st.st_size != found->size || found->size > SIZE_MAX ||
+        found->size < found->header_size ||
+        memcmp(found, &wanted, sizeof(wanted)) != 0)
+        return RESULT_CORRUPT;
+    return kind->any_owner || found->owner == kind->header.owner
+               ? RESULT_OK
+               : RESULT_CONFLICT;
 }
 
 /* Maps the open file; takes fd over. */
@@ -90,77 +86,163 @@ static enum result map(int fd, size_t size, struct mapfile *out,
 }
 
 static enum result open_right(int dir, const char *name,
-                              const struct mapfile_header *header,
-                              struct mapfile *out, const char **reason)
+                              const struct mapfile_kind *kind,
+                              struct mapfile *out, struct mapfile_header *found,
+                              const char **reason)
 {
-    int fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) {
         *reason = strerror(errno);
         return errno == ENOENT ? RESULT_NOT_FOUND : RESULT_DENIED;
     }
-    size_t size;
-    if (!is_right(fd, *header, &size)) {
-        close(fd);
-        *reason = "is of another version or size";
-        return RESULT_CORRUPT;
-    }
-    return map(fd, size, out, reason);
+    enum result r = examine(fd, kind, found);
+    if (r == RESULT_OK)
+        return map(fd, (size_t)found->size, out, reason);
+    close(fd);
+    *reason = r == RESULT_CONFLICT ? "belongs to another store"
+                                   : "is of another version or size";
+    return r;
 }
 
-/* A file that root makes (curt run by hand) is for the workers, too. */
-static void give_to_owner(int dir, int fd)
+/* Writes at the start of a file of this kind, mapped by others or not. */
+static bool write_header(int dir, const char *name,
+                         const struct mapfile_kind *kind, const void *bytes,
+                         size_t len, off_t at)
+{
+    char magic[sizeof(kind->header.magic)];
+    int fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const bool written =
+        fd >= 0 &&
+        pread(fd, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) &&
+        memcmp(magic, kind->header.magic, sizeof(magic)) == 0 &&
+        pwrite(fd, bytes, len, at) == (ssize_t)len;
+    if (fd >= 0)
+        close(fd);
+    return written;
+}
+
+/* Renames a file that is kept, to base or to the first free base.1, base.2 and
+ * so on; under the lock. */
+static bool rename_free(int dir, const char *name, const char *base)
 {
     struct stat st;
-    if (geteuid() == 0 && fstat(dir, &st) == 0 &&
-        fchown(fd, st.st_uid, st.st_gid) < 0)
-        log_warning("a shared file cannot be given to the owner of its "
-                    "directory: %s",
-                    strerror(errno));
+    char *kept = mem_dup(base);
+    for (unsigned n = 1; fstatat(dir, kept, &st, AT_SYMLINK_NOFOLLOW) == 0;
+         n++) {
+        free(kept);
+        kept = mem_printf("%s.%u", base, n);
+    }
+    const bool done = errno == ENOENT && renameat(dir, name, dir, kept) == 0;
+    if (done)
+        log_warning("%s: not of this version or store, kept as %s", name, kept);
+    free(kept);
+    return done;
 }
 
-/* Makes the file under another name and gives it its name when it is whole. */
-static enum result make(int dir, const char *name,
-                        const struct mapfile_header *header,
-                        void (*init)(void *base), struct mapfile *out,
+static char *name_of_owner(const char *name, uint64_t owner)
+{
+    return mem_printf("%s.%016llx", name, (unsigned long long)owner);
+}
+
+/* Removes, keeps or takes over what is in the way of a new file. */
+static bool clear_way(int dir, const char *name,
+                      const struct mapfile_kind *kind, enum result is,
+                      const struct mapfile_header *found)
+{
+    if (!kind->keep) {
+        (void)write_header(dir, name, kind, "", 1, 0); /* see is_replaced */
+        return unlinkat(dir, name, 0) == 0;
+    }
+    if (is == RESULT_CONFLICT && found->owner == 0)
+        return write_header(dir, name, kind, &kind->header.owner,
+                            sizeof(kind->header.owner),
+                            offsetof(struct mapfile_header, owner));
+    char *base = is == RESULT_CONFLICT ? name_of_owner(name, found->owner)
+                                       : mem_printf("%s.old", name);
+    const bool done = rename_free(dir, name, base);
+    free(base);
+    return done;
+}
+
+/* Gives the file its name back that was kept for this owner. */
+static bool bring_back(int dir, const char *name,
+                       const struct mapfile_kind *kind)
+{
+    if (!kind->keep)
+        return false;
+    char *kept = name_of_owner(name, kind->header.owner);
+    const bool done = renameat(dir, kept, dir, name) == 0;
+    if (done)
+        log_info("%s: %s is used again", name, kept);
+    free(kept);
+    return done;
+}
+
+/* Creates the file under another name and renames it when it is whole. */
+static enum result make(const char *path, int dir, const char *name,
+                        const struct mapfile_kind *kind, struct mapfile *out,
                         const char **reason)
 {
+    struct mapfile_header header = kind->header;
     char *fresh = mem_printf("%s.new", name);
-    /* Of one who died here, with who knows what mode, owner and other names. */
-    unlinkat(dir, fresh, 0);
-    int fd = openat(dir, fresh,
-                    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int error = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)header->size);
-    if (error == 0)
-        give_to_owner(dir, fd);
     enum result r = RESULT_UNAVAILABLE;
-    if (error != 0)
-        *reason = strerror(error);
-    else
-        r = map(fd, header->size, out, reason);
-    if (error != 0 && fd >= 0)
+    /* Left over from a process that died here. */
+    unlinkat(dir, fresh, 0);
+    if (kind->choose_size != NULL)
+        header.size = kind->choose_size(path, header.size);
+    int fd =
+        header.size == 0
+            ? -1
+            : openat(dir, fresh,
+                     O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int error = header.size == 0 ? ENOSPC
+                : fd < 0         ? errno
+                                 : posix_fallocate(fd, 0, (off_t)header.size);
+    if (error == 0) {
+        lock_give_to_owner(fd, path);
+        r = map(fd, header.size, out, reason);
+        error = r == RESULT_OK ? 0 : errno;
+    } else if (fd >= 0) {
         close(fd);
+    }
     if (r == RESULT_OK) {
-        memcpy(out->base, header, sizeof(*header));
-        init(out->base);
-        if (renameat(dir, fresh, dir, name) < 0) {
-            *reason = strerror(errno);
+        memcpy(out->base, &header, sizeof(header));
+        if (kind->init != NULL)
+            kind->init(out->base);
+        if ((kind->keep && fsync(out->fd) < 0) ||
+            renameat(dir, fresh, dir, name) < 0 ||
+            (kind->keep && fsync(dir) < 0)) {
+            error = errno;
             mapfile_close(out);
             r = RESULT_UNAVAILABLE;
         }
     }
-    if (r != RESULT_OK)
+    if (error != 0) {
+        *reason = strerror(error);
         unlinkat(dir, fresh, 0);
+    }
     free(fresh);
     return r;
 }
 
-/* Puts aside what has the name of a file that is to be made. */
-static void keep_other(int dir, const char *name)
+/* One process does this at a time, under the lock; the others then find the
+ * file. Each turn moves a file out of the way, or back. */
+static enum result open_or_make(const char *path, int dir, const char *name,
+                                const struct mapfile_kind *kind,
+                                struct mapfile *out, const char **reason)
 {
-    char *kept = mem_printf("%s.old", name);
-    if (renameat(dir, name, dir, kept) == 0)
-        log_error("%s is not of this version; it is kept as %s", name, kept);
-    free(kept);
+    for (;;) {
+        struct mapfile_header found;
+        enum result r = open_right(dir, name, kind, out, &found, reason);
+        if (r == RESULT_NOT_FOUND && !bring_back(dir, name, kind))
+            return make(path, dir, name, kind, out, reason);
+        if (r == RESULT_OK || r == RESULT_DENIED || r == RESULT_UNAVAILABLE)
+            return r;
+        if (r != RESULT_NOT_FOUND && !clear_way(dir, name, kind, r, &found)) {
+            *reason = strerror(errno);
+            return RESULT_UNAVAILABLE;
+        }
+    }
 }
 
 static int open_dir(const char *dir, const char **reason)
@@ -171,62 +253,51 @@ static int open_dir(const char *dir, const char **reason)
     return fd;
 }
 
-static enum result open_or_make(const char *dir, const char *name,
-                                const struct mapfile_header *header,
-                                void (*init)(void *base), bool keep,
-                                struct mapfile *out, const char **reason)
+enum result mapfile_open(const char *dir, const char *name,
+                         const struct mapfile_kind *kind, struct mapfile *out,
+                         const char **reason)
 {
+    struct mapfile_header found;
     *out = (struct mapfile){.fd = -1};
     int fd = open_dir(dir, reason);
     if (fd < 0)
         return RESULT_UNAVAILABLE;
-    enum result r = open_right(fd, name, header, out, reason);
-    if (r == RESULT_NOT_FOUND || r == RESULT_CORRUPT) {
-        /* One process makes it; the others then find it. */
-        if (lock_fd(fd, MAKE_WAIT)) {
-            r = open_right(fd, name, header, out, reason);
-            if (r == RESULT_CORRUPT && keep)
-                keep_other(fd, name);
-            if (r == RESULT_NOT_FOUND || r == RESULT_CORRUPT)
-                r = make(fd, name, header, init, out, reason);
+    enum result r = open_right(fd, name, kind, out, &found, reason);
+    if (r == RESULT_NOT_FOUND || r == RESULT_CORRUPT || r == RESULT_CONFLICT) {
+        int lock = lock_take(dir, MAKE_LOCK, MAKE_WAIT);
+        if (lock >= 0) {
+            r = open_or_make(dir, fd, name, kind, out, reason);
+            close(lock);
         } else {
-            *reason = "another process does not finish making it";
+            *reason = errno == EWOULDBLOCK
+                          ? "another process does not finish creating it"
+                          : strerror(errno);
             r = RESULT_UNAVAILABLE;
         }
     }
-    close(fd); /* and releases the lock */
+    close(fd);
     return r;
 }
 
-enum result mapfile_open(const char *dir, const char *name,
-                         const struct mapfile_header *header,
-                         void (*init)(void *base), struct mapfile *out,
-                         const char **reason)
-{
-    return open_or_make(dir, name, header, init, false, out, reason);
-}
-
-enum result mapfile_open_keeping(const char *dir, const char *name,
-                                 const struct mapfile_header *header,
-                                 void (*init)(void *base), struct mapfile *out,
-                                 const char **reason)
-{
-    return open_or_make(dir, name, header, init, true, out, reason);
-}
-
 enum result mapfile_open_existing(const char *dir, const char *name,
-                                  const struct mapfile_header *header,
+                                  const struct mapfile_kind *kind,
                                   struct mapfile *out, const char **reason)
 {
+    struct mapfile_header found;
     *out = (struct mapfile){.fd = -1};
     int fd = open_dir(dir, reason);
     /* Where this user may not look there may well be one. */
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR ? RESULT_NOT_FOUND
                                                    : RESULT_DENIED;
-    enum result r = open_right(fd, name, header, out, reason);
+    enum result r = open_right(fd, name, kind, out, &found, reason);
     close(fd);
-    return r;
+    return r == RESULT_CONFLICT ? RESULT_CORRUPT : r;
+}
+
+bool mapfile_is_replaced(const struct mapfile *m)
+{
+    return *(const volatile char *)m->base == '\0';
 }
 
 void mapfile_close(struct mapfile *m)

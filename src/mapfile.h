@@ -4,15 +4,21 @@
  * The file begins with a header that says what it is. One that says anything
  * else (another version, another size, cut short) is never trusted: a new one
  * is put in its place, and processes that still map the old one keep that.
+ * Only the user of the file can open it, so no other user can hold its lock.
  */
 #ifndef CURT_MAPFILE_H
 #define CURT_MAPFILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "result.h"
+
+/* The words of these files are shared by processes: a libatomic with locks of
+ * its own in each process would not do. */
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics without a lock");
 
 /* First bytes of each file. */
 struct mapfile_header {
@@ -23,9 +29,26 @@ struct mapfile_header {
     uint64_t owner;       /* whose data it is; 0 where that does not matter */
 };
 
+/* What a file has to be. */
+struct mapfile_kind {
+    struct mapfile_header header; /* size: of a new file */
+    uint64_t least;               /* an existing one may have any size from
+                                   * this on; 0: it must have header.size */
+    bool any_owner;
+    bool keep;                /* what is in the way is kept, see below */
+    void (*init)(void *base); /* fills a new file; NULL: zeros will do */
+    /* The size of a new file, when the room of the old one is free again; 0:
+     * there is not enough room. NULL: header.size. */
+    uint64_t (*choose_size)(const char *dir, uint64_t most);
+};
+
 /* A number for this boot of the machine, for owner where a file must not
  * outlive it. */
 uint64_t mapfile_boot(void);
+
+/* Whether this process is root, in the directory of another user: what that
+ * user writes into a file there must not lead root astray. */
+bool mapfile_is_of_other_user(const char *dir);
 
 struct mapfile {
     void *base; /* size bytes, shared and writable */
@@ -33,31 +56,35 @@ struct mapfile {
     int fd;
 };
 
-/* Maps dir/name, and makes it first where it is missing or not what header
- * (magic, version, header_size, size) says. A new file is all zeros behind the
- * header until init has been called on it; nobody sees it before. Its blocks
- * are allocated, and it gets the owner of dir when root makes it, so that a
- * full disk shows here and not as a SIGBUS later. Nobody but the owner can
- * read it or write it.
+/* Maps dir/name, and creates it first where it is missing or not what kind
+ * says. A new file is all zeros after the header until init has been called on
+ * it; no other process sees it before. Its blocks are allocated, so that a full
+ * disk shows here and not as a SIGBUS later. It has mode 0600, and the owner of
+ * dir when root creates it.
+ *
+ * Another file in its place is removed first, because both may not have room.
+ * With keep it is renamed, and never over another file: one of another version
+ * or size to NAME.old, NAME.old.1 and so on; one of another owner to
+ * NAME.<owner in 16 hex digits>, which gets its name back when that owner opens
+ * it. A file with owner 0, from a version that did not know owners, becomes the
+ * caller's. A new file that is kept is on the disk when this returns.
+ *
  * Otherwise *reason, static text or strerror's, says why not. */
 enum result mapfile_open(const char *dir, const char *name,
-                         const struct mapfile_header *header,
-                         void (*init)(void *base), struct mapfile *out,
+                         const struct mapfile_kind *kind, struct mapfile *out,
                          const char **reason) MUST_CHECK;
 
-/* The same, but what is in the way is kept, with .old behind its name. */
-enum result mapfile_open_keeping(const char *dir, const char *name,
-                                 const struct mapfile_header *header,
-                                 void (*init)(void *base), struct mapfile *out,
-                                 const char **reason) MUST_CHECK;
-
-/* Maps a file that is there already, of any size if the header's is 0.
- * RESULT_NOT_FOUND: there is none. RESULT_DENIED: it, or its directory, may not
- * be opened. RESULT_CORRUPT: it is not what header says. *reason as above. */
+/* Maps a file only if it exists. RESULT_NOT_FOUND: it does not.
+ * RESULT_DENIED: it, or its directory, may not be opened. RESULT_CORRUPT: it is
+ * not what kind says. *reason as above. */
 enum result mapfile_open_existing(const char *dir, const char *name,
-                                  const struct mapfile_header *header,
+                                  const struct mapfile_kind *kind,
                                   struct mapfile *out,
                                   const char **reason) MUST_CHECK;
+
+/* Whether another process has put a new file in this one's place, other than
+ * by renaming it. One read of the shared memory. */
+bool mapfile_is_replaced(const struct mapfile *m);
 
 /* Unmaps and closes; a mapfile that was not opened (base NULL) is allowed. */
 void mapfile_close(struct mapfile *m);

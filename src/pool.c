@@ -64,7 +64,7 @@ static char *address_text(int fd)
 }
 
 /* Writes the line under a name of this process's own, and renames it, so that
- * a reader finds a whole one. */
+ * a reader finds a whole one. False: errno says why not. */
 static bool write_line(const char *path, const char *address)
 {
     char *fresh = mem_printf("%s.%ld", path, (long)getpid());
@@ -76,8 +76,10 @@ static bool write_line(const char *path, const char *address)
     if (fd >= 0 && close(fd) < 0)
         done = false;
     done = done && rename(fresh, path) == 0;
+    const int reason = errno;
     if (fd >= 0 && !done)
         unlink(fresh);
+    errno = reason;
     free(line);
     free(fresh);
     return done;

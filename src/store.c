@@ -6,7 +6,6 @@
 #include "aws_endpoint.h"
 #include "aws_region.h"
 #include "ids.h"
-#include "mapfile.h"
 #include "mem.h"
 
 /* Longest store_error(), in bytes. */
@@ -50,10 +49,9 @@ uint64_t store_identity(const struct conf *conf)
         name = mem_printf("sqlite %s", conf->state_dir);
     } else {
         region = aws_region_configured(conf);
-        /* Else it is the host's, which is another one after a boot at most. */
+        /* Else it is the host's, which does not change. */
         if (region == NULL)
-            region =
-                mem_printf("of boot %llx", (unsigned long long)mapfile_boot());
+            region = mem_dup("of this host");
         name = mem_printf("dynamodb %s %s %s", or_nothing(conf->table), region,
                           or_nothing(aws_endpoint_configured(conf)));
     }

@@ -34,19 +34,30 @@ static void init_shared(void *base)
 
 struct turn *turn_open(const char *dir, const char *name)
 {
-    const struct mapfile_header header = {
-        .magic = "curttrn",
-        .version = 1,
-        .header_size = offsetof(struct shared, mutex),
-        .size = sizeof(struct shared),
-        /* A mutex means nothing to the processes of another boot. */
-        .owner = mapfile_boot(),
-    };
+    const struct mapfile_kind kind = {
+        .header = {.magic = "curttrn",
+                   .version = 1,
+                   .header_size = offsetof(struct shared, mutex),
+                   .size = sizeof(struct shared),
+                   /* A mutex means nothing to the processes of another boot. */
+                   .owner = mapfile_boot()},
+        .init = init_shared};
     struct mapfile file;
     const char *reason;
-    if (mapfile_open(dir, name, &header, init_shared, &file, &reason) !=
-        RESULT_OK)
+    /* A robust mutex is in a list of its thread, by pointers in the file. */
+    if (mapfile_is_of_other_user(dir) ||
+        mapfile_open(dir, name, &kind, &file, &reason) != RESULT_OK)
         return NULL;
+#ifdef __GLIBC__
+    /* Of another kind only in a damaged file, for which glibc may abort. */
+    struct shared fresh;
+    init_shared(&fresh);
+    const struct shared *found = file.base;
+    if (found->mutex.__data.__kind != fresh.mutex.__data.__kind) {
+        mapfile_close(&file);
+        return NULL;
+    }
+#endif
     struct turn *t = mem_zalloc(sizeof(*t));
     *t = (struct turn){.file = file, .shared = file.base};
     return t;

@@ -14,7 +14,8 @@
 struct turn;
 
 /* The turn that processes share by the mapped file dir/name; NULL if it cannot
- * be had, and then nobody waits here. turn_close(NULL) is allowed. */
+ * be opened, or for root in the directory of another user, and then nobody
+ * waits here. turn_close(NULL) is allowed. */
 struct turn *turn_open(const char *dir, const char *name);
 void turn_close(struct turn *t);
 

@@ -9,6 +9,9 @@
 #include "janitor.h"
 #include "router.h"
 
+/* How often files that could not be opened are tried again. */
+#define REOPEN_MS 2000
+
 static volatile sig_atomic_t drain_timeout;
 static volatile sig_atomic_t term_count;
 static volatile sig_atomic_t reload_wanted;
@@ -70,10 +73,10 @@ static void handle_signals(const struct conf *conf, void (*hup)(int))
 
 static void open_worker(struct worker *w, const struct conf *conf)
 {
-    *w = (struct worker){.app = {.conf = conf,
-                                 .store = store_new_pooled(conf),
-                                 .hits = hits_open(conf),
-                                 .cache = cache_open(conf)}};
+    *w =
+        (struct worker){.app = {.conf = conf, .store = store_new_pooled(conf)}};
+    w->app.hits = hits_open(conf, &w->app.hits_failed);
+    w->app.cache = cache_open(conf, &w->app.cache_failed);
     http_response_init(&w->res);
     w->fcgi = fcgi_new(conf, router_takes_body);
 }
@@ -85,6 +88,23 @@ static void close_worker(struct worker *w)
     cache_close(w->app.cache);
     hits_close(w->app.hits);
     store_free(w->app.store);
+}
+
+/* Opens again, now and then, what could not be opened, or was replaced. */
+static void reopen_files(struct app *app, int64_t now_ms)
+{
+    if (cache_is_replaced(app->cache)) {
+        cache_close(app->cache);
+        app->cache = NULL;
+    }
+    const bool no_cache = app->cache == NULL && cache_is_wanted(app->conf);
+    if ((app->hits != NULL && !no_cache) || now_ms < app->reopen_ms)
+        return;
+    app->reopen_ms = now_ms + REOPEN_MS;
+    if (app->hits == NULL)
+        app->hits = hits_open(app->conf, &app->hits_failed);
+    if (no_cache)
+        app->cache = cache_open(app->conf, &app->cache_failed);
 }
 
 static void answer_request(struct worker *w, const struct http_request *req)
@@ -101,10 +121,11 @@ static void answer_request(struct worker *w, const struct http_request *req)
                          "Too many requests are still arriving. "
                          "Please try again.");
     } else {
+        const int64_t now_ms = clock_monotonic_ms();
+        reopen_files(&w->app, now_ms);
         /* However often the request asks the store. */
         store_set_limit(w->app.store,
-                        clock_monotonic_ms() +
-                            (int64_t)w->app.conf->store_timeout * 1000);
+                        now_ms + (int64_t)w->app.conf->store_timeout * 1000);
         router_dispatch(&w->app, req, &w->res);
     }
     fcgi_finish(w->fcgi, &w->res);
@@ -141,7 +162,7 @@ static void reload(struct worker *w, struct conf *conf, const char *conf_file)
         conf_free(conf);
         *conf = fresh;
         w->app.store = store_new_pooled(conf);
-        w->app.cache = cache_open(conf);
+        w->app.cache = cache_open(conf, &w->app.cache_failed);
         log_set_level((enum log_level)conf->log_level);
         if (drain_timeout > 0)
             drain_timeout = (sig_atomic_t)conf->drain_timeout;

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from aws_wire import HANG_UP, Proxy
-from harness import ForkedPool, Pool, make_dir, wait_until
+from harness import (ForkedPool, Pool, children_of, make_dir, run_tool,
+                     wait_until)
 from proctools import (Load, check_redirect, check_unavailable, create, freeze,
                        make_link, open_db, said, slay, wait_complete,
                        wait_said)
@@ -465,6 +467,109 @@ def test_no_place_for_it_is_said_and_costs_speed_alone(make_site):
         assert site.reads("one") == 5
         site.pool.tool("delete", "one")
         assert site.get("one").status == 404
+
+
+def test_cache_is_opened_when_it_can_be(make_site):
+    with make_site(workers=1) as site:
+        site.put("one")
+        site.pool.stop()
+        cache_file(site.pool).unlink()
+        cache_file(site.pool).mkdir()
+        site.pool.start()
+        site.check("one", 3)
+        assert len(said(site.pool, "running without a link cache")) == 1
+        cache_file(site.pool).rmdir()
+        wait_until(lambda: site.check("one") or
+                   said(site.pool, "link cache opened", "info"), "the cache")
+        before = site.reads("one")
+        site.check("one", 5)
+        assert site.reads("one") <= before + 1
+        assert len(said(site.pool, "running without a link cache")) == 1
+
+
+def test_delete_by_a_tool_with_another_environment(make_site, dynamodb_local):
+    """It knows the table by another name of the endpoint: identities of the
+    store differ, and the pool's cache is reached all the same."""
+    with make_site() as site:
+        site.put("one")
+        site.check("one", 5)
+        run_tool(site.pool.build, site.pool.workdir,
+                 {**site.pool.env(),
+                  "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local.endpoint},
+                 ("-c", site.pool.conf), ("delete", "one"))
+        assert site.get("one").status == 404
+
+
+@pytest.fixture
+def small_run(tmp_path):
+    """RUNTIME_DIR on a tmpfs of 50 MiB, as /run is on a small machine."""
+    path = make_dir(tmp_path / "run")
+    if os.geteuid() != 0 or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=50m,mode=777", "curt", path],
+            check=False).returncode:
+        pytest.skip("needs a mount")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_cache_fits_a_small_run(build, small_run):
+    def size():
+        path = small_run / "cache"
+        return path.stat().st_size >> 20 if path.exists() else 0
+
+    with Pool(build, {"RUNTIME_DIR": str(small_run)}, workers=2) as pool:
+        pool.start()
+        good = make_link(pool)
+        assert 20 <= size() <= 25
+        assert "CACHE_SIZE is not set" in pool.tool("config").stdout
+        # One that fills it, in the place of the other, then a smaller one.
+        for megabytes, restart in ((44, True), (16, False), (44, True),
+                                   (16, True)):
+            pool.settings["CACHE_SIZE"] = megabytes << 20
+            pool.write_conf()
+            if restart:
+                pool.stop()
+                pool.start()
+            else:
+                pool.signal(signal.SIGHUP)
+            wait_until(lambda: check_redirect(pool, good)
+                       or size() == megabytes, "%d MiB" % megabytes)
+        # What never fits is said, with the key.
+        pool.settings["CACHE_SIZE"] = 60 << 20
+        pool.write_conf()
+        pool.signal(signal.SIGHUP)
+        wait_said(pool, "set a smaller CACHE_SIZE", "warning")
+        check_redirect(pool, good)
+
+
+def test_locks_that_others_can_hold_do_not_matter(build, tmp_path):
+    """Any local user can lock a directory that she can enter."""
+    if os.geteuid() != 0:
+        pytest.skip("needs another user")
+    pool = Pool(build, {}, workers=2)
+    dirs = [pool.settings[key] for key in ("STATE_DIR", "RUNTIME_DIR")]
+    holders = []
+    try:
+        for path in dirs:
+            os.chmod(path, 0o755)
+            holders.append(subprocess.Popen(
+                ["setpriv", "--reuid=65534", "--regid=65534",
+                 "--clear-groups", "flock", path, "sleep", "120"]))
+            wait_until(lambda: subprocess.run(
+                ["flock", "-n", path, "true"]).returncode, "the lock")
+        with pool.start():
+            make_link(pool)
+            assert pool.request("GET", "/t/nobody").status == 404
+            for path, name in zip((*dirs, dirs[1]),
+                                  ("hits", "cache", "writers")):
+                assert (Path(path) / name).stat().st_mode & 0o7777 == 0o600
+            assert not said(pool, "running without")
+    finally:
+        for holder in holders:
+            for pid in children_of(holder.pid):
+                os.kill(pid, signal.SIGKILL)
+            holder.kill()
+            holder.wait()
 
 
 def test_another_cache_size_after_a_reload(make_site):

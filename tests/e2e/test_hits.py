@@ -310,7 +310,7 @@ def test_one_bad_item_does_not_hold_up_the_others(build, dynamodb_local,
             # Nothing can be added to the others: said, and not tried again.
             wait_until(lambda: pending(pool) == 0, "the bad ones", 10)
             for bad in ids[:4]:
-                assert "1 hits of link %s are lost" % bad in pool.log()
+                assert "dropped 1 hits for link %s" % bad in pool.log()
 
 
 def test_an_update_costs_a_link_one_request_a_flush(build, dynamodb_local,
@@ -386,6 +386,50 @@ def test_pending_hits_are_shown(build, store_settings):
         assert set(Table(store).hits().values()) == {0}
 
 
+def test_hits_of_another_table_wait_for_it(build, store_settings):
+    """A HUP does not change the table, a restart does; a kill -9 leaves hits."""
+    first, second = store_settings("dynamodb"), store_settings("dynamodb")
+    second["STATE_DIR"] = first["STATE_DIR"]
+    pool = Pool(build, {**first, "HITS_FLUSH": 3600}, workers=1)
+    with pool.start():
+        books = Books(pool, make_links(pool, 2))
+        books.follow(4)
+        pool.settings["TABLE"] = second["TABLE"]
+        pool.write_conf()
+        old = lock_holders(first["STATE_DIR"], pool.children())
+        pool.signal(signal.SIGHUP)
+        wait_said(pool, "TABLE: changed in the file", "warning")
+        new = wait_until(
+            lambda: set(lock_holders(first["STATE_DIR"], pool.children()))
+            - set(old), "the new janitor")
+        wait_until(lambda: sum(Table(first).hits().values()) == 4, "a flush")
+        freeze(new.pop())
+        books.follow(4)
+        freeze(pool.pid)
+        for pid in pool.children():
+            os.kill(pid, signal.SIGKILL)
+        pool.kill()
+        left = pending(pool)
+        assert left >= 4
+
+        pool.start()
+        line = wait_said(pool, "hits wait for another table", "warning")[0]
+        assert line["msg"].startswith("%d hits" % left)
+        assert "%d hits wait" % left in pool.tool("hits").stdout
+        others = Books(pool, make_links(pool, 2))
+        others.follow(3)
+        assert pending(pool) == 3
+        pool.stop()
+        others.check(Table(second).hits())
+        assert sum(Table(first).hits().values()) == 4
+
+        pool.settings["TABLE"] = first["TABLE"]
+        pool.start()
+        assert "wait for another" not in pool.tool("hits").stdout
+        pool.stop()
+    books.check(Table(first).hits())
+
+
 def test_without_a_journal_hits_go_to_the_store(build, store_env):
     settings = {**store_env, "HITS_FLUSH": 3600}
     (Path(store_env["STATE_DIR"]) / "hits").mkdir()
@@ -420,9 +464,12 @@ def test_a_janitor_that_found_no_journal_looks_again(build, store_settings):
         books = Books(pool, make_links(pool, 2))
         books.follow(5)
         obstacle.rmdir()
-        wait_until(lambda: age_of(pool.workers()[0]) > 1.1, "an old worker")
-        slay(pool.workers()[0])
-        wait_complete(pool)
+        # The worker, also: nobody has to start it again.
+        wait_until(lambda: books.follow(1) or
+                   {"worker", "janitor"} <= {
+                       line["proc"] for line in
+                       said(pool, "hit journal opened", "info")},
+                   "the journal")
         books.follow(20)
         wait_until(lambda: pending(pool) == 0, "all hits in the store", 10)
         books.check(Table(store).hits())

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import time
 
 import pytest
@@ -181,6 +182,35 @@ def test_two_pools_on_one_state_dir_have_one_janitor(build, tmp_path, workers):
             db.close()
     # A janitor without a master moves its last hits after its worker's end.
     wait_until(lambda: not is_locked(state), "no janitor left", 5)
+
+
+def test_removed_lock_gives_no_two_janitors(build, tmp_path):
+    state = make_dir(tmp_path / "state")
+    settings = {"STATE_DIR": str(state), "HITS_FLUSH": 1}
+    with Pool(build, settings, workers=1).start() as first, \
+            Pool(build, settings, workers=1).start() as second:
+        def holders():
+            return lock_holders(state, first.children() + second.children())
+
+        short_id, follows = make_link(first), 0
+        for kill in (False, True, False):
+            held = wait_until(holders, "a janitor")
+            log_of = first if held[0] in first.children() else second
+            (state / "janitor.lock").unlink()
+            for pool in (first, second) * 5:
+                check_redirect(pool, short_id)
+                follows += 1
+            if kill:
+                slay(held[0])
+            else:
+                wait_said(log_of, "janitor.lock was removed", "warning")
+            wait_until(lambda: len(holders()) == 1
+                       and (state / "janitor.lock").exists(), "one janitor")
+        first.stop()
+        second.stop()
+        db = sqlite3.connect(state / "curt.db")
+        assert db.execute("SELECT hits FROM links").fetchall() == [(follows,)]
+        db.close()
 
 
 def test_waiting_janitors_stop_at_once(build, tmp_path):

@@ -107,7 +107,7 @@ int ledger_tear_down(void **state)
 
 struct hits *ledger_open(void)
 {
-    struct hits *h = hits_open(ledger_conf);
+    struct hits *h = hits_open(ledger_conf, &(bool){false});
     assert_non_null(h);
     return h;
 }
@@ -121,6 +121,8 @@ uint64_t ledger_stored(unsigned link)
 struct hits_flushed ledger_flush(struct hits *h)
 {
     struct hits_flushed out;
+    const char *reason;
+    assert_true(hits_begin_flush(h, 0, 1, &reason));
     hits_flush(h, &ledger_store, 0, 1, &out);
     return out;
 }

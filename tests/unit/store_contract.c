@@ -326,7 +326,7 @@ static void shows_expired_links_as_they_are(void **state)
     }
     suite_assert_result(s, r, RESULT_OK);
     assert_same_link(&s->back, &s->link);
-    assert_true(link_expired(&s->back, clock_now()));
+    assert_true(link_expired(s->back.ttl, clock_now()));
 }
 
 static void expire(struct suite *s, unsigned limit, unsigned expected)

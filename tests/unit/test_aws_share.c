@@ -17,6 +17,7 @@
 #include "aws_share.h"
 #include "clock.h"
 #include "crew.h"
+#include "mapfile.h"
 #include "mem.h"
 
 #define READERS   6
@@ -214,6 +215,27 @@ static void a_killed_writer_leaves_the_state_before(void **state)
     assert_int_equal(survived, 1);
 }
 
+/* A right header, and after it what no curt has written. */
+static void share_of_a_crafted_file_is_bounded(void **state)
+{
+    (void)state;
+    static struct aws_share_state found;
+    aws_share_close(open_share());
+    int fd = open(crew_path(conf, "credentials"), O_RDWR | O_CLOEXEC);
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    for (off_t at = sizeof(struct mapfile_header); at < st.st_size; at++)
+        assert_int_equal(pwrite(fd, "\xff", 1, at), 1);
+    close(fd);
+    struct aws_share *s = open_share();
+    (void)aws_share_read(s, &found);
+    assert_true(strlen(found.keys.token) < AWS_SHARE_TOKEN_SIZE);
+    assert_true(strlen(found.failure.text) < AWS_SHARE_TEXT_SIZE);
+    assert_true(found.failure.result <= RESULT_INTERNAL);
+    assert_true(aws_share_publish(s, &found) != UINT64_MAX);
+    aws_share_close(s);
+}
+
 static void only_the_owner_can_read_it(void **state)
 {
     (void)state;
@@ -402,6 +424,7 @@ int main(void)
         TEST(readers_see_whole_states),
         TEST(a_killed_writer_leaves_the_state_before),
         TEST(only_the_owner_can_read_it),
+        TEST(share_of_a_crafted_file_is_bounded),
         TEST(core_dumps_leave_it_out),
         TEST(another_configuration_gets_no_keys),
         TEST(an_edited_profile_gets_no_old_keys),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "cache.h"
 #include "crew.h"
 #include "ids.h"
+#include "mapfile.h"
 #include "mem.h"
 
 static struct conf *conf;
@@ -27,7 +29,7 @@ static int set_up(void **state)
 
 static struct cache *open_cache(void)
 {
-    struct cache *c = cache_open(conf);
+    struct cache *c = cache_open(conf, &(bool){false});
     assert_non_null(c);
     return c;
 }
@@ -49,7 +51,7 @@ static struct cache_entry make_entry(size_t len, char filler)
 
 static void fill(struct cache *c, const char *id, const struct cache_entry *e)
 {
-    cache_fill(c, id, e, cache_generation(c, id));
+    (void)cache_fill(c, id, e, cache_generation(c, id));
 }
 
 static void assert_there(struct cache *c, const char *id,
@@ -174,7 +176,7 @@ static void a_missing_link_is_remembered_as_missing(void **state)
     /* It comes into being: */
     cache_forget_missing(c, "id");
     assert_false(is_there(c, "id"));
-    cache_fill(c, "id", &none, before);
+    (void)cache_fill(c, "id", &none, before);
     assert_false(is_there(c, "id"));
     fill(c, "id", &some);
     cache_forget_missing(c, "id"); /* as is said of another id, too */
@@ -188,7 +190,7 @@ static void only_the_last_entry_of_an_id_is_left(void **state)
 {
     (void)state;
     struct cache *c = open_cache();
-    static const size_t lengths[] = {10, 8000, 500, 10, 500, 8000, 136, 137};
+    static const size_t lengths[] = {10, 8000, 500, 10, 500, 8000, 143, 144};
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         const struct cache_entry e = make_entry(lengths[i], 'l');
         fill(c, "id", &e);
@@ -226,10 +228,10 @@ static void an_answer_from_before_a_change_is_not_kept(void **state)
     const struct cache_entry new = make_entry(60, 'n');
     const uint32_t before = cache_generation(c, "id");
     cache_forget(tool, "id");
-    cache_fill(c, "id", &old, before);
+    (void)cache_fill(c, "id", &old, before);
     assert_false(is_there(c, "id"));
     fill(c, "id", &new);
-    cache_fill(c, "id", &old, before);
+    (void)cache_fill(c, "id", &old, before);
     assert_there(c, "id", &new);
     cache_close(c);
     cache_close(tool);
@@ -257,10 +259,10 @@ static void no_cache_knows_nothing(void **state)
     const struct cache_entry e = make_entry(60, 'z');
     assert_null(cache_open_existing(conf));
     conf->cache_ttl = 0;
-    assert_null(cache_open(conf));
+    assert_null(cache_open(conf, &(bool){false}));
     conf->cache_ttl = 60;
     conf->cache_size = 0;
-    assert_null(cache_open(conf));
+    assert_null(cache_open(conf, &(bool){false}));
     assert_int_equal(access(crew_path(conf, "cache"), F_OK), -1);
     fill(NULL, "id", &e);
     assert_false(is_there(NULL, "id"));
@@ -315,7 +317,8 @@ static void the_tool_finds_a_cache_of_another_size(void **state)
     cache_close(c);
 }
 
-/* Two pools, or one before and after a change of its store. */
+/* One pool before and after a change of its store, or two that share a
+ * directory: the later one has it, and the other one finds nothing more. */
 static void a_cache_of_another_store_is_not_believed(void **state)
 {
     (void)state;
@@ -325,20 +328,94 @@ static void a_cache_of_another_store_is_not_believed(void **state)
     conf->table = tables[0];
     struct cache *first = open_cache();
     fill(first, "id", &e);
+    assert_false(cache_is_replaced(first));
     conf->table = tables[1];
     struct cache *second = open_cache();
     assert_false(is_there(second, "id"));
-    assert_there(first, "id", &e);
-    fill(second, "id", &e);
-    /* The tool finds the one of its own. */
-    conf->table = tables[0];
-    struct cache *tool = cache_open_existing(conf);
-    cache_forget(tool, "id");
+    assert_true(cache_is_replaced(first));
     assert_false(is_there(first, "id"));
+    fill(second, "id", &e);
     assert_there(second, "id", &e);
-    cache_close(tool);
+    assert_false(cache_is_replaced(second));
+    assert_false(cache_is_replaced(NULL));
     cache_close(second);
     cache_close(first);
+}
+
+/* The pool has its region from the environment, the tool from a profile. */
+static void cache_of_the_pool_is_the_tools_whatever_its_region(void **state)
+{
+    (void)state;
+    const struct cache_entry e = make_entry(60, 'i');
+    static char region[] = "eu-west-1";
+    conf->store = CONF_STORE_DYNAMODB;
+    for (int pools = 0; pools <= 1; pools++) {
+        conf->aws_region = pools ? region : NULL;
+        struct cache *pool = open_cache();
+        fill(pool, "id", &e);
+        conf->aws_region = pools ? NULL : region;
+        struct cache *tool = cache_open_existing(conf);
+        assert_non_null(tool);
+        assert_there(tool, "id", &e);
+        cache_forget(tool, "id");
+        assert_false(is_there(pool, "id"));
+        cache_close(tool);
+        cache_close(pool);
+    }
+    conf->aws_region = NULL;
+}
+
+/* Sizes that a header of a file of another user may name. */
+static void cache_crafted_file_harms_nobody(void **state)
+{
+    (void)state;
+    struct mapfile_header header;
+    const char *path = crew_path(conf, "cache");
+    cache_close(open_cache());
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(fd, &header, sizeof(header), 0), sizeof(header));
+    static const uint64_t sizes[] = {
+        0, 1, 48, 4096, 40960, 100000, 1 << 19, INT64_MAX, UINT64_MAX};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        header.size = sizes[i];
+        assert_int_equal(pwrite(fd, &header, sizeof(header), 0),
+                         sizeof(header));
+        if (sizes[i] <= 1 << 20)
+            assert_int_equal(ftruncate(fd, (off_t)sizes[i]), 0);
+        assert_null(cache_open_existing(conf));
+    }
+    close(fd);
+}
+
+static void cache_size_that_is_not_set_is_agreed_on(void **state)
+{
+    (void)state;
+    struct stat st;
+    conf->cache_size_chosen = true;
+    conf->cache_size = 1 << 20;
+    struct cache *c = open_cache();
+    const struct cache_entry e = make_entry(60, 'a');
+    fill(c, "id", &e);
+    assert_int_equal(stat(crew_path(conf, "cache"), &st), 0);
+    assert_in_range(st.st_size, 1 << 20, (1 << 20) + 200000);
+    /* With more room, or less, a file that exists is kept. */
+    conf->cache_size = 1 << 24;
+    struct cache *other = open_cache();
+    assert_there(other, "id", &e);
+    cache_close(other);
+    /* But not when it is set, to the same number too, or not any more. */
+    for (int chosen = 0; chosen <= 1; chosen++) {
+        conf->cache_size = chosen ? 1 << 22 : 1 << 20;
+        conf->cache_size_chosen = chosen;
+        other = open_cache();
+        assert_true(cache_is_replaced(c));
+        cache_close(c);
+        c = other;
+        assert_int_equal(stat(crew_path(conf, "cache"), &st), 0);
+        assert_in_range(st.st_size, conf->cache_size,
+                        conf->cache_size + 200000);
+    }
+    cache_close(c);
 }
 
 /* How many of n lookups of hot ids hit, while `cold` new ids come and go
@@ -398,6 +475,9 @@ int main(void)
         TEST(its_memory_is_bounded),
         TEST(the_tool_finds_a_cache_of_another_size),
         TEST(a_cache_of_another_store_is_not_believed),
+        TEST(cache_of_the_pool_is_the_tools_whatever_its_region),
+        TEST(cache_crafted_file_harms_nobody),
+        TEST(cache_size_that_is_not_set_is_agreed_on),
         TEST(hot_links_stay_while_cold_ones_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ static int set_up(void **state)
 
 static struct cache *open_cache(void)
 {
-    struct cache *c = cache_open(conf);
+    struct cache *c = cache_open(conf, &(bool){false});
     assert_non_null(c);
     return c;
 }

@@ -42,7 +42,7 @@ static int set_up(void **state)
 
 static struct cache *open_cache(void)
 {
-    struct cache *c = cache_open(conf);
+    struct cache *c = cache_open(conf, &(bool){false});
     if (c == NULL)
         _exit(9);
     return c;
@@ -99,7 +99,7 @@ static void write_on(void *arg)
         if (crew_random(20) == 0)
             cache_forget(c, id);
         else
-            cache_fill(c, id, &e, cache_generation(c, id));
+            (void)cache_fill(c, id, &e, cache_generation(c, id));
         if (crew_random(10) == 0)
             cache_set_retry(c, id, 7);
         atomic_fetch_add(&shared->fills, 1);
@@ -132,7 +132,7 @@ static void check_writing(void)
         for (unsigned k = 0; k < KEYS; k++) {
             key(k, id);
             compose(id, serial, &e);
-            cache_fill(c, id, &e, cache_generation(c, id));
+            (void)cache_fill(c, id, &e, cache_generation(c, id));
             assert_true(cache_get(c, id, &found));
             assert_int_equal(found.ttl, serial);
             assert_true(is_whole(id, &found));
@@ -187,7 +187,8 @@ struct step {
 static void fill_one(void *arg)
 {
     struct step *s = arg;
-    cache_fill(s->cache, s->id, &s->entry, cache_generation(s->cache, s->id));
+    (void)cache_fill(s->cache, s->id, &s->entry,
+                     cache_generation(s->cache, s->id));
 }
 
 static void forget_one(void *arg)
@@ -275,7 +276,7 @@ static void a_forget_may_be_killed_at_any_instruction(void **state)
             assert_true(killed && is_whole(s.id, &found));
         cache_forget(s.cache, s.id);
         assert_false(cache_get(s.cache, s.id, &found));
-        cache_fill(s.cache, s.id, &s.entry, before);
+        (void)cache_fill(s.cache, s.id, &s.entry, before);
         assert_false(cache_get(s.cache, s.id, &found));
     }
     munmap(base, len);
@@ -301,9 +302,9 @@ static void a_stopped_writer_keeps_nothing_alive(void **state)
     static struct cache_entry e, found;
     struct cache *c = open_cache();
     compose("a", 1, &e);
-    cache_fill(c, "a", &e, cache_generation(c, "a"));
+    (void)cache_fill(c, "a", &e, cache_generation(c, "a"));
     compose("b", 1, &e);
-    cache_fill(c, "b", &e, cache_generation(c, "b"));
+    (void)cache_fill(c, "b", &e, cache_generation(c, "b"));
     const uint32_t before = cache_generation(c, "b");
     pid_t holder = crew_start(hold_the_lock, NULL);
     while (atomic_load(&shared->gate) == 0)
@@ -311,13 +312,13 @@ static void a_stopped_writer_keeps_nothing_alive(void **state)
     crew_freeze(holder);
     const int64_t begun = clock_monotonic_ms();
     assert_true(cache_get(c, "a", &found)); /* readers go on */
-    cache_fill(c, "a", &e, cache_generation(c, "a"));
+    (void)cache_fill(c, "a", &e, cache_generation(c, "a"));
     assert_true(clock_monotonic_ms() - begun < 1000);
     cache_forget(c, "b");
     assert_true(clock_monotonic_ms() - begun < 8000);
     assert_false(cache_get(c, "b", &found));
     crew_slay(holder);
-    cache_fill(c, "b", &e, before);
+    (void)cache_fill(c, "b", &e, before);
     assert_false(cache_get(c, "b", &found));
     assert_true(cache_get(c, "a", &found) && is_whole("a", &found));
     cache_close(c);
@@ -356,7 +357,7 @@ static void a_length_that_cannot_be_is_not_believed(void **state)
     struct cache *c = open_cache();
     *e = (struct cache_entry){.exists = true, .url_len = URL_MAX};
     memset(e->url, 'u', URL_MAX);
-    cache_fill(c, "id", e, cache_generation(c, "id"));
+    (void)cache_fill(c, "id", e, cache_generation(c, "id"));
     uint32_t *words = map_file(&len);
     for (size_t i = sizeof(struct mapfile_header) / 4; i < len / 4; i++) {
         if (words[i] != URL_MAX)
@@ -384,7 +385,7 @@ static void a_file_that_was_cut_is_made_anew(void **state)
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct cache *c = open_cache();
         compose("id", 1, &e);
-        cache_fill(c, "id", &e, cache_generation(c, "id"));
+        (void)cache_fill(c, "id", &e, cache_generation(c, "id"));
         assert_true(cache_get(c, "id", &found));
         cache_close(c);
         assert_int_equal(truncate(crew_path(conf, "cache"), sizes[i]), 0);

@@ -332,6 +332,25 @@ static void test_other_boot_or_version(void **state)
     }
 }
 
+/* A right header, and after it what no curt has written. */
+static void test_crafted_file(void **state)
+{
+    for (unsigned round = 0; round < 2000; round++) {
+        struct circuit *c = circuit_open(*state, OWNER);
+        int fd = open(crew_path(*state, "circuit"), O_RDWR);
+        uint64_t word =
+            (uint64_t)crew_random(UINT32_MAX) << 32 | crew_random(UINT32_MAX);
+        word = round == 0 ? UINT64_MAX : word;
+        assert_int_equal(pwrite(fd, &word, sizeof(word), 64), sizeof(word));
+        close(fd);
+        assert_true(circuit_open_since(c, 1000) >= 0);
+        if (circuit_ask(c, 1000, 3000, &wait_ms) == CIRCUIT_WAIT)
+            assert_in_range(wait_ms, 1, CIRCUIT_OPEN_MAX_MS);
+        circuit_tell(c, 1000, round % 2 == 0);
+        circuit_close(c);
+    }
+}
+
 static void test_private_file(void **state)
 {
     struct stat st;
@@ -451,6 +470,7 @@ int main(void)
         TEST(test_other_store),
         TEST(test_other_boot_or_version),
         TEST(test_private_file),
+        TEST(test_crafted_file),
         TEST(test_no_directory),
         TEST(test_success_writes_nothing),
         TEST(test_log),

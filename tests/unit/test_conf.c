@@ -397,7 +397,7 @@ static void a_reload_keeps_what_is_fixed(void **state)
     assert_string_equal(f->conf.app_url, "https://new.example/");
     assert_string_equal(f->conf.app.host, "new.example");
     assert_int_equal(f->conf.max_char, 9);
-    assert_string_equal(f->conf.table, "new");
+    assert_string_equal(f->conf.table, "old");
     conf_free(&old);
     assert_string_equal(f->conf.state_dir, "/a");
 }

@@ -22,7 +22,7 @@
 static void count_on(void *arg)
 {
     struct counter *mine = arg;
-    struct hits *h = hits_open(ledger_conf);
+    struct hits *h = hits_open(ledger_conf, &(bool){false});
     if (h == NULL)
         _exit(1);
     while (!atomic_load(&ledger->stop)) {
@@ -38,15 +38,18 @@ static void count_on(void *arg)
 static void flush_on(void *arg)
 {
     (void)arg;
-    struct hits *h = hits_open(ledger_conf);
+    struct hits *h = hits_open(ledger_conf, &(bool){false});
     struct hits_flushed out;
+    const char *reason;
     if (h == NULL)
         _exit(1);
     for (unsigned part = 0;; part = (part + 1) % (SLOTS / 1024)) {
         /* The links are in the first part, and here and there is a look at
          * another one. */
-        hits_flush(h, &ledger_store, part % 16 != 0 ? 0 : part, SLOTS / 1024,
-                   &out);
+        const unsigned look = part % 16 != 0 ? 0 : part;
+        if (!hits_begin_flush(h, look, SLOTS / 1024, &reason))
+            _exit(2);
+        hits_flush(h, &ledger_store, look, SLOTS / 1024, &out);
         atomic_fetch_add(&ledger->rounds, 1);
     }
 }
@@ -110,7 +113,7 @@ static void open_and_count(void *arg)
 {
     (void)arg;
     crew_meet(&ledger->gate, 4 * (atomic_load(&ledger->rounds) + 1));
-    struct hits *h = hits_open(ledger_conf);
+    struct hits *h = hits_open(ledger_conf, &(bool){false});
     if (h == NULL || !hits_count(h, ledger_ids[0]))
         _exit(1);
 }
@@ -144,7 +147,7 @@ static void round_id(unsigned round, char id[20])
 
 static void count_new_links(void *arg)
 {
-    struct hits *h = hits_open(ledger_conf);
+    struct hits *h = hits_open(ledger_conf, &(bool){false});
     char id[20];
     (void)arg;
     if (h == NULL)
@@ -182,7 +185,9 @@ static void a_new_link_gets_one_slot(void **state)
 static void flush_one(void *arg)
 {
     struct hits_flushed out;
+    const char *reason;
     const unsigned slot = (unsigned)(ids_hash(ledger_ids[0]) % SLOTS);
+    assert_true(hits_begin_flush(arg, slot, SLOTS, &reason));
     hits_flush(arg, &ledger_store, slot, SLOTS, &out);
 }
 
@@ -294,6 +299,7 @@ static void a_slot_may_change_hands_at_any_instruction(void **state)
     (void)state;
     struct hits *h = ledger_open();
     struct hits_flushed out;
+    const char *reason;
     uint64_t expected = 0;
     choose_twins();
     for (unsigned steps = 40;; steps += 7) {
@@ -302,8 +308,10 @@ static void a_slot_may_change_hands_at_any_instruction(void **state)
         const bool interrupted =
             crew_interrupt(count_one, h, steps, give_slot_away, h);
         expected++;
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 3; i++) {
+            assert_true(hits_begin_flush(h, 0, SLOTS / 128, &reason));
             hits_flush(h, &ledger_store, 0, SLOTS / 128, &out);
+        }
         assert_int_equal(ledger_stored(0), 2 * expected);
         if (!interrupted)
             break;

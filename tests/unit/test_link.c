@@ -287,16 +287,16 @@ static void expires_at_its_ttl(void **state)
     struct link l;
     link_init(&l);
     assert_int_equal(l.ttl, LINK_NEVER);
-    assert_false(link_expired(&l, 0));
-    assert_false(link_expired(&l, INT64_MAX));
+    assert_false(link_expired(l.ttl, 0));
+    assert_false(link_expired(l.ttl, INT64_MAX));
     l.ttl = 1000;
-    assert_false(link_expired(&l, 999));
-    assert_true(link_expired(&l, 1000));
-    assert_true(link_expired(&l, 1001));
+    assert_false(link_expired(l.ttl, 999));
+    assert_true(link_expired(l.ttl, 1000));
+    assert_true(link_expired(l.ttl, 1001));
     l.ttl = 0;
-    assert_true(link_expired(&l, 1));
+    assert_true(link_expired(l.ttl, 1));
     l.ttl = INT64_MIN;
-    assert_true(link_expired(&l, 0));
+    assert_true(link_expired(l.ttl, 0));
 }
 
 static void strings_are_copies_and_are_released(void **state)

@@ -15,11 +15,12 @@
 #include "clock.h"
 #include "crew.h"
 #include "lookup.h"
+#include "mapfile.h"
 
 #define OLD "https://example.com/old"
 #define NEW "https://example.com/new"
 
-#define CROWD 6
+#define CROWD 16
 
 /* The store, for all processes of a case. */
 static struct told {
@@ -28,6 +29,7 @@ static struct told {
     _Atomic unsigned slow_ms; /* before it answers */
     _Atomic unsigned gate, right, failed;
     char long_url[100];
+    int64_t ttl;
 } * told;
 
 static struct conf *conf;
@@ -46,7 +48,7 @@ static enum result told_get(struct store *s, const char *short_id,
         return store_fail(s, r, "as told");
     link_set(&out->short_id, short_id);
     link_set(&out->long_url, told->long_url);
-    out->ttl = 4102444800;
+    out->ttl = told->ttl != 0 ? told->ttl : 4102444800;
     return RESULT_OK;
 }
 
@@ -60,7 +62,7 @@ static int set_up(void **state)
     snprintf(told->long_url, sizeof(told->long_url), NEW);
     store = (struct store){.ops = &ops, .conf = conf};
     buf_init(&store.error, 100);
-    lookup = (struct lookup){conf, &store, cache_open(conf)};
+    lookup = (struct lookup){conf, &store, cache_open(conf, &(bool){false})};
     assert_non_null(lookup.cache);
     return r;
 }
@@ -87,7 +89,8 @@ static void plant_entry(int64_t age_ms, bool exists)
     memcpy(e.url, OLD, e.url_len);
     cache_forget(lookup.cache, "id");
     forget_failure();
-    cache_fill(lookup.cache, "id", &e, cache_generation(lookup.cache, "id"));
+    (void)cache_fill(lookup.cache, "id", &e,
+                     cache_generation(lookup.cache, "id"));
 }
 
 /* An entry with the OLD url that was read so long ago. */
@@ -243,16 +246,20 @@ static void no_such_link_is_not_known_for_longer_than_a_link(void **state)
     expect(RESULT_OK, NEW, 1);
 }
 
-static void a_damaged_link_is_asked_for_each_time(void **state)
+static void a_damaged_link_is_asked_for_each_second(void **state)
 {
     (void)state;
     atomic_store(&told->result, RESULT_CORRUPT);
     plant(70000);
     expect(RESULT_CORRUPT, NULL, 1);
+    expect(RESULT_CORRUPT, NULL, 0); /* for a second */
+    forget_failure();
     expect(RESULT_CORRUPT, NULL, 1);
+    forget_failure();
     atomic_store(&told->result, RESULT_OK);
     snprintf(told->long_url, sizeof(told->long_url), "javascript:alert(1)");
     expect(RESULT_CORRUPT, NULL, 1);
+    forget_failure();
     snprintf(told->long_url, sizeof(told->long_url), "http://EXAMPLE.com/a b");
     expect(RESULT_OK, "http://example.com/a%20b", 1);
     expect(RESULT_OK, "http://example.com/a%20b", 0);
@@ -277,7 +284,7 @@ static void look_up_together(void *arg)
     struct lookup mine = lookup;
     struct cache_entry out;
     (void)arg;
-    mine.cache = cache_open(conf);
+    mine.cache = cache_open(conf, &(bool){false});
     crew_meet(&told->gate, CROWD);
     const enum result r = lookup_link(&mine, "id", &out);
     const enum result wanted = (enum result)atomic_load(&told->result);
@@ -371,6 +378,75 @@ static void a_hanging_store_holds_up_one_reader_of_a_known_link(void **state)
     cache_end_flight(lookup.cache, "id", clock_monotonic_ms(), false);
 }
 
+static void hold_the_lock(void *arg)
+{
+    (void)arg;
+    struct mapfile m = {.fd =
+                            open(crew_path(conf, "cache"), O_RDWR | O_CLOEXEC)};
+    if (m.fd < 0 || !mapfile_lock(&m, 1000000))
+        _exit(1);
+    atomic_store(&told->gate, 1);
+    crew_sleep_us(30000000);
+}
+
+/* So they do not become leaders one after another. */
+static void lookup_waiters_share_what_is_not_in_the_cache(void **state)
+{
+    (void)state;
+    atomic_store(&told->slow_ms, 300);
+    atomic_store(&told->result, RESULT_CORRUPT);
+    assert_true(crowd() < CROWD / 2 * 300);
+    assert_int_equal(atomic_load(&told->gets), 1);
+    assert_int_equal(atomic_load(&told->right), CROWD);
+
+    /* The answer could not be put into the cache: all query at once. */
+    forget_failure();
+    atomic_store(&told->result, RESULT_OK);
+    atomic_store(&told->gate, 0);
+    pid_t holder = crew_start(hold_the_lock, NULL);
+    while (atomic_load(&told->gate) == 0)
+        crew_sleep_us(1000);
+    assert_true(crowd() < CROWD / 2 * 300);
+    assert_int_equal(atomic_load(&told->right), CROWD);
+    crew_slay(holder);
+}
+
+static void lookup_waiter_has_the_deadline_of_its_request(void **state)
+{
+    (void)state;
+    const int64_t begun = clock_monotonic_ms();
+    assert_int_equal(cache_begin_flight(lookup.cache, "id", begun, 1000),
+                     CACHE_FLIGHT_MINE);
+    store_set_limit(&store, begun + 200);
+    conf->store_timeout = 60;
+    expect(RESULT_UNAVAILABLE, NULL, 0);
+    assert_in_range(clock_monotonic_ms() - begun, 200, 2000);
+    assert_true(strlen(store_error(&store)) > 0);
+    /* Without time left it is not waited for, and what is known will do. */
+    plant(70000);
+    assert_int_equal(
+        cache_begin_flight(lookup.cache, "id", clock_monotonic_ms(), 1000),
+        CACHE_FLIGHT_MINE);
+    expect(RESULT_OK, OLD, 0);
+}
+
+/* The clock may go back, and then it is served. */
+static void lookup_expired_link_has_its_url(void **state)
+{
+    (void)state;
+    struct cache_entry out;
+    told->ttl = 1;
+    expect(RESULT_OK, NEW, 1);
+    expect(RESULT_OK, NEW, 0);
+    assert_true(cache_get(lookup.cache, "id", &out));
+    assert_int_equal(out.ttl, 1);
+    /* That it has expired decides first. */
+    snprintf(told->long_url, sizeof(told->long_url), "javascript:alert(1)");
+    cache_forget(lookup.cache, "id");
+    expect(RESULT_OK, "", 1);
+    expect(RESULT_OK, "", 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -385,12 +461,15 @@ int main(void)
         TEST(an_entry_from_before_the_start_is_nothing),
         TEST(no_such_link_is_known_for_a_short_time),
         TEST(no_such_link_is_not_known_for_longer_than_a_link),
-        TEST(a_damaged_link_is_asked_for_each_time),
+        TEST(a_damaged_link_is_asked_for_each_second),
         TEST(without_a_cache_each_one_asks),
         TEST(many_who_want_one_id_ask_once),
         TEST(a_killed_leader_is_replaced),
         TEST(many_wait_for_a_hanging_store_at_once),
         TEST(a_hanging_store_holds_up_one_reader_of_a_known_link),
+        TEST(lookup_waiters_share_what_is_not_in_the_cache),
+        TEST(lookup_waiter_has_the_deadline_of_its_request),
+        TEST(lookup_expired_link_has_its_url),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

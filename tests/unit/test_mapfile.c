@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,24 +21,31 @@
 
 #include "clock.h"
 #include "crew.h"
+#include "lock.h"
 #include "mapfile.h"
+#include "turn.h"
 
 #define NAME   "shared"
 #define SIZE   65536
 #define MAKERS 10
 #define ROUNDS 12
 
-static const struct mapfile_header header = {
-    .magic = "curttst", .version = 3, .header_size = 64, .size = SIZE};
+static void init(void *base);
+
+static const struct mapfile_kind kind = {.header = {.magic = "curttst",
+                                                    .version = 3,
+                                                    .header_size = 64,
+                                                    .size = SIZE},
+                                         .init = init};
 
 /* What init writes: every byte behind the header. */
 static bool is_whole(const struct mapfile *m)
 {
     const unsigned char *bytes = m->base;
-    for (size_t i = sizeof(header); i < m->size; i++)
+    for (size_t i = sizeof(kind.header); i < m->size; i++)
         if (bytes[i] != (unsigned char)(i * 7 + 1))
             return false;
-    return memcmp(bytes, &header, sizeof(header)) == 0;
+    return memcmp(bytes, &kind.header, sizeof(kind.header)) == 0;
 }
 
 static struct {
@@ -52,7 +60,7 @@ static struct {
 static void init(void *base)
 {
     unsigned char *bytes = base;
-    for (size_t i = sizeof(header); i < SIZE; i++) {
+    for (size_t i = sizeof(kind.header); i < SIZE; i++) {
         if (i == SIZE / 2 && shared->pause_us > 0)
             crew_sleep_us(shared->pause_us);
         bytes[i] = (unsigned char)(i * 7 + 1);
@@ -71,8 +79,7 @@ static int set_up(void **state)
 static enum result open_it(struct mapfile *m, const char **reason)
 {
     *reason = NULL;
-    return mapfile_open(shared->conf->state_dir, NAME, &header, init, m,
-                        reason);
+    return mapfile_open(shared->conf->state_dir, NAME, &kind, m, reason);
 }
 
 static void open_well(struct mapfile *m)
@@ -176,8 +183,8 @@ static void assert_replaced(const struct mapfile_header *other, size_t len)
     write_file(other, len, (off_t)other->size);
     old.fd = open(crew_path(shared->conf, NAME), O_RDWR | O_CLOEXEC);
     const ino_t before = inode_of(&old);
-    assert_int_equal(mapfile_open_existing(shared->conf->state_dir, NAME,
-                                           &header, &new, &reason),
+    assert_int_equal(mapfile_open_existing(shared->conf->state_dir, NAME, &kind,
+                                           &new, &reason),
                      RESULT_CORRUPT);
     assert_non_null(reason);
     open_well(&new);
@@ -185,6 +192,9 @@ static void assert_replaced(const struct mapfile_header *other, size_t len)
     assert_int_equal(inode_of(&old), before);
     char *found = calloc(1, len + 1);
     assert_int_equal(pread(old.fd, found, len, 0), len);
+    /* One of this kind is marked as replaced. */
+    if (len > 0 && memcmp(other, &kind.header, 8) == 0)
+        found[0] ^= kind.header.magic[0];
     assert_memory_equal(found, other, len);
     free(found);
     close(old.fd);
@@ -194,21 +204,21 @@ static void assert_replaced(const struct mapfile_header *other, size_t len)
 static void what_is_another_file_is_replaced(void **state)
 {
     (void)state;
-    struct mapfile_header other = header;
+    struct mapfile_header other = kind.header;
     other.version++;
     assert_replaced(&other, sizeof(other));
     other.version = 2;
     assert_replaced(&other, sizeof(other));
-    other = header;
+    other = kind.header;
     other.magic[0] = 'C';
     assert_replaced(&other, sizeof(other));
-    other = header;
+    other = kind.header;
     other.header_size = 72;
     assert_replaced(&other, sizeof(other));
-    other = header;
+    other = kind.header;
     other.owner = 1;
     assert_replaced(&other, sizeof(other));
-    other = header;
+    other = kind.header;
     other.size = SIZE + 4096;
     assert_replaced(&other, sizeof(other));
     other.size = SIZE - 1;
@@ -241,12 +251,12 @@ static void who_maps_the_old_file_keeps_it(void **state)
 {
     (void)state;
     struct mapfile old, new;
-    struct mapfile_header next = header;
+    struct mapfile_kind next = kind;
     const char *reason;
-    next.version++;
+    next.header.version++;
     open_well(&old);
     assert_int_equal(
-        mapfile_open(shared->conf->state_dir, NAME, &next, init, &new, &reason),
+        mapfile_open(shared->conf->state_dir, NAME, &next, &new, &reason),
         RESULT_OK);
     ((char *)old.base)[100] = 'o';
     ((char *)new.base)[100] = 'n';
@@ -291,15 +301,15 @@ static void a_directory_that_is_not_there_is_said(void **state)
     struct mapfile m;
     const char *reason = NULL;
     const char *dir = crew_path(shared->conf, "none");
-    assert_int_equal(mapfile_open(dir, NAME, &header, init, &m, &reason),
+    assert_int_equal(mapfile_open(dir, NAME, &kind, &m, &reason),
                      RESULT_UNAVAILABLE);
     assert_string_equal(reason, strerror(ENOENT));
     assert_null(m.base);
     mapfile_close(&m); /* allowed */
-    assert_int_equal(mapfile_open_existing(dir, NAME, &header, &m, &reason),
+    assert_int_equal(mapfile_open_existing(dir, NAME, &kind, &m, &reason),
                      RESULT_NOT_FOUND);
-    assert_int_equal(mapfile_open_existing(shared->conf->state_dir, NAME,
-                                           &header, &m, &reason),
+    assert_int_equal(mapfile_open_existing(shared->conf->state_dir, NAME, &kind,
+                                           &m, &reason),
                      RESULT_NOT_FOUND);
     assert_int_equal(access(crew_path(shared->conf, NAME), F_OK), -1);
 }
@@ -456,6 +466,140 @@ static void two_are_never_under_the_lock(void **state)
         crew_slay(children[i]);
 }
 
+/* Another user can hold a lock on every file that she can open. */
+static void hold_what_can_be_opened(void *arg)
+{
+    char names[][20] = {".", NAME, "files.lock", "janitor.lock"};
+    (void)arg;
+    if (setgid(65534) < 0 || setuid(65534) < 0)
+        _exit(1);
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        int fd = open(crew_path(shared->conf, names[i]), O_RDONLY);
+        if ((fd >= 0) != (i == 0) || (i == 0 && flock(fd, LOCK_EX) < 0))
+            _exit(1);
+    }
+    atomic_store(&shared->gate, 1);
+    for (;;)
+        pause();
+}
+
+static void mapfile_locks_are_out_of_reach_of_others(void **state)
+{
+    (void)state;
+    struct mapfile m;
+    struct stat st;
+    const struct conf *conf = shared->conf;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(conf->state_dir, 0755), 0);
+    /* One of an earlier version lets the group in, and is closed. */
+    close(open(crew_path(conf, "janitor.lock"), O_RDWR | O_CREAT, 0644));
+    close(lock_take(conf->state_dir, "janitor.lock", 0));
+    open_well(&m);
+    mapfile_close(&m);
+    pid_t other = crew_start(hold_what_can_be_opened, NULL);
+    while (atomic_load(&shared->gate) == 0)
+        crew_sleep_us(1000);
+    assert_int_equal(unlink(crew_path(conf, NAME)), 0);
+    const int64_t begun = clock_monotonic_ms();
+    open_well(&m);
+    assert_true(clock_monotonic_ms() - begun < 1500);
+    mapfile_close(&m);
+    crew_slay(other);
+    assert_int_equal(stat(crew_path(conf, "files.lock"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void mapfile_lock_that_is_no_file_is_said(void **state)
+{
+    (void)state;
+    struct mapfile m;
+    const char *reason;
+    const char *path = crew_path(shared->conf, "files.lock");
+    assert_int_equal(symlink("victim", path), 0);
+    assert_int_equal(open_it(&m, &reason), RESULT_UNAVAILABLE);
+    assert_string_equal(reason, strerror(ELOOP));
+    assert_int_equal(access(crew_path(shared->conf, "victim"), F_OK), -1);
+}
+
+/* A lock file that is removed while it is waited for. */
+static void lock_of_a_removed_file_does_not_count(void **state)
+{
+    (void)state;
+    const char *dir = shared->conf->state_dir;
+    int first = lock_take(dir, "lock", 0);
+    assert_true(first >= 0 && lock_is_valid(first, dir, "lock"));
+    assert_int_equal(lock_take(dir, "lock", 2000), -1);
+    assert_int_equal(errno, EWOULDBLOCK);
+    assert_int_equal(unlink(crew_path(shared->conf, "lock")), 0);
+    assert_false(lock_is_valid(first, dir, "lock"));
+    int second = lock_take(dir, "lock", 0);
+    assert_true(second >= 0 && lock_is_valid(second, dir, "lock"));
+    assert_false(lock_is_valid(first, dir, "lock"));
+    close(first);
+    close(second);
+}
+
+/* On a small tmpfs both files have no room. */
+static void make_a_larger_one_in_its_place(void *arg)
+{
+    (void)arg;
+    struct mapfile m;
+    const char *reason;
+    const char *dir = shared->conf->state_dir;
+    struct mapfile_kind next = kind;
+    next.header.version++;
+    next.header.size = SIZE + SIZE / 2;
+    next.init = NULL;
+    if (unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", dir, "tmpfs", 0, "size=120k") < 0)
+        _exit(0); /* not root */
+    if (open_it(&m, &reason) != RESULT_OK)
+        _exit(1);
+    mapfile_close(&m);
+    if (mapfile_open(dir, NAME, &next, &m, &reason) != RESULT_OK)
+        _exit(2);
+    /* A process that maps it has its room until it ends. */
+    struct mapfile other;
+    if (mapfile_open(dir, NAME, &kind, &other, &reason) != RESULT_UNAVAILABLE ||
+        !mapfile_is_replaced(&m))
+        _exit(3);
+    mapfile_close(&m);
+    if (mapfile_open(dir, NAME, &kind, &other, &reason) != RESULT_OK)
+        _exit(4);
+}
+
+static void mapfile_makes_room_first(void **state)
+{
+    (void)state;
+    crew_finish(crew_start(make_a_larger_one_in_its_place, NULL));
+}
+
+/* A right header, and after it what no curt has written. */
+static void turn_of_a_crafted_file_harms_nobody(void **state)
+{
+    (void)state;
+    const char *dir = shared->conf->state_dir;
+    for (unsigned round = 0; round < 200; round++) {
+        struct turn *t = turn_open(dir, "writers");
+        assert_true(round > 0 || t != NULL);
+        turn_close(t);
+        uint32_t junk[20];
+        int fd = open(crew_path(shared->conf, "writers"), O_RDWR | O_CLOEXEC);
+        for (unsigned i = 0; i < 20; i++)
+            junk[i] = crew_random(round % 2 == 0 ? UINT32_MAX : 256);
+        const size_t begin = sizeof(struct mapfile_header);
+        assert_true(pwrite(fd, junk, sizeof(pthread_mutex_t), (off_t)begin) >
+                    0);
+        close(fd);
+        t = turn_open(dir, "writers");
+        if (turn_take(t))
+            turn_give(t);
+        turn_close(t);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
 
 int main(void)
@@ -473,6 +617,11 @@ int main(void)
         TEST(a_maker_that_is_stopped_stops_nobody_else),
         TEST(the_lock_has_one_holder_and_dies_with_it),
         TEST(two_are_never_under_the_lock),
+        TEST(mapfile_locks_are_out_of_reach_of_others),
+        TEST(mapfile_lock_that_is_no_file_is_said),
+        TEST(lock_of_a_removed_file_does_not_count),
+        TEST(mapfile_makes_room_first),
+        TEST(turn_of_a_crafted_file_harms_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
