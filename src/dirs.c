@@ -61,3 +61,14 @@ void dirs_check(const struct conf *conf, struct buf *faults)
     check("STATE_DIR", conf->state_dir, faults);
     check("RUNTIME_DIR", conf->runtime_dir, faults);
 }
+
+void dirs_give_to_owner(const char *path, int fd)
+{
+    struct stat st;
+    char *copy = mem_dup(path);
+    if (geteuid() == 0 && stat(dirname(copy), &st) == 0 &&
+        fchown(fd, st.st_uid, st.st_gid) < 0)
+        log_warning("%s: cannot be given to the owner of its directory: %s",
+                    path, strerror(errno));
+    free(copy);
+}
