@@ -125,6 +125,13 @@ enum result store_expire(struct store *s, int64_t now, unsigned limit,
     return s->ops->expire(s, now, limit, removed);
 }
 
+enum result store_newest(struct store *s, int64_t *created_at)
+{
+    buf_reset(&s->error);
+    return s->ops->newest != NULL ? s->ops->newest(s, created_at)
+                                  : RESULT_NOT_FOUND;
+}
+
 void store_tend(struct store *s)
 {
     if (s->ops->tend != NULL)

@@ -23,6 +23,7 @@
 #include "schema.h"
 #include "sqlite_doctor.h"
 #include "turn.h"
+#include "wallclock.h"
 
 /* Pages in the log that make a checkpoint worthwhile: SQLite's own default. */
 #define LOG_PAGES 1000
@@ -36,6 +37,7 @@ enum statement {
     ADD_HITS,
     FLUSH_HITS,
     EXPIRE,
+    NEWEST,
     STATEMENTS
 };
 
@@ -57,6 +59,9 @@ static const char *const sql[STATEMENTS] = {
                    " WHERE short_id = ?1 AND (node IS NOT ?3 OR seq < ?4)",
     [EXPIRE] = "DELETE FROM links WHERE rowid IN (SELECT rowid FROM links"
                " WHERE ttl IS NOT NULL AND ttl <= ?1 ORDER BY ttl LIMIT ?2)",
+    [NEWEST] = "SELECT CAST(strftime('%s', created_at) AS INTEGER) FROM links"
+               " WHERE strftime('%s', created_at) IS NOT NULL"
+               " ORDER BY rowid DESC LIMIT 1",
 };
 
 struct store_sqlite {
@@ -184,6 +189,17 @@ static enum result read_version(struct store_sqlite *s, int *version)
     return RESULT_OK;
 }
 
+/* The time at which a database is made is the first that curt can rely on. */
+static void begin_clock(const struct store_sqlite *s)
+{
+    struct wallclock w;
+    if (wallclock_load(s->base.conf->state_dir, &w))
+        return;
+    wallclock_now(&w);
+    if (!wallclock_save(s->base.conf->state_dir, &w))
+        log_warning("%s/clock: %s", s->base.conf->state_dir, strerror(errno));
+}
+
 /* Brings the schema up to date. The version is read again under the write
  * lock: another worker may have been faster. */
 static enum result migrate(struct store_sqlite *s)
@@ -192,6 +208,7 @@ static enum result migrate(struct store_sqlite *s)
     int rc = run(s, "BEGIN IMMEDIATE");
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA user_version", &version);
+    const bool is_new = version == 0;
     for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
         rc = run(s, schema_steps[version]);
     if (rc == SQLITE_OK) {
@@ -202,6 +219,8 @@ static enum result migrate(struct store_sqlite *s)
         rc = run(s, stamp);
         free(stamp);
     }
+    if (rc == SQLITE_OK && is_new)
+        begin_clock(s);
     return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
 }
 
@@ -487,6 +506,21 @@ static enum result sqlite_expire(struct store *base, int64_t now,
     return r;
 }
 
+static enum result sqlite_newest(struct store *base, int64_t *created_at)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *row = NULL;
+    enum result r = prepare(s, NEWEST, NULL, &row);
+    if (r != RESULT_OK)
+        return r;
+    int rc = sqlite3_step(row);
+    *created_at = sqlite3_column_int64(row, 0);
+    finish(row);
+    return rc == SQLITE_ROW    ? RESULT_OK
+           : rc == SQLITE_DONE ? RESULT_NOT_FOUND
+                               : fail(s, rc);
+}
+
 static enum result sqlite_table_create(struct store *base,
                                        const struct store_table *wanted)
 {
@@ -535,6 +569,7 @@ const struct store_ops store_sqlite_ops = {
     .remove = sqlite_remove,
     .add_hits = sqlite_add_hits,
     .expire = sqlite_expire,
+    .newest = sqlite_newest,
     .table_create = sqlite_table_create,
     .table_check = sqlite_table_check,
     .inspect = sqlite_doctor,
