@@ -141,6 +141,8 @@ static void print_link(const struct link *link)
     else
         printf("%-11s %lld%s\n", "ttl", (long long)link->ttl,
                link_expired(link, clock_now()) ? " (expired)" : "");
+    if (link->ttl_note != NULL)
+        printf("%-11s %s\n", "ttl_note", link->ttl_note);
     printf("%-11s %llu\n", "hits", (unsigned long long)link->hits);
     print_field("analytics", link->analytics);
 }

@@ -101,7 +101,13 @@ enum result store_get(struct store *s, const char *short_id,
                       enum store_view view, struct link *out)
 {
     buf_reset(&s->error);
-    return s->ops->get(s, short_id, view, out);
+    enum result r = s->ops->get(s, short_id, view, out);
+    if (r == RESULT_OK && out->ttl_note != NULL && !s->ttl_noted) {
+        s->ttl_noted = true;
+        log_warning("link %s: its ttl %s; other links like it are not logged",
+                    short_id, out->ttl_note);
+    }
+    return r;
 }
 
 enum result store_delete(struct store *s, const char *short_id)

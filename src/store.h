@@ -62,7 +62,8 @@ enum result store_create(struct store *s, const struct link *l) MUST_CHECK;
 /* Reads a link into *out, an initialised link that is filled on RESULT_OK and
  * left empty otherwise. Expired links are returned as they are.
  * RESULT_NOT_FOUND: no such link. RESULT_CORRUPT: an item without a long_url,
- * or with one that is no string. A missing or odd ttl is LINK_NEVER. */
+ * or with one that is no string. A missing or odd ttl is LINK_NEVER; the first
+ * odd one is logged. */
 enum result store_get(struct store *s, const char *short_id,
                       enum store_view view, struct link *out) MUST_CHECK;
 
@@ -184,7 +185,8 @@ struct store {
     const struct store_ops *ops;
     const struct conf *conf;
     struct buf error;
-    int64_t limit; /* store_set_limit() */
+    int64_t limit;  /* store_set_limit() */
+    bool ttl_noted; /* a ttl that does not do what it should was logged */
 };
 
 extern const struct store_ops store_sqlite_ops;

@@ -405,8 +405,14 @@ static void take_row(sqlite3_stmt *row, enum store_view view,
 {
     out->short_id = mem_dup(short_id);
     out->long_url = take_text(row, 0);
-    if (sqlite3_column_type(row, 1) == SQLITE_INTEGER)
-        out->ttl = sqlite3_column_int64(row, 1);
+    const int type = sqlite3_column_type(row, 1);
+    if (type == SQLITE_INTEGER || type == SQLITE_FLOAT)
+        link_set_ttl(out, sqlite3_column_int64(row, 1));
+    else if (type == SQLITE_TEXT)
+        link_set_odd_ttl(out, "the text",
+                         (const char *)sqlite3_column_text(row, 1));
+    else if (type == SQLITE_BLOB)
+        link_set_odd_ttl(out, "the value", "BLOB");
     if (view != STORE_WHOLE)
         return;
     out->short_url = take_text(row, 2);
