@@ -19,10 +19,6 @@
 
 #define REASON_MAX 4096
 
-/* Files that a process of the pool, or a program that uses the database, has
- * open. */
-#define USED_FILES 6
-
 static int refuse_dynamodb(const struct ctl *ctl)
 {
     fprintf(stderr,
@@ -92,20 +88,17 @@ static bool has_open(const char *pid, const struct stat *files, size_t count)
     return has;
 }
 
-/* Another process that uses the files of this curt, or 0. */
-static long find_user(const struct conf *conf)
+/* Another process that uses the files of this curt, or 0; name: as in ps. */
+static long find_user(const struct conf *conf, char *name, int size)
 {
-    const char *const dirs[] = {conf->state_dir, conf->runtime_dir};
-    static const char *const names[USED_FILES][2] = {
-        {"curt.db", NULL}, {"curt.db-wal", NULL},  {"curt.db-shm", NULL},
-        {"hits", NULL},    {"janitor.lock", NULL}, {NULL, "cache"},
-    };
-    struct stat files[USED_FILES];
+    static const char *const names[] = {"curt.db",      "curt.db-wal",
+                                        "curt.db-shm",  "hits",
+                                        "curt.db-lock", "janitor.lock"};
+    struct stat files[sizeof(names) / sizeof(names[0])];
     size_t count = 0;
     long found = 0;
-    for (size_t i = 0; i < USED_FILES; i++) {
-        const size_t which = names[i][0] != NULL ? 0 : 1;
-        char *path = mem_printf("%s/%s", dirs[which], names[i][which]);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char *path = mem_printf("%s/%s", conf->state_dir, names[i]);
         count += stat(path, &files[count]) == 0;
         free(path);
     }
@@ -119,20 +112,15 @@ static long find_user(const struct conf *conf)
     }
     if (proc != NULL)
         closedir(proc);
-    return found;
-}
-
-/* Its name, as in ps; empty where it is not known. */
-static void read_name(long pid, char *name, size_t size)
-{
-    char *path = mem_printf("/proc/%ld/comm", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, name, size - 1);
-    name[n > 0 ? n : 0] = '\0';
+    char *path = mem_printf("/proc/%ld/comm", found);
+    FILE *comm = fopen(path, "re");
+    if (comm == NULL || fgets(name, size, comm) == NULL)
+        name[0] = '\0';
     name[strcspn(name, "\n")] = '\0';
-    if (fd >= 0)
-        close(fd);
+    if (comm != NULL)
+        fclose(comm);
     free(path);
+    return found;
 }
 
 /* ---- Restore --------------------------------------------------------- */
@@ -150,9 +138,8 @@ static int lock_out_pool(const struct conf *conf)
         lock = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     const bool locked = lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0;
     const int error = errno;
-    const long user = find_user(conf);
+    const long user = find_user(conf, name, sizeof(name));
     if (user > 0) {
-        read_name(user, name, sizeof(name));
         fprintf(stderr,
                 "curt: nothing was restored: process %ld (%s) uses %s; stop "
                 "curt.fcgi and every other program that uses the database, "

@@ -230,7 +230,13 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
     }
     if (create)
         make_file(f->path);
-    if (stat(f->path, &st) < 0)
+    /* By way of a descriptor for writing: it is that which may give a file of
+     * an overlay file system its inode. */
+    int fd = first ? open_beside(f->path, "", O_RDWR) : -1;
+    const bool there = fd >= 0 ? fstat(fd, &st) == 0 : stat(f->path, &st) == 0;
+    if (fd >= 0)
+        close(fd);
+    if (!there)
         return RESULT_OK; /* SQLite gives the reason */
     const bool known = read_record(f, &r);
     if (first ? log_is_foreign(f)

@@ -14,7 +14,8 @@ void dirs_make(const struct conf *conf);
 void dirs_check(const struct conf *conf, struct buf *faults);
 
 /* Gives fd, a new file at path, the owner of its directory where root made it
- * (curt run by hand), so that the workers can write it; what fails is logged. */
+ * (curt run by hand), so that the workers can write it. What fails is logged.
+ */
 void dirs_give_to_owner(const char *path, int fd);
 
 #endif

@@ -16,6 +16,7 @@
  * the wall clock in between. */
 #define STEP_MAX 60
 
+/* Time, uptime, boot, watched. */
 #define FORMAT   "curt clock 1 %" PRId64 " %" PRId64 " %" PRIx64 " %" PRId64 "\n"
 #define TEXT_MAX 128
 

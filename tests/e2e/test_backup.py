@@ -383,13 +383,13 @@ def test_restore_that_is_killed(build):
             get = [pool.tool("get", i, check=False) for i in (first, second)]
             found = [g.returncode for g in get]
             outcomes.add((killed, *found))
-            if found[0] == 75:
-                assert "run it again" in get[0].stderr, get[0].stderr
+            if found[0] != 75:
+                continue
+            assert "run it again" in get[0].stderr, get[0].stderr
             pool.tool("restore", backup)
             assert links_in(state(pool)) == {first}
             assert not list(state(pool).parent.glob("curt.db-re*"))
-    assert outcomes == {(True, 0, 0), (True, 75, 75), (True, 0, 1),
-                        (False, 0, 1)}, outcomes
+    assert outcomes == {(True, 0, 0), (True, 75, 75), (True, 0, 1)}, outcomes
 
 
 def test_workers_that_start_in_a_restore_wait(build):
@@ -413,9 +413,8 @@ AMOUNTS = {"100": (100, 0), "3000long": (3000, 1500), "5000": (5000, 0)}
 
 
 @pytest.mark.parametrize("amount, how, copy", [
-    ("100", "sqlite", shutil.copyfile), ("100", "curt", shutil.copyfile),
-    ("5000", "sqlite", shutil.copyfile), ("3000long", "sqlite", os.replace),
-    ("5000", "vacuum", shutil.copy2), ("3000long", "curt", os.replace),
+    ("100", "sqlite", shutil.copyfile), ("100", "curt", os.replace),
+    ("5000", "sqlite", shutil.copyfile), ("3000long", "vacuum", shutil.copy2),
 ], ids=lambda v: v if isinstance(v, str) else v.__name__)
 def test_copied_over_a_killed_pool(build, amount, how, copy):
     count, padding = AMOUNTS[amount]
@@ -485,19 +484,18 @@ def test_replaced_while_it_runs(build):
         assert done.returncode == 70 and "was replaced" in done.stderr
 
 
-def open_copy(build, pool, top, made):
-    """Starts a pool on a copy of STATE_DIR: all links that were made before
+def open_copy(build, top, made, start):
+    """Opens a copy of STATE_DIR: all links that were made before
     the copy was taken must be there."""
     copy = Pool(build, {**SETTINGS, "STATE_DIR": str(top)}, workers=1)
     with copy:
         copy.write_conf()
-        pool_links = json.loads(copy.tool(
-            "--json", "backup", copy.workdir / "all").stdout)["links"]
+        copy.tool("backup", copy.workdir / "all")
         assert set(made) <= links_in(copy.workdir / "all")
-        copy.start()
-        assert make_link(copy)
-        assert not said(copy, "was replaced")
-    return pool_links
+        if start:
+            copy.start()
+            assert make_link(copy)
+            assert not said(copy, "was replaced")
 
 
 def test_no_false_alarm(build):
@@ -530,7 +528,7 @@ def test_no_false_alarm(build):
             for name, way in ways.items():
                 to = pool.workdir / ("copy %d %s" % (turn, name))
                 way(state(pool).parent, to)
-                open_copy(build, pool, to, made)
+                open_copy(build, to, made, turn == 2)
             if first is None:
                 first = pool.workdir / "first", list(made)
                 ways["cp -a"](state(pool).parent, first[0])
