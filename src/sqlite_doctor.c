@@ -106,7 +106,8 @@ static void look_inside(struct look *look, const struct conf *conf)
 }
 
 /* Compares the clock with what curt knows about the time: when it was built,
- * when the newest link was made, and what the janitor has measured. */
+ * when the newest link was made, and what the janitor has measured. A
+ * line only where they disagree. */
 static void check_clock(struct look *look, struct store *s)
 {
     struct wallclock w;
@@ -135,10 +136,6 @@ static void check_clock(struct look *look, struct store *s)
                    "this host's clock is %lld s ahead of the time that curt "
                    "has measured: it jumped, or this machine was off",
                    (long long)ahead);
-    else
-        report_add(look->report, REPORT_OK, CLOCK, NULL,
-                   "this host's clock agrees with the time that curt has "
-                   "measured");
 }
 
 /* What curt says of the file, with store_table_check(). True: it can be looked

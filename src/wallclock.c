@@ -17,7 +17,7 @@
 #define STEP_MAX 60
 
 /* Time, uptime, boot, watched. */
-#define FORMAT   "curt clock 1 %" PRId64 " %" PRId64 " %" PRIx64 " %" PRId64 "\n"
+#define FORMAT   "clock 1 %" PRId64 " %" PRId64 " %" PRIx64 " %" PRId64 "\n"
 #define TEXT_MAX 128
 
 /* No time that a clock shows, in seconds. */

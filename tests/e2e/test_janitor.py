@@ -356,13 +356,13 @@ def test_clock_before_the_build_makes_no_links(build):
         clock = [c for c in report["checks"] if c["check"] == "clock"]
         assert [c["status"] for c in clock] == ["fail"] and (
             "built" in clock[0]["detail"])
-        for offset, status, words in ((-7200, "warn", "behind"),
-                                      (8 * DAY, "warn", "ahead"),
-                                      (0, "ok", "")):
+        for offset, found, words in ((-7200, ["warn"], "behind"),
+                                     (8 * DAY, ["warn"], "ahead"),
+                                     (0, [], "")):
             pool.set_clock(offset)
             report = json.loads(
                 pool.tool("doctor", "--json", check=False).stdout)
             clock = [c for c in report["checks"] if c["check"] == "clock"]
-            assert [c["status"] for c in clock] == [status], clock
-            assert words in clock[0]["detail"]
+            assert [c["status"] for c in clock] == found, clock
+            assert all(words in c["detail"] for c in clock)
         make_link(pool)

@@ -218,15 +218,15 @@ static void wallclock_file_of_garbage_is_none(void **state)
     (void)state;
     static const char *const texts[] = {
         "",
-        "curt clock 1",
-        "curt clock 2 1795600000 1 1 0\n",
-        "curt clock 1 1795600000 1 1 0",
-        "curt clock 1 0 1 1 0\n",
-        "curt clock 1 -5 1 1 0\n",
-        "curt clock 1 9223372036854775807 1 1 0\n",
-        "curt clock 1 1795600000 9223372036854775807 1 0\n",
-        "curt clock 1 1795600000 1 1 86401\n",
-        "curt clock 1 1795600000 1 1 -1\n",
+        "clock 1",
+        "clock 2 1795600000 1 1 0\n",
+        "clock 1 1795600000 1 1 0",
+        "clock 1 0 1 1 0\n",
+        "clock 1 -5 1 1 0\n",
+        "clock 1 9223372036854775807 1 1 0\n",
+        "clock 1 1795600000 9223372036854775807 1 0\n",
+        "clock 1 1795600000 1 1 86401\n",
+        "clock 1 1795600000 1 1 -1\n",
         "\xff\xff\xff\n",
     };
     struct wallclock w;
