@@ -214,7 +214,8 @@ struct effort {
 static bool mend_clock(struct aws_client *c, struct effort *e)
 {
     const int64_t off = c->server_ahead - c->clock_offset;
-    if (e->clock_mended || !c->server_said || llabs(off) < AWS_SIGN_SKEW)
+    if (e->clock_mended || !c->server_said || llabs(off) < AWS_SIGN_SKEW ||
+        (e->request->dated && llabs(c->server_ahead) > AWS_CLIENT_SKEW_MAX))
         return false;
     e->clock_mended = true;
     if (llabs(c->server_ahead) < AWS_SIGN_SKEW) {

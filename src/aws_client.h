@@ -19,6 +19,10 @@
 #include "conf.h"
 #include "result.h"
 
+/* With a larger difference of the clocks, in seconds, nothing that has times
+ * in it is stored. */
+#define AWS_CLIENT_SKEW_MAX 3600
+
 struct aws_client;
 struct json_object;
 
@@ -31,6 +35,9 @@ struct aws_request {
     /* Whether the request may be carried out twice: it is also sent again
      * when the server may have done it already. */
     bool may_repeat;
+    /* The body has times of this host's clock: it is not sent again to a
+     * server whose clock differs by more than AWS_CLIENT_SKEW_MAX. */
+    bool dated;
 };
 
 struct aws_answer {

@@ -15,6 +15,13 @@ int64_t clock_monotonic_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+int64_t clock_uptime(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (int64_t)ts.tv_sec;
+}
+
 void clock_text(int64_t t, char text[CLOCK_TEXT_SIZE])
 {
     time_t seconds = (time_t)t;

@@ -13,6 +13,9 @@ int64_t clock_now(void);
 /* Milliseconds of a clock that never steps; only differences mean anything. */
 int64_t clock_monotonic_ms(void);
 
+/* Seconds since the machine was started, also those in which it slept. */
+int64_t clock_uptime(void);
+
 /* Waits so many milliseconds, 0 or less not at all; a signal that is handled
  * cuts it short. */
 void clock_pause_ms(int64_t ms);

@@ -64,6 +64,10 @@ enum result create_link(const struct conf *conf, struct store *store,
     struct buf url;
     buf_init(&url, URL_MAX);
     enum result r = check_url(conf, long_url, len, &url, reason);
+    if (r == RESULT_OK && clock_now() < CURT_BUILD_TIME)
+        r = store_fail(store, RESULT_UNAVAILABLE,
+                       "the clock shows a time before this curt was built; set "
+                       "it");
     if (r == RESULT_OK) {
         fill_link(conf, url.data, client, out);
         r = store_under_new_id(conf, store, out);

@@ -17,6 +17,8 @@
 /* Makes a link to long_url (len bytes, as the client sent them) and stores it.
  * On RESULT_OK *out, an initialised link, is what was stored. Otherwise:
  * RESULT_INVALID: the URL is refused, and *reason completes "long_url ...".
+ * RESULT_UNAVAILABLE also: the clock of this host cannot be right, so the times
+ * of the link would be wrong.
  * RESULT_CONFLICT: CREATE_DRAWS ids in a row were taken; logged.
  * Anything else: the store failed, and store_error() says why. */
 enum result create_link(const struct conf *conf, struct store *store,

@@ -28,8 +28,7 @@ struct verb {
     bool bare; /* works without a configuration */
 };
 
-/* The exit status for a result. */
-static int to_status(enum result r)
+int ctl_status(enum result r)
 {
     switch (r) {
     case RESULT_OK:
@@ -57,7 +56,7 @@ int ctl_store_failed(const struct ctl *ctl, enum result r)
     const char *error = store_error(ctl->store);
     fprintf(stderr, "curt: %s%s%s\n", result_text(r),
             error[0] != '\0' ? ": " : "", error);
-    return to_status(r);
+    return ctl_status(r);
 }
 
 void ctl_print_json(json_object *object)
@@ -97,7 +96,7 @@ static int run_create(struct ctl *ctl, const char *url)
                                     (int64_t)ctl->conf.store_timeout * 1000);
     enum result r = create_link(&ctl->conf, ctl->store, url, strlen(url),
                                 &client, &link, &reason);
-    int status = to_status(r);
+    int status = ctl_status(r);
     if (r == RESULT_OK)
         cache_forget_missing(ctl->cache, link.short_id);
     if (r == RESULT_INVALID)
@@ -142,6 +141,8 @@ static void print_link(const struct link *link)
     else
         printf("%-11s %lld%s\n", "ttl", (long long)link->ttl,
                link_expired(link->ttl, clock_now()) ? " (expired)" : "");
+    if (link->ttl_note != NULL)
+        printf("%-11s %s\n", "ttl_note", link->ttl_note);
     printf("%-11s %llu\n", "hits", (unsigned long long)link->hits);
     print_field("analytics", link->analytics);
 }
@@ -298,6 +299,10 @@ static const struct verb verbs[] = {
     {"delete", "ID", "remove a link", run_delete, false},
     {"table", "create|check", "make or check the table, or the SQLite file",
      ctl_table, false},
+    {"backup", "FILE", "copy the SQLite file, also while curt.fcgi runs",
+     ctl_backup, false},
+    {"restore", "FILE", "put a backup into the place of the SQLite file",
+     ctl_restore, false},
     {"hits", NULL, "print how many hits are not in the store yet", run_hits,
      false},
     /* It reads the configuration itself, to say what is wrong with it. */

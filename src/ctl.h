@@ -1,6 +1,6 @@
 /*
  * What the files of the operator's tool share: ctl.c has the verbs and their
- * options, ctl_table.c the verb "table".
+ * options, ctl_table.c the verb "table", ctl_backup.c "backup" and "restore".
  */
 #ifndef CURT_CTL_H
 #define CURT_CTL_H
@@ -42,12 +42,19 @@ struct ctl {
     struct ctl_table_options table;
 };
 
+/* The exit status for a result. */
+int ctl_status(enum result r);
+
 /* Says on standard error why the last operation of the store failed; r is its
  * result, and the exit status for it is returned. */
 int ctl_store_failed(const struct ctl *ctl, enum result r);
 
 /* Prints an object on a line and releases it. */
 void ctl_print_json(struct json_object *object);
+
+/* The verbs "backup" and "restore"; they return the exit status. */
+int ctl_backup(struct ctl *ctl, const char *file);
+int ctl_restore(struct ctl *ctl, const char *file);
 
 /* ---- The verb "table" ------------------------------------------------ */
 

@@ -3,36 +3,407 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "lock.h"
 #include "mem.h"
 
-void dbfile_make(const char *path, const char *dir)
+/* How often a lock is tried, in milliseconds. */
+#define LOCK_STEP_MS 20
+
+/* The bytes on which SQLite locks a database (os.h of its source, and "The
+ * Lock-Byte Page" of the file format). */
+#define LOCK_FIRST 0x40000000
+#define LOCK_COUNT 512
+
+/* Of the log: its own header, that of each page in it, and where the salts are
+ * in both. */
+#define LOG_HEADER      32
+#define LOG_SALTS       16
+#define LOG_FRAME       24
+#define LOG_FRAME_SALTS 8
+#define SALTS_SIZE      8
+
+/* What curt.db-lock contains. */
+struct record {
+    char magic[8];
+    uint64_t inode; /* of the database that the processes have open */
+    unsigned char salts[SALTS_SIZE];
+    unsigned char header[DBFILE_HEADER_SIZE];
+};
+
+static const char record_magic[8] = "curtdb1";
+
+struct dbfile {
+    char *path;
+    int lock;
+    int log;                         /* -1 until it is first needed */
+    int main;                        /* of dbfile_open_alone(), else -1 */
+    unsigned char salts[SALTS_SIZE]; /* of the log at the last look */
+};
+
+/* Opens path with an ending, close-on-exec. */
+static int open_beside(const char *path, const char *ending, int flags)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    char *name = mem_printf("%s%s", path, ending);
+    int fd = open(name, flags | O_CLOEXEC | O_NOFOLLOW, 0640);
+    free(name);
+    return fd;
+}
+
+/* A new file at path is for the workers, whoever creates it. */
+static void give_to_owner(const char *path, int fd)
+{
+    char *copy = mem_dup(path);
+    lock_give_to_owner(fd, dirname(copy));
+    free(copy);
+}
+
+static struct dbfile *open_lock(const char *path, bool create,
+                                struct buf *reason)
+{
+    int fd =
+        create ? open_beside(path, "-lock", O_RDWR | O_CREAT | O_EXCL) : -1;
+    if (fd >= 0)
+        give_to_owner(path, fd);
+    else
+        fd = open_beside(path, "-lock", O_RDWR);
+    if (fd < 0 && (create || errno != ENOENT)) {
+        buf_addf(reason, "%s-lock: %s; give it to the user that runs curt.fcgi",
+                 path, strerror(errno));
+        return NULL;
+    }
+    struct dbfile *f = mem_zalloc(sizeof(*f));
+    *f = (struct dbfile){
+        .path = mem_dup(path), .lock = fd, .log = -1, .main = -1};
+    return f;
+}
+
+void dbfile_close(struct dbfile *f)
+{
+    if (f == NULL)
+        return;
+    const int fds[] = {f->log, f->main, f->lock};
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free(f->path);
+    free(f);
+}
+
+bool dbfile_read_header(const char *path,
+                        unsigned char header[DBFILE_HEADER_SIZE])
+{
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : pread(fd, header, DBFILE_HEADER_SIZE, 0);
+    if (fd >= 0)
+        close(fd);
+    return n == DBFILE_HEADER_SIZE;
+}
+
+bool dbfile_is_rollback(const unsigned char header[DBFILE_HEADER_SIZE])
+{
+    return header[18] == 1 && header[19] == 1;
+}
+
+bool dbfile_has_log(const char *path)
+{
+    struct stat st;
+    char *log = mem_printf("%s-wal", path);
+    const bool has = stat(log, &st) == 0 && st.st_size > LOG_HEADER + LOG_FRAME;
+    free(log);
+    return has;
+}
+
+/* ---- The record ------------------------------------------------------ */
+
+static bool read_record(const struct dbfile *f, struct record *r)
+{
+    return f->lock >= 0 && pread(f->lock, r, sizeof(*r), 0) == sizeof(*r) &&
+           memcmp(r->magic, record_magic, sizeof(record_magic)) == 0;
+}
+
+/* In one write, which a kill does not tear. What is not written is not known,
+ * and then nothing is refused. */
+static void write_record(const struct dbfile *f, const struct record *r)
+{
+    if (f->lock >= 0 && pwrite(f->lock, r, sizeof(*r), 0) != sizeof(*r))
+        (void)!ftruncate(f->lock, 0);
+}
+
+/* The log and the database may be new, and so their names must be on the disk
+ * before a commit counts. */
+static bool open_log(struct dbfile *f)
+{
+    if (f->log < 0 && dbfile_sync_parent(f->path))
+        f->log = open_beside(f->path, "-wal", O_RDWR);
+    return f->log >= 0;
+}
+
+static bool read_salts(struct dbfile *f, unsigned char salts[SALTS_SIZE])
+{
+    return open_log(f) &&
+           pread(f->log, salts, SALTS_SIZE, LOG_SALTS) == SALTS_SIZE;
+}
+
+bool dbfile_log_is_new(struct dbfile *f)
+{
+    unsigned char salts[SALTS_SIZE];
+    struct record r;
+    if (!read_salts(f, salts) || memcmp(salts, f->salts, SALTS_SIZE) == 0)
+        return false;
+    memcpy(f->salts, salts, SALTS_SIZE);
+    return !read_record(f, &r) || memcmp(r.salts, salts, SALTS_SIZE) != 0;
+}
+
+void dbfile_record(struct dbfile *f,
+                   const unsigned char header[DBFILE_HEADER_SIZE])
+{
+    struct record r;
+    if (!read_record(f, &r))
+        r = (struct record){.inode = 0};
+    memcpy(r.magic, record_magic, sizeof(r.magic));
+    memcpy(r.salts, f->salts, SALTS_SIZE);
+    memcpy(r.header, header, DBFILE_HEADER_SIZE);
+    write_record(f, &r);
+}
+
+bool dbfile_sync_log(struct dbfile *f)
+{
+    return open_log(f) && fdatasync(f->log) == 0;
+}
+
+/* ---- Whether the file may be opened ----------------------------------- */
+
+/* Whether the log has a first page that begins with this header. */
+static bool log_has_header(struct dbfile *f, const struct record *r,
+                           const unsigned char header[DBFILE_HEADER_SIZE])
+{
+    unsigned char frame[LOG_FRAME + DBFILE_HEADER_SIZE];
+    if (pread(f->log, frame, LOG_HEADER, 0) != LOG_HEADER)
+        return false;
+    const off_t page = (off_t)frame[8] << 24 | (off_t)frame[9] << 16 |
+                       (off_t)frame[10] << 8 | (off_t)frame[11];
+    for (off_t at = LOG_HEADER;; at += LOG_FRAME + page) {
+        if (pread(f->log, frame, LOG_FRAME, at) != LOG_FRAME ||
+            memcmp(frame + LOG_FRAME_SALTS, r->salts, SALTS_SIZE) != 0)
+            return false;
+        if (memcmp(frame, "\0\0\0\1", 4) == 0 &&
+            pread(f->log, frame, sizeof(frame), at) == sizeof(frame) &&
+            memcmp(frame + LOG_FRAME, header, DBFILE_HEADER_SIZE) == 0)
+            return true;
+    }
+}
+
+/* Whether the log belongs to another file than the one at the path. */
+static bool log_is_foreign(struct dbfile *f)
+{
+    unsigned char header[DBFILE_HEADER_SIZE], salts[SALTS_SIZE];
+    struct record r;
+    if (!dbfile_has_log(f->path) || !dbfile_read_header(f->path, header))
+        return false;
+    if (dbfile_is_rollback(header))
+        return true;
+    return read_record(f, &r) && read_salts(f, salts) &&
+           memcmp(r.salts, salts, SALTS_SIZE) == 0 &&
+           memcmp(r.header, header, DBFILE_HEADER_SIZE) != 0 &&
+           !log_has_header(f, &r, header);
+}
+
+/* Makes the file where it is missing. */
+static void make_file(const char *path)
+{
+    int fd = open_beside(path, "", O_RDWR | O_CREAT | O_EXCL);
     if (fd < 0)
         return;
-    lock_give_to_owner(fd, dir);
+    give_to_owner(path, fd);
     close(fd);
 }
 
-bool dbfile_sync_log(const char *path, int *fd)
+/* first: no other process has the database open. Then its file, which has no
+ * lock of SQLite's that closing it could release, can be read. */
+static enum result check_file(struct dbfile *f, bool first, bool create,
+                              struct buf *reason)
 {
-    if (*fd < 0) {
-        char *log = mem_printf("%s-wal", path);
-        char *dir = mem_dup(path);
-        /* Both files may be new, and so must be on the disk by name. */
-        int names = open(dirname(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (names >= 0 && fsync(names) == 0)
-            *fd = open(log, O_RDWR | O_CLOEXEC);
-        const int reason = errno;
-        if (names >= 0)
-            close(names);
-        errno = reason;
-        free(dir);
-        free(log);
+    struct stat st;
+    struct record r;
+    char *restored = mem_printf("%s-restored", f->path);
+    const bool interrupted = access(restored, F_OK) == 0;
+    free(restored);
+    if (interrupted) {
+        buf_addf(reason, "%s: `curt restore` was interrupted; run it again",
+                 f->path);
+        return RESULT_UNAVAILABLE;
     }
-    return *fd >= 0 && fdatasync(*fd) == 0;
+    if (create)
+        make_file(f->path);
+    /* By way of a descriptor for writing: it is that which may give a file of
+     * an overlay file system its inode. */
+    int fd = first ? open_beside(f->path, "", O_RDWR) : -1;
+    const bool there = fd >= 0 ? fstat(fd, &st) == 0 : stat(f->path, &st) == 0;
+    if (fd >= 0)
+        close(fd);
+    if (!there)
+        return RESULT_OK; /* SQLite gives the reason */
+    const bool known = read_record(f, &r);
+    if (first ? log_is_foreign(f)
+              : known && r.inode != 0 && r.inode != st.st_ino) {
+        buf_addf(reason,
+                 "%s was replaced, and %s-wal has the changes of the file that "
+                 "was there before; stop curt.fcgi, move the file elsewhere "
+                 "and run `curt restore FILE` with it or with a backup",
+                 f->path, f->path);
+        return RESULT_INTERNAL;
+    }
+    if (first && (!known || r.inode != st.st_ino)) {
+        if (!known)
+            r = (struct record){.inode = 0};
+        memcpy(r.magic, record_magic, sizeof(r.magic));
+        r.inode = st.st_ino;
+        write_record(f, &r);
+    }
+    return RESULT_OK;
+}
+
+/* Takes the shared lock. *first: nobody else had it, and until this process
+ * has it shared nobody else gets it. */
+static bool take_shared(const struct dbfile *f, int64_t limit, bool *first)
+{
+    *first = false;
+    for (;;) {
+        if (f->lock < 0)
+            return true;
+        *first = flock(f->lock, LOCK_EX | LOCK_NB) == 0;
+        if (*first || flock(f->lock, LOCK_SH | LOCK_NB) == 0)
+            return true;
+        if (clock_monotonic_ms() >= limit)
+            return false;
+        clock_pause_ms(LOCK_STEP_MS);
+    }
+}
+
+enum result dbfile_open(const char *path, bool create, int64_t limit,
+                        struct dbfile **out, struct buf *reason)
+{
+    bool first;
+    *out = open_lock(path, create, reason);
+    if (*out == NULL)
+        return RESULT_UNAVAILABLE;
+    enum result r = RESULT_UNAVAILABLE;
+    do {
+        if (!take_shared(*out, limit, &first)) {
+            buf_addf(reason, "%s: `curt restore` is running", path);
+            r = RESULT_UNAVAILABLE;
+            break;
+        }
+        r = check_file(*out, first, create, reason);
+        /* A change of the lock is not atomic: another process may be faster,
+         * and then all begins again. */
+    } while (r == RESULT_OK && first &&
+             flock((*out)->lock, LOCK_SH | LOCK_NB) < 0);
+    if (r != RESULT_OK) {
+        dbfile_close(*out);
+        *out = NULL;
+    }
+    return r;
+}
+
+/* ---- Replacing it ---------------------------------------------------- */
+
+enum result dbfile_open_alone(const char *path, struct dbfile **out,
+                              struct buf *reason)
+{
+    struct flock all = {.l_type = F_WRLCK,
+                        .l_whence = SEEK_SET,
+                        .l_start = LOCK_FIRST,
+                        .l_len = LOCK_COUNT};
+    struct dbfile *f = *out = open_lock(path, true, reason);
+    if (f == NULL)
+        return RESULT_UNAVAILABLE;
+    enum result r = RESULT_OK;
+    f->main = open_beside(path, "", O_RDWR);
+    if (f->main < 0 && errno != ENOENT) {
+        buf_addf(reason, "%s: %s", path, strerror(errno));
+        r = RESULT_DENIED;
+    } else if (flock(f->lock, LOCK_EX | LOCK_NB) < 0 ||
+               (f->main >= 0 && fcntl(f->main, F_OFD_SETLK, &all) < 0)) {
+        buf_addf(reason,
+                 "%s: another process has it open; stop curt.fcgi and "
+                 "close every other program that uses it",
+                 path);
+        r = RESULT_CONFLICT;
+    }
+    if (r != RESULT_OK) {
+        dbfile_close(f);
+        *out = NULL;
+    }
+    return r;
+}
+
+bool dbfile_sync(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const bool synced = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return synced;
+}
+
+bool dbfile_sync_parent(const char *path)
+{
+    char *copy = mem_dup(path);
+    const bool synced = dbfile_sync(dirname(copy));
+    free(copy);
+    return synced;
+}
+
+static bool remove_beside(const char *path, const char *ending)
+{
+    char *name = mem_printf("%s%s", path, ending);
+    const bool gone = unlink(name) == 0 || errno == ENOENT;
+    free(name);
+    return gone;
+}
+
+/* The new file gets the owner and the mode of the old one. */
+static bool inherit(const struct dbfile *f, const char *fresh)
+{
+    struct stat st;
+    int fd = open(fresh, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    bool done = fd >= 0;
+    if (done && f->main < 0)
+        give_to_owner(f->path, fd);
+    else if (done)
+        done = fstat(f->main, &st) == 0 &&
+               fchmod(fd, st.st_mode & 07777) == 0 &&
+               (geteuid() != 0 || fchown(fd, st.st_uid, st.st_gid) == 0);
+    done = done && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+enum result dbfile_replace(struct dbfile *f, const char *fresh,
+                           const char *cache, struct buf *reason)
+{
+    char *restored = mem_printf("%s-restored", f->path);
+    /* A log, a journal or a cache of the old file never meets the new one: they
+     * go while the name "-restored" keeps everybody from opening either. */
+    const bool done =
+        inherit(f, fresh) && rename(fresh, restored) == 0 &&
+        dbfile_sync_parent(restored) && remove_beside(cache, "") &&
+        remove_beside(f->path, "-wal") && remove_beside(f->path, "-shm") &&
+        remove_beside(f->path, "-journal") && ftruncate(f->lock, 0) == 0 &&
+        dbfile_sync_parent(restored) && rename(restored, f->path) == 0 &&
+        dbfile_sync_parent(f->path);
+    if (!done)
+        buf_addf(reason, "%s: %s", f->path, strerror(errno));
+    free(restored);
+    return done ? RESULT_OK : RESULT_UNAVAILABLE;
 }

@@ -251,6 +251,22 @@ static char *decode_analytics(json_object *item)
     return text;
 }
 
+static void decode_ttl(json_object *item, struct link *out)
+{
+    json_object *attribute = NULL;
+    const char *text = text_of(find(item, "ttl", "N"));
+    int64_t seconds;
+    if (!json_object_object_get_ex(item, "ttl", &attribute) ||
+        find(item, "ttl", "NULL") != NULL)
+        return;
+    if (text != NULL && num_parse_decimal(text, &seconds))
+        link_set_ttl(out, seconds);
+    else
+        link_set_odd_ttl(
+            out, "the attribute",
+            json_object_to_json_string_ext(attribute, JSON_C_TO_STRING_PLAIN));
+}
+
 enum result dynamodb_item_decode(struct json_object *item, struct link *out)
 {
     const char *long_url = text_of(find(item, "long_url", "S"));
@@ -260,7 +276,7 @@ enum result dynamodb_item_decode(struct json_object *item, struct link *out)
     out->short_id = mem_dup(text_of(find(item, "short_id", "S")));
     out->short_url = mem_dup(text_of(find(item, "short_url", "S")));
     out->created_at = mem_dup(text_of(find(item, "created_at", "S")));
-    out->ttl = number_at(item, "ttl", LINK_NEVER);
+    decode_ttl(item, out);
     int64_t hits = number_at(item, "hits", 0);
     out->hits = hits > 0 ? (uint64_t)hits : 0;
     out->analytics = decode_analytics(item);

@@ -14,7 +14,9 @@
 #include "clock.h"
 #include "hits.h"
 #include "lock.h"
+#include "mapfile.h"
 #include "store.h"
+#include "wallclock.h"
 
 /* How often the lock is tried, in milliseconds. */
 #define LOCK_MS 1000
@@ -28,6 +30,9 @@
 #define EXPIRE_MS       5000
 #define EXPIRE_AT_ONCE  100
 #define EXPIRE_PAUSE_MS 50
+
+/* How often the clock's file is written. */
+#define CLOCK_SAVE_MS 60000
 
 /* How long a worker without a master, on its end, waits for another one's
  * janitor to be gone, in milliseconds. */
@@ -80,6 +85,9 @@ struct janitor {
     unsigned store_count;
     bool failing;    /* the last flush left something */
     bool no_journal; /* it could not be opened */
+    struct wallclock clock;
+    int64_t clock_saved; /* clock_monotonic_ms() */
+    int clock_odd;       /* the wall clock was ahead (1) or behind (-1) */
 };
 
 /* One connection's share of a flush. */
@@ -155,13 +163,67 @@ static void flush_hits(struct janitor *j)
     say_flushed(j, &sum, error);
 }
 
-/* Removes what has expired, in small steps. False when asked to end. */
-static bool expire_links(struct store *store)
+/* Says what is wrong with the wall clock when that changes. */
+static void say_clock(struct janitor *j)
 {
-    unsigned removed, sum = 0;
+    const int64_t ahead = clock_now() - j->clock.time;
+    const int odd = ahead > WALLCLOCK_AHEAD     ? 1
+                    : ahead < -WALLCLOCK_BEHIND ? -1
+                                                : 0;
+    if (odd > 0 && j->clock_odd != odd)
+        log_warning("the clock is %lld s ahead of the time that curt has "
+                    "measured: it jumped, or this machine was off; until it "
+                    "has kept this for a day, links are removed by the "
+                    "measured time; if it is wrong, set it",
+                    (long long)ahead);
+    if (odd < 0 && j->clock_odd != odd)
+        log_warning("the clock is %lld s behind the latest time that curt has "
+                    "seen; set it: links would expire too late",
+                    (long long)-ahead);
+    if (odd == 0 && j->clock_odd != odd)
+        log_info("the clock agrees with the measured time again");
+    j->clock_odd = odd;
+}
+
+static void save_clock(struct janitor *j)
+{
+    if (j->clock.time != 0 && !wallclock_save(j->conf->state_dir, &j->clock))
+        log_warning("%s/clock: %s", j->conf->state_dir, strerror(errno));
+    j->clock_saved = clock_monotonic_ms();
+}
+
+/* The time by which links are removed (wallclock.h). */
+static enum result read_clock(struct janitor *j, int64_t *now)
+{
+    enum result r = RESULT_OK;
+    if (j->clock.time == 0 && !wallclock_load(j->conf->state_dir, &j->clock)) {
+        r = store_newest(j->stores[0], &j->clock.time);
+        j->clock.boot = mapfile_boot();
+        j->clock.uptime = clock_uptime();
+    }
+    if (r != RESULT_OK && r != RESULT_NOT_FOUND)
+        return r;
+    const int64_t wall = clock_now();
+    wallclock_now(&j->clock);
+    say_clock(j);
+    if (clock_monotonic_ms() - j->clock_saved >= CLOCK_SAVE_MS)
+        save_clock(j);
+    *now = wall < j->clock.time ? wall : j->clock.time;
+    return RESULT_OK;
+}
+
+/* Removes what has expired, in small steps. False when asked to end. */
+static bool expire_links(struct janitor *j)
+{
+    struct store *store = j->stores[0];
+    unsigned removed = 0, sum = 0;
+    if (j->conf->store != CONF_STORE_SQLITE)
+        return true; /* DynamoDB removes them, by its own clock */
     do {
-        enum result r =
-            store_expire(store, clock_now(), EXPIRE_AT_ONCE, &removed);
+        int64_t now = 0;
+        enum result r = read_clock(j, &now);
+        if (r == RESULT_OK)
+            r = store_expire(store, now, EXPIRE_AT_ONCE, &removed);
         if (r != RESULT_OK) {
             log_warning("expired links were not removed (%s): %s",
                         result_text(r), store_error(store));
@@ -178,7 +240,7 @@ static bool expire_links(struct store *store)
 
 static void begin_work(struct janitor *j, const struct conf *conf)
 {
-    *j = (struct janitor){.conf = conf};
+    *j = (struct janitor){.conf = conf, .clock_saved = INT64_MIN / 2};
     j->hits = hits_open(conf, &j->no_journal);
     /* SQLite writes one at a time anyway. */
     j->store_count = conf->store == CONF_STORE_SQLITE ? 1 : FLUSH_CONNECTIONS;
@@ -189,6 +251,7 @@ static void begin_work(struct janitor *j, const struct conf *conf)
 /* Gives all back. */
 static void end_work(struct janitor *j)
 {
+    save_clock(j);
     for (unsigned i = 0; i < j->store_count; i++)
         store_free(j->stores[i]);
     hits_close(j->hits);
@@ -234,7 +297,7 @@ static bool work(const struct conf *conf, int lock)
         if (is_time(&next_tend, TEND_MS, now))
             store_tend(j.stores[0]);
         if (is_time(&next_expire, EXPIRE_MS, now))
-            going = expire_links(j.stores[0]);
+            going = expire_links(&j);
         going = going && rest_until(next_tend);
     }
     if (locked)

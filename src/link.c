@@ -13,6 +13,12 @@
  * become U+FFFD, three bytes long. */
 #define TEXT_MAX (3 * URL_MAX)
 
+/* A ttl from here on is in milliseconds: in seconds it is the year 5138. */
+#define MILLISECONDS 100000000000
+
+/* Bytes of a ttl that is not a number which are shown. */
+#define ODD_TTL_MAX 40
+
 void link_init(struct link *l)
 {
     *l = (struct link){.ttl = LINK_NEVER};
@@ -25,6 +31,7 @@ void link_free(struct link *l)
     free(l->short_url);
     free(l->created_at);
     free(l->analytics);
+    free(l->ttl_note);
     link_init(l);
 }
 
@@ -33,6 +40,29 @@ void link_set(char **member, const char *value)
     char *copy = mem_dup(value);
     free(*member);
     *member = copy;
+}
+
+void link_set_ttl(struct link *l, int64_t seconds)
+{
+    l->ttl = seconds;
+    if (seconds >= MILLISECONDS)
+        l->ttl_note = mem_printf("%lld looks like milliseconds; a ttl is in "
+                                 "seconds, so the link does not expire",
+                                 (long long)seconds);
+}
+
+void link_set_odd_ttl(struct link *l, const char *type, const char *text)
+{
+    struct buf shown;
+    l->ttl = LINK_NEVER;
+    buf_init(&shown, ODD_TTL_MAX);
+    for (const char *c = text; *c != '\0' && shown.len < ODD_TTL_MAX; c++)
+        buf_add_char(&shown, *c > ' ' && *c < 0x7f ? *c : '?');
+    l->ttl_note =
+        mem_printf("%s \"%s\" is not a number of seconds, so the link "
+                   "does not expire",
+                   type, shown.data);
+    buf_free(&shown);
 }
 
 bool link_expired(int64_t ttl, int64_t now)
@@ -129,6 +159,8 @@ void link_to_json(const struct link *l, bool whole, struct buf *out)
                                        mem_dup(l->analytics),
                                        json_object_free_userdata);
         json_object_object_add(object, "analytics", map);
+        if (l->ttl_note != NULL)
+            add_string(object, "ttl_note", l->ttl_note);
     }
     buf_add_str(out, json_object_to_json_string_ext(
                          object, JSON_C_TO_STRING_PLAIN |

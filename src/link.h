@@ -20,6 +20,7 @@ struct link {
     int64_t ttl;      /* seconds since the epoch, or LINK_NEVER */
     uint64_t hits;
     char *analytics; /* the map, as the text of a JSON object */
+    char *ttl_note;  /* why the stored ttl does not end the link, or NULL */
 };
 
 /* Everything empty; ttl is LINK_NEVER. */
@@ -30,6 +31,14 @@ void link_free(struct link *l);
 
 /* Replaces one of the strings by a copy of value. */
 void link_set(char **member, const char *value);
+
+/* Takes over a ttl as it is stored: a number of seconds, or text (NULL: none)
+ * that is not a number and means never, as DynamoDB itself treats it ("Using
+ * time to live (TTL) in DynamoDB": a number, in seconds). Where the writer most
+ * likely meant something else, ttl_note says what is wrong. type: what the
+ * store calls the text. */
+void link_set_ttl(struct link *l, int64_t seconds);
+void link_set_odd_ttl(struct link *l, const char *type, const char *text);
 
 /* Whether a link with this ttl must not be served any more at the time now. It
  * is served up to and including the second before its ttl. */
@@ -52,7 +61,7 @@ struct link_client {
 char *link_analytics(const char *long_url, const struct link_client *client);
 
 /* Appends l as a JSON object with the names of the table. ttl is left out for
- * a link that never expires; analytics only when whole is true. */
+ * a link that never expires; analytics and ttl_note only when whole is true. */
 void link_to_json(const struct link *l, bool whole, struct buf *out);
 
 #endif

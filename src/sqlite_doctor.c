@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "mem.h"
+#include "wallclock.h"
 
 /* How long the pages are looked at, in milliseconds; how many steps of
  * SQLite's machine there are between two looks at the clock. */
@@ -15,6 +16,7 @@
 #define CHECK_STEPS 10000
 
 #define CHECK "database"
+#define CLOCK "clock"
 
 struct look {
     const char *path;
@@ -76,8 +78,8 @@ static void check_pages(struct look *look)
                    "%s: in order (%llu KiB)", look->path, kib);
     else if (answer != NULL || rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
         report_add(look->report, REPORT_FAIL, CHECK,
-                   "stop the pool, keep a copy, restore a backup", "%s: %s",
-                   look->path,
+                   "stop curt.fcgi and run `curt restore FILE` with a backup",
+                   "%s: %s", look->path,
                    answer != NULL ? answer : sqlite3_errmsg(look->db));
     else /* locked, say, which is no damage */
         report_add(look->report, REPORT_WARN, CHECK,
@@ -101,6 +103,39 @@ static void look_inside(struct look *look, const struct conf *conf)
                    look->path, sqlite3_errstr(rc));
     }
     sqlite3_close(look->db);
+}
+
+/* Compares the clock with what curt knows about the time: when it was built,
+ * when the newest link was made, and what the janitor has measured. A
+ * line only where they disagree. */
+static void check_clock(struct look *look, struct store *s)
+{
+    struct wallclock w;
+    int64_t newest;
+    const int64_t wall = clock_now();
+    if (!wallclock_load(s->conf->state_dir, &w))
+        w.time = wall;
+    if (store_newest(s, &newest) == RESULT_OK && newest > w.time)
+        w.time = newest;
+    wallclock_now(&w);
+    const int64_t ahead = wall - w.time;
+    static const char set[] = "set the clock";
+    if (wall < CURT_BUILD_TIME)
+        report_add(look->report, REPORT_FAIL, CLOCK, set,
+                   "this host's clock shows a time before this curt was built, "
+                   "so no links are created");
+    else if (ahead < -WALLCLOCK_BEHIND)
+        report_add(look->report, REPORT_WARN, CLOCK, set,
+                   "this host's clock is %lld s behind the latest time that "
+                   "curt has seen",
+                   (long long)-ahead);
+    else if (ahead > WALLCLOCK_AHEAD)
+        report_add(look->report, REPORT_WARN, CLOCK,
+                   "set the clock if it is wrong; if it is right, expired "
+                   "links are removed again after a day",
+                   "this host's clock is %lld s ahead of the time that curt "
+                   "has measured: it jumped, or this machine was off",
+                   (long long)ahead);
 }
 
 /* What curt says of the file, with store_table_check(). True: it can be looked
@@ -136,7 +171,9 @@ void sqlite_doctor(struct store *s, struct report *report)
     const bool there = stat(path, &st) == 0;
     if (there)
         look.size = (uint64_t)st.st_size;
-    if (check_schema(&look, s) && there)
+    if (check_schema(&look, s) && there) {
         look_inside(&look, s->conf);
+        check_clock(&look, s);
+    }
     free(path);
 }

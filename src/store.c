@@ -99,7 +99,13 @@ enum result store_get(struct store *s, const char *short_id,
                       enum store_view view, struct link *out)
 {
     buf_reset(&s->error);
-    return s->ops->get(s, short_id, view, out);
+    enum result r = s->ops->get(s, short_id, view, out);
+    if (r == RESULT_OK && out->ttl_note != NULL && !s->ttl_noted) {
+        s->ttl_noted = true;
+        log_warning("link %s: its ttl %s; other links like it are not logged",
+                    short_id, out->ttl_note);
+    }
+    return r;
 }
 
 enum result store_delete(struct store *s, const char *short_id)
@@ -121,6 +127,13 @@ enum result store_expire(struct store *s, int64_t now, unsigned limit,
     buf_reset(&s->error);
     *removed = 0;
     return s->ops->expire(s, now, limit, removed);
+}
+
+enum result store_newest(struct store *s, int64_t *created_at)
+{
+    buf_reset(&s->error);
+    return s->ops->newest != NULL ? s->ops->newest(s, created_at)
+                                  : RESULT_NOT_FOUND;
 }
 
 void store_tend(struct store *s)

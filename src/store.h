@@ -47,9 +47,8 @@ struct store *store_new_pooled(const struct conf *conf);
 uint64_t store_identity(const struct conf *conf);
 
 /* The operations to come, all together, end by limit (clock_monotonic_ms()):
- * those of one request, behind which a browser waits. 0: none; each one has
- * STORE_TIMEOUT for itself, as at first. SQLite, which is on this host, takes
- * no notice of it. */
+ * those of one request, for which a browser waits. 0: none; each one has
+ * STORE_TIMEOUT for itself, as at first. */
 void store_set_limit(struct store *s, int64_t limit);
 
 /* Closes and releases; NULL is allowed. */
@@ -63,7 +62,8 @@ enum result store_create(struct store *s, const struct link *l) MUST_CHECK;
 /* Reads a link into *out, an initialised link that is filled on RESULT_OK and
  * left empty otherwise. Expired links are returned as they are.
  * RESULT_NOT_FOUND: no such link. RESULT_CORRUPT: an item without a long_url,
- * or with one that is no string. A missing or odd ttl is LINK_NEVER. */
+ * or with one that is no string. A missing or odd ttl is LINK_NEVER; the first
+ * odd one is logged. */
 enum result store_get(struct store *s, const char *short_id,
                       enum store_view view, struct link *out) MUST_CHECK;
 
@@ -92,6 +92,11 @@ enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
  * says how many. A store that removes them itself (DynamoDB) does nothing. */
 enum result store_expire(struct store *s, int64_t now, unsigned limit,
                          unsigned *removed) MUST_CHECK;
+
+/* When the newest link was made, in seconds since the epoch, as the clock of
+ * that time had it. RESULT_NOT_FOUND: there is none, or the store has no order
+ * (DynamoDB). */
+enum result store_newest(struct store *s, int64_t *created_at) MUST_CHECK;
 
 /* AWS's limits for the tags of a table; the lengths are in characters. */
 #define STORE_TAGS_MAX      50
@@ -165,6 +170,7 @@ struct store_ops {
                             const struct store_flush *flush);
     enum result (*expire)(struct store *s, int64_t now, unsigned limit,
                           unsigned *removed);
+    enum result (*newest)(struct store *s, int64_t *created_at); /* or NULL */
     void (*tend)(struct store *s); /* NULL: nothing to do */
     enum result (*table_create)(struct store *s,
                                 const struct store_table *wanted);
@@ -179,7 +185,8 @@ struct store {
     const struct store_ops *ops;
     const struct conf *conf;
     struct buf error;
-    int64_t limit; /* store_set_limit() */
+    int64_t limit;  /* store_set_limit() */
+    bool ttl_noted; /* a ttl that does not do what it should was logged */
 };
 
 extern const struct store_ops store_sqlite_ops;

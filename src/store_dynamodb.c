@@ -63,7 +63,9 @@ static enum result call(struct store *s, const char *action, json_object *body,
     const struct aws_request request = {.action = action,
                                         .body = body,
                                         .deadline = deadline,
-                                        .may_repeat = may_repeat};
+                                        .may_repeat = may_repeat,
+                                        .dated =
+                                            strcmp(action, "PutItem") == 0};
     struct aws_client *aws = of(s)->aws;
     enum result r = aws_client_call(aws, &request, answer);
     json_object_put(body);
@@ -174,10 +176,38 @@ static enum result resolve(struct store *s, const struct link *l,
     return r;
 }
 
+/* Whether the times of a new link would be right: its ttl decides when DynamoDB
+ * deletes it. A difference of the clocks that was too large is looked at again,
+ * with a read. */
+static enum result check_clock(struct store *s, const char *short_id)
+{
+    int64_t ahead;
+    json_object *item = NULL;
+    if (!aws_client_server_ahead(of(s)->aws, &ahead) ||
+        llabs(ahead) <= AWS_CLIENT_SKEW_MAX)
+        return RESULT_OK;
+    enum result r =
+        read_item(s, short_id, STORE_TARGET, false, deadline_of(s), &item);
+    json_object_put(item);
+    if (r != RESULT_OK && r != RESULT_NOT_FOUND)
+        return r;
+    if (!aws_client_server_ahead(of(s)->aws, &ahead) ||
+        llabs(ahead) <= AWS_CLIENT_SKEW_MAX)
+        return RESULT_OK;
+    return store_fail(s, RESULT_UNAVAILABLE,
+                      "this host's clock is %lld s %s DynamoDB's, so the times "
+                      "of a new link would be wrong; set it",
+                      (long long)llabs(ahead),
+                      ahead > 0 ? "behind" : "ahead of");
+}
+
 static enum result create(struct store *s, const struct link *l)
 {
     char token[IDS_MAX + 1];
     json_object *item;
+    enum result r = check_clock(s, l->short_id);
+    if (r != RESULT_OK)
+        return r;
     if (ids_make(TOKEN_LENGTH, TOKEN_LENGTH, token) != RESULT_OK)
         return store_fail(s, RESULT_INTERNAL,
                           "no random numbers can be had from OpenSSL");
@@ -192,7 +222,7 @@ static enum result create(struct store *s, const struct link *l)
     const int64_t end = deadline_of(s);
     const int64_t kept = (end - clock_monotonic_ms()) / 3;
     struct aws_answer answer;
-    enum result r = call(s, "PutItem", body, true, end - kept, &answer);
+    r = call(s, "PutItem", body, true, end - kept, &answer);
     aws_answer_free(&answer);
     /* Also after a conflict: it may have met the item of its own first
      * sending. */

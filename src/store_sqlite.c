@@ -23,6 +23,10 @@
 #include "schema.h"
 #include "sqlite_doctor.h"
 #include "turn.h"
+#include "wallclock.h"
+
+/* Pages in the log that make a checkpoint worthwhile: SQLite's own default. */
+#define LOG_PAGES 1000
 
 enum statement {
     CREATE,
@@ -33,6 +37,7 @@ enum statement {
     ADD_HITS,
     FLUSH_HITS,
     EXPIRE,
+    NEWEST,
     STATEMENTS
 };
 
@@ -54,14 +59,17 @@ static const char *const sql[STATEMENTS] = {
                    " WHERE short_id = ?1 AND (node IS NOT ?3 OR seq < ?4)",
     [EXPIRE] = "DELETE FROM links WHERE rowid IN (SELECT rowid FROM links"
                " WHERE ttl IS NOT NULL AND ttl <= ?1 ORDER BY ttl LIMIT ?2)",
+    [NEWEST] = "SELECT CAST(strftime('%s', created_at) AS INTEGER) FROM links"
+               " WHERE strftime('%s', created_at) IS NOT NULL"
+               " ORDER BY rowid DESC LIMIT 1",
 };
 
 struct store_sqlite {
     struct store base;
     char *path;
-    sqlite3 *db;       /* NULL until it is first used, and after a fault */
-    int wal;           /* its log; -1 until it is first brought to the disk */
-    struct turn *turn; /* of the writers on this host */
+    sqlite3 *db;         /* NULL until it is first used, and after a fault */
+    struct dbfile *file; /* likewise */
+    struct turn *turn;   /* of the writers on this host */
     sqlite3_stmt *statements[STATEMENTS];
 };
 
@@ -70,7 +78,6 @@ static struct store *sqlite_make(const struct conf *conf, bool pooled)
     (void)pooled; /* all that is shared is in SQLite's own files */
     struct store_sqlite *s = mem_zalloc(sizeof(*s));
     s->path = mem_printf("%s/curt.db", conf->state_dir);
-    s->wal = -1;
     return &s->base;
 }
 
@@ -82,9 +89,8 @@ static void disconnect(struct store_sqlite *s)
     }
     sqlite3_close(s->db);
     s->db = NULL;
-    if (s->wal >= 0)
-        close(s->wal);
-    s->wal = -1;
+    dbfile_close(s->file); /* after SQLite */
+    s->file = NULL;
 }
 
 static void sqlite_release(struct store *base)
@@ -97,6 +103,8 @@ static void sqlite_release(struct store *base)
 }
 
 static const char owner[] = "give it to the user that runs curt.fcgi";
+static const char damaged[] = "it is damaged: stop curt.fcgi and run "
+                              "`curt restore FILE` with a backup";
 
 /* What an error means for the caller, and what mends it
  * (https://www.sqlite.org/rescode.html). */
@@ -110,8 +118,8 @@ static const struct meaning {
     {SQLITE_IOERR, RESULT_UNAVAILABLE, "the disk is full or broken"},
     {SQLITE_CANTOPEN, RESULT_UNAVAILABLE, owner},
     {SQLITE_READONLY, RESULT_DENIED, owner},
-    {SQLITE_CORRUPT, RESULT_INTERNAL, "restore a backup"},
-    {SQLITE_NOTADB, RESULT_INTERNAL, "restore a backup"},
+    {SQLITE_CORRUPT, RESULT_INTERNAL, damaged},
+    {SQLITE_NOTADB, RESULT_INTERNAL, damaged},
     {SQLITE_TOOBIG, RESULT_INVALID, "the link is too large"},
     {0, RESULT_INTERNAL, "an error that curt does not expect"},
 };
@@ -181,6 +189,17 @@ static enum result read_version(struct store_sqlite *s, int *version)
     return RESULT_OK;
 }
 
+/* The time at which a database is made is the first that curt can rely on. */
+static void begin_clock(const struct store_sqlite *s)
+{
+    struct wallclock w;
+    if (wallclock_load(s->base.conf->state_dir, &w))
+        return;
+    wallclock_now(&w);
+    if (!wallclock_save(s->base.conf->state_dir, &w))
+        log_warning("%s/clock: %s", s->base.conf->state_dir, strerror(errno));
+}
+
 /* Brings the schema up to date. The version is read again under the write
  * lock: another worker may have been faster. */
 static enum result migrate(struct store_sqlite *s)
@@ -189,6 +208,7 @@ static enum result migrate(struct store_sqlite *s)
     int rc = run(s, "BEGIN IMMEDIATE");
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA user_version", &version);
+    const bool is_new = version == 0;
     for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
         rc = run(s, schema_steps[version]);
     if (rc == SQLITE_OK) {
@@ -199,17 +219,61 @@ static enum result migrate(struct store_sqlite *s)
         rc = run(s, stamp);
         free(stamp);
     }
+    if (rc == SQLITE_OK && is_new)
+        begin_clock(s);
     return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
 }
 
-static enum result open_file(struct store_sqlite *s, int flags)
+/* When an operation that begins now has to end. */
+static int64_t deadline_of(const struct store_sqlite *s)
 {
-    int rc =
-        sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    const int64_t own =
+        clock_monotonic_ms() + (int64_t)s->base.conf->store_timeout * 1000;
+    return s->base.limit != 0 && s->base.limit < own ? s->base.limit : own;
+}
+
+/* SQLite waits for others until then. */
+static void wait_until(struct store_sqlite *s, int64_t deadline)
+{
+    const int64_t left = deadline - clock_monotonic_ms();
+    sqlite3_busy_timeout(s->db, left > 0 ? (int)left : 0);
+}
+
+/* After each commit. Does what SQLite does where there is no such function, a
+ * checkpoint of a log with LOG_PAGES, and keeps the record of dbfile.h. The
+ * header is read by SQLite, whose locks would be gone if this process closed
+ * the file. */
+static int after_commit(void *argument, sqlite3 *db, const char *name,
+                        int pages)
+{
+    struct store_sqlite *s = argument;
+    sqlite3_file *file = NULL;
+    unsigned char header[DBFILE_HEADER_SIZE];
+    if (dbfile_log_is_new(s->file) &&
+        sqlite3_file_control(db, name, SQLITE_FCNTL_FILE_POINTER, &file) ==
+            SQLITE_OK &&
+        file->pMethods->xRead(file, header, sizeof(header), 0) == SQLITE_OK)
+        dbfile_record(s->file, header);
+    if (pages >= LOG_PAGES)
+        sqlite3_wal_checkpoint(db, name);
+    return SQLITE_OK;
+}
+
+/* create: makes the file where it is missing. */
+static enum result open_file(struct store_sqlite *s, bool create)
+{
+    const int64_t deadline = deadline_of(s);
+    enum result r =
+        dbfile_open(s->path, create, deadline, &s->file, &s->base.error);
+    if (r != RESULT_OK)
+        return r;
+    int rc = sqlite3_open_v2(s->path, &s->db,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK)
         return fail(s, rc);
     sqlite3_extended_result_codes(s->db, 1);
-    sqlite3_busy_timeout(s->db, (int)s->base.conf->store_timeout * 1000);
+    sqlite3_wal_hook(s->db, after_commit, s);
+    wait_until(s, deadline);
     return RESULT_OK;
 }
 
@@ -218,8 +282,7 @@ static enum result open_file(struct store_sqlite *s, int flags)
  * not, so it waits here. */
 static enum result set_pragmas(struct store_sqlite *s)
 {
-    int64_t end =
-        clock_monotonic_ms() + (int64_t)s->base.conf->store_timeout * 1000;
+    const int64_t end = deadline_of(s);
     int rc;
     while (((rc = run(s, "PRAGMA journal_mode = WAL;"
                          "PRAGMA synchronous = NORMAL;"
@@ -238,8 +301,7 @@ static enum result connect(struct store_sqlite *s)
         return RESULT_OK;
     if (s->turn == NULL)
         s->turn = turn_open(s->base.conf->runtime_dir, "writers");
-    dbfile_make(s->path, s->base.conf->state_dir);
-    enum result r = open_file(s, SQLITE_OPEN_READWRITE);
+    enum result r = open_file(s, true);
     if (r != RESULT_OK)
         return r;
     int version = 0;
@@ -269,6 +331,7 @@ static enum result prepare(struct store_sqlite *s, enum statement which,
             return fail(s, rc);
     }
     *out = s->statements[which];
+    wait_until(s, deadline_of(s));
     if (short_id != NULL)
         sqlite3_bind_text(*out, 1, short_id, -1, SQLITE_STATIC);
     return RESULT_OK;
@@ -285,7 +348,9 @@ static void finish(sqlite3_stmt *statement)
 static enum result change(struct store_sqlite *s, sqlite3_stmt *statement,
                           int *changed)
 {
-    bool taken = turn_take(s->turn);
+    const int64_t deadline = deadline_of(s);
+    bool taken = turn_take(s->turn, deadline);
+    wait_until(s, deadline);
     int rc = sqlite3_step(statement);
     if (taken)
         turn_give(s->turn);
@@ -297,7 +362,7 @@ static enum result change(struct store_sqlite *s, sqlite3_stmt *statement,
 /* Waits until what was committed is on the disk. */
 static enum result make_durable(struct store_sqlite *s)
 {
-    if (dbfile_sync_log(s->path, &s->wal))
+    if (dbfile_sync_log(s->file))
         return RESULT_OK;
     enum result r = store_fail(&s->base, RESULT_UNKNOWN,
                                "%s-wal: cannot be brought to the disk: %s",
@@ -340,8 +405,14 @@ static void take_row(sqlite3_stmt *row, enum store_view view,
 {
     out->short_id = mem_dup(short_id);
     out->long_url = take_text(row, 0);
-    if (sqlite3_column_type(row, 1) == SQLITE_INTEGER)
-        out->ttl = sqlite3_column_int64(row, 1);
+    const int type = sqlite3_column_type(row, 1);
+    if (type == SQLITE_INTEGER || type == SQLITE_FLOAT)
+        link_set_ttl(out, sqlite3_column_int64(row, 1));
+    else if (type == SQLITE_TEXT)
+        link_set_odd_ttl(out, "the text",
+                         (const char *)sqlite3_column_text(row, 1));
+    else if (type == SQLITE_BLOB)
+        link_set_odd_ttl(out, "the value", "BLOB");
     if (view != STORE_WHOLE)
         return;
     out->short_url = take_text(row, 2);
@@ -441,6 +512,21 @@ static enum result sqlite_expire(struct store *base, int64_t now,
     return r;
 }
 
+static enum result sqlite_newest(struct store *base, int64_t *created_at)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *row = NULL;
+    enum result r = prepare(s, NEWEST, NULL, &row);
+    if (r != RESULT_OK)
+        return r;
+    int rc = sqlite3_step(row);
+    *created_at = sqlite3_column_int64(row, 0);
+    finish(row);
+    return rc == SQLITE_ROW    ? RESULT_OK
+           : rc == SQLITE_DONE ? RESULT_NOT_FOUND
+                               : fail(s, rc);
+}
+
 static enum result sqlite_table_create(struct store *base,
                                        const struct store_table *wanted)
 {
@@ -462,7 +548,7 @@ static enum result sqlite_table_check(struct store *base, struct buf *findings)
         return RESULT_NOT_FOUND;
     }
     int version = 0;
-    enum result r = open_file(s, SQLITE_OPEN_READWRITE);
+    enum result r = open_file(s, false);
     if (r == RESULT_OK)
         r = read_version(s, &version);
     if (r == RESULT_OK && access(s->path, W_OK) < 0)
@@ -489,6 +575,7 @@ const struct store_ops store_sqlite_ops = {
     .remove = sqlite_remove,
     .add_hits = sqlite_add_hits,
     .expire = sqlite_expire,
+    .newest = sqlite_newest,
     .table_create = sqlite_table_create,
     .table_check = sqlite_table_check,
     .inspect = sqlite_doctor,

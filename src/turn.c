@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "clock.h"
 #include "mapfile.h"
 #include "mem.h"
 
-/* How long the turn is waited for, in nanoseconds. */
-#define WAIT_NS 500000000
+/* How long the turn is waited for, in milliseconds. */
+#define WAIT_MS 500
 
 struct shared {
     struct mapfile_header header;
@@ -71,15 +72,14 @@ void turn_close(struct turn *t)
     free(t);
 }
 
-bool turn_take(struct turn *t)
+bool turn_take(struct turn *t, int64_t limit)
 {
-    struct timespec end;
     if (t == NULL)
         return false;
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_nsec += WAIT_NS;
-    end.tv_sec += end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
+    const int64_t most = clock_monotonic_ms() + WAIT_MS;
+    const int64_t ms = limit < most ? limit : most;
+    const struct timespec end = {.tv_sec = (time_t)(ms / 1000),
+                                 .tv_nsec = (long)(ms % 1000) * 1000000};
     int rc = pthread_mutex_clocklock(&t->shared->mutex, CLOCK_MONOTONIC, &end);
     if (rc == EOWNERDEAD)
         rc = pthread_mutex_consistent(&t->shared->mutex);

@@ -10,6 +10,7 @@
 #define CURT_TURN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct turn;
 
@@ -19,10 +20,11 @@ struct turn;
 struct turn *turn_open(const char *dir, const char *name);
 void turn_close(struct turn *t);
 
-/* Waits for the turn, half a second at most. False: it was not to be had (its
- * holder is stopped, or t is NULL), go on without and do not give it back. The
- * turn of a holder that dies goes to the next. */
-bool turn_take(struct turn *t);
+/* Waits for the turn, half a second at most, and not beyond limit
+ * (clock_monotonic_ms()). False: it was not available (its holder is stopped,
+ * or t is NULL), go on without and do not give it back. The turn of a holder
+ * that dies goes to the next. */
+bool turn_take(struct turn *t, int64_t limit);
 void turn_give(struct turn *t);
 
 #endif

@@ -22,12 +22,14 @@ walls() {
 ^idn2               src/host.c
 ^zlib               src/aws_reply.c
 ^expat              src/aws_sts_answer.c
-^sqlite3            src/store_sqlite.c src/sqlite_doctor.c
+^sqlite3            src/store_sqlite.c src/sqlite_backup.c
+^sqlite3            src/sqlite_doctor.c
 ^openssl/           src/ids.c src/trace.c src/aws_sign.c
 ^json(-c/|[.]h$)    src/aws_client.c src/body.c src/ctl.c src/http.c
 ^json(-c/|[.]h$)    src/link.c src/store_dynamodb.c
 ^json(-c/|[.]h$)    src/dynamodb_item.c src/dynamodb_table.c
 ^json(-c/|[.]h$)    src/dynamodb_describe.c src/ctl_table.c
+^json(-c/|[.]h$)    src/ctl_backup.c
 ^json(-c/|[.]h$)    src/aws_source.c src/aws_reply.c src/doctor.c
 END
 }

@@ -1,16 +1,19 @@
 """The janitor: what it removes, what it leaves, and that there is one."""
 
+import json
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 
 import pytest
 
 from harness import Pool, make_dir, wait_until
-from proctools import (DAY, Load, check_redirect, freeze, insert_links,
-                       is_locked, lock_holders, lone_janitors, make_link,
-                       open_db, said, slay, steady, wait_said)
+from proctools import (DAY, EnvPool, Load, check_redirect, check_unavailable,
+                       create, freeze, insert_links, is_locked, lock_holders,
+                       lone_janitors, make_link, open_db, said, slay, steady,
+                       wait_said)
 
 
 def count(db, condition="1"):
@@ -236,3 +239,160 @@ def test_lock_that_cannot_be_had_is_said_once(build, tmp_path):
         assert len(said(pool, "janitor.lock")) == 1
         (state / "janitor.lock").rmdir()
         wait_until(lambda: lock_holders(state, [janitor]), "the lock", 10)
+
+
+# ---- A wall clock that is wrong --------------------------------------------
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What the file says, in seconds, at each call. */
+static long offset(void)
+{
+    char text[32] = "";
+    int fd = open(getenv("CLOCK_OFFSET_FILE"), O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+        abort();
+    close(fd);
+    return strtol(text, NULL, 10);
+}
+
+int clock_gettime(clockid_t id, struct timespec *ts)
+{
+    int (*real)(clockid_t, struct timespec *) =
+        dlsym(RTLD_NEXT, "clock_gettime");
+    int rc = real(id, ts);
+    if (id == CLOCK_REALTIME)
+        ts->tv_sec += offset();
+    return rc;
+}
+
+time_t time(time_t *t)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    if (t != NULL)
+        *t = ts.tv_sec;
+    return ts.tv_sec;
+}
+"""
+
+
+class ClockPool(EnvPool):
+    """A pool whose wall clock is wrong by as much as set_clock() says."""
+
+    def __init__(self, build, settings, **options):
+        super().__init__(build, settings, **options)
+        source = self.workdir / "shim.c"
+        source.write_text(SHIM)
+        shim = self.workdir / "shim.so"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", shim, source,
+                        "-ldl"], check=True)
+        self.offset = self.workdir / "offset"
+        self.set_clock(0)
+        self.environment = {"LD_PRELOAD": str(shim),
+                            "CLOCK_OFFSET_FILE": str(self.offset)}
+
+    def set_clock(self, seconds):
+        fresh = self.offset.with_suffix(".new")
+        fresh.write_text(str(seconds))
+        fresh.replace(self.offset)
+
+    def env(self):
+        env = super().env()
+        env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+        return env
+
+
+def wait_round(pool, db):
+    """The janitor has looked for expired links once more, and has removed one
+    that expired long before any clock was wrong."""
+    insert_links(db, [("long-ago", 1500000000)])
+    wait_until(lambda: not count(db, "short_id = 'long-ago'"),
+               "the old one gone", 30)
+
+
+def week(n=1000):
+    return [("week%04d" % i, int(time.time()) + 7 * DAY) for i in range(n)]
+
+
+def test_clock_that_is_ahead_for_a_while_removes_nothing(build):
+    with ClockPool(build, {}, workers=1) as pool:
+        pool.start()
+        link = make_link(pool)
+        db = open_db(pool)
+        insert_links(db, week())
+        pool.set_clock(30 * DAY)
+        line = wait_said(pool, "the clock is", "warning")[0]
+        assert line["proc"] == "janitor" and "ahead" in line["msg"]
+        assert "set it" in line["msg"] and "a day" in line["msg"]
+        wait_round(pool, db)
+        assert count(db) == 1001
+        # Its successor knows no less.
+        slay(steady(lambda: lock_holders(pool.settings["STATE_DIR"],
+                                         pool.children()), "a janitor")[0])
+        wait_round(pool, db)
+        assert count(db) == 1001
+        assert pool.request("GET", "/t/week0001").status in (404, 410)
+        pool.set_clock(0)
+        wait_said(pool, "agrees with the measured time again", "info")
+        wait_round(pool, db)
+        assert count(db) == 1001
+        check_redirect(pool, "week0001", "https://example.com/week0001")
+        check_redirect(pool, link)
+        assert len(said(pool, "the clock is", "warning")) == 2
+        db.close()
+
+
+@pytest.mark.parametrize("upgrade", [False, True], ids=["again", "upgrade"])
+def test_pool_that_starts_with_a_clock_ahead_removes_nothing(build, upgrade):
+    """Without STATE_DIR/clock the newest link says how late it was."""
+    with ClockPool(build, {}, workers=1) as pool:
+        pool.write_conf()
+        pool.tool("create", "https://example.com/first")
+        db = open_db(pool)
+        insert_links(db, week(50))
+        pool.tool("create", "https://example.com/newest")
+        if upgrade:
+            os.unlink(os.path.join(pool.settings["STATE_DIR"], "clock"))
+        pool.set_clock(30 * DAY)
+        pool.start()
+        wait_said(pool, "ahead of the time", "warning")
+        wait_round(pool, db)
+        assert count(db) == 52
+        db.close()
+
+
+def test_clock_before_the_build_makes_no_links(build):
+    with ClockPool(build, {"CACHE_TTL": 0}, workers=1) as pool:
+        pool.start()
+        link = make_link(pool)
+        pool.set_clock(-10 * 365 * DAY)
+        check_unavailable(create(pool, "https://example.com/"))
+        assert "set it" in wait_said(pool, "before this curt was built",
+                                     "error")[0]["msg"]
+        check_redirect(pool, link)
+        line = wait_said(pool, "behind the latest time", "warning")[0]
+        assert line["proc"] == "janitor" and "set it" in line["msg"]
+        done = pool.tool("create", "https://example.com/", check=False)
+        assert done.returncode == 75 and "was built" in done.stderr
+        report = json.loads(pool.tool("doctor", "--json", check=False).stdout)
+        clock = [c for c in report["checks"] if c["check"] == "clock"]
+        assert [c["status"] for c in clock] == ["fail"] and (
+            "built" in clock[0]["detail"])
+        for offset, found, words in ((-7200, ["warn"], "behind"),
+                                     (8 * DAY, ["warn"], "ahead"),
+                                     (0, [], "")):
+            pool.set_clock(offset)
+            report = json.loads(
+                pool.tool("doctor", "--json", check=False).stdout)
+            clock = [c for c in report["checks"] if c["check"] == "clock"]
+            assert [c["status"] for c in clock] == found, clock
+            assert all(words in c["detail"] for c in clock)
+        make_link(pool)

@@ -9,8 +9,8 @@ import signal
 import proctools
 from harness import Pool, wait_until
 from proctools import (DaemonPool, EnvPool, check_redirect, create,
-                       descriptors, make_link, read_log, said, slay,
-                       wait_said)
+                       descriptors, insert_links, make_link, open_db,
+                       read_log, said, slay, wait_said)
 
 
 HOSTILE = [
@@ -126,3 +126,39 @@ def test_environment_wins_over_the_file(build):
                  ).start() as pool:
         answer = create(pool, "https://example.com/")
         assert len(json.loads(answer.body)["short_id"]) == 8
+
+
+ODD_TTLS = {"millis": {"N": "4102444800000"}, "text": {"S": "in a week"}}
+
+
+def test_ttl_that_ends_nothing_is_said_once(build, store_env, request):
+    """Milliseconds and text mean never, as they do to DynamoDB."""
+    with Pool(build, {**store_env, "CACHE_TTL": 0}, workers=1).start() as pool:
+        if store_env["STORE"] == "dynamodb":
+            client = request.getfixturevalue("dynamodb_local").client()
+            for name, ttl in ODD_TTLS.items():
+                client.put_item(TableName=store_env["TABLE"], Item={
+                    "short_id": {"S": name}, "ttl": ttl,
+                    "long_url": {"S": "https://example.com/" + name}})
+        else:
+            make_link(pool)
+            db = open_db(pool)
+            insert_links(db, [(name, *ttl.values())
+                              for name, ttl in ODD_TTLS.items()])
+            db.close()
+        for _ in range(2):
+            for name in ODD_TTLS:
+                check_redirect(pool, name, "https://example.com/" + name)
+        line, = said(pool, "its ttl", "warning")
+        assert "link millis: its ttl 4102444800000" in line["msg"]
+        assert "milliseconds" in line["msg"] and line["proc"] == "worker"
+
+        millis, text = (json.loads(pool.tool("--json", "get", name).stdout)
+                        for name in ODD_TTLS)
+        assert millis["ttl"] == 4102444800000 and "ttl" not in text
+        assert "milliseconds" in millis["ttl_note"]
+        assert "in?a?week" in text["ttl_note"]
+        assert "not a number of seconds" in text["ttl_note"]
+        shown = pool.tool("get", "text").stdout
+        assert "never expires\n" in shown and "ttl_note" in shown
+        assert "ttl_note" not in pool.tool("get", make_link(pool)).stdout

@@ -505,6 +505,25 @@ def test_a_wrong_clock_is_corrected_once(site, offset, kind):
     assert len(site.sent(before, "GetItem", short_id)) == 3
 
 
+@pytest.mark.parametrize("offset", [7200, -7200])
+def test_a_clock_that_is_hours_wrong_makes_no_links(own_site, offset):
+    """Neither in the first request of a worker, nor when it knows; and at once
+    when the clock was set."""
+    site = own_site()
+    short_id = site.put()
+    site.server.clock_offset = offset
+    check_unavailable(create(site.pool, "https://example.com/first"))
+    check_unavailable(create(site.pool, "https://example.com/second"))
+    check_redirect(site.pool, short_id)
+    check_unavailable(create(site.pool, "https://example.com/third"))
+    assert "set it" in said(site.pool, "so the times of a new link",
+                            "error")[-1]["msg"]
+    assert list(site.items()) == [short_id]
+    site.server.clock_offset = 0
+    make_link(site.pool)
+    assert len(site.items()) == 2
+
+
 def test_a_signature_that_is_wrong_by_the_right_clock_is_no_skew(site):
     short_id = site.put()
     before = len(site.server.requests)

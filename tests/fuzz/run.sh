@@ -49,6 +49,7 @@ compile() {
         -DCURT_VERSION='"fuzz"' -DCURT_SYSCONFDIR='"/nonexistent"' \
         -DCURT_LOCALSTATEDIR='"/nonexistent"' \
         -DCURT_RUNSTATEDIR='"/nonexistent"' \
+        -DCURT_BUILD_TIME=0 \
         $(pkg-config --cflags $modules) "$@"
 }
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,6 +201,8 @@ static void refuses_an_unusable_long_url(void **state)
                    "\"short_id\":{\"S\":\"a\"}}");
 }
 
+static char note[256]; /* ttl_note of the last item */
+
 static int64_t ttl_of(const char *attribute)
 {
     char *text = mem_printf("{\"long_url\":{\"S\":\"https://e.com/\"},"
@@ -207,6 +210,10 @@ static int64_t ttl_of(const char *attribute)
                             attribute);
     struct link l = decode(text);
     int64_t ttl = l.ttl;
+    if (l.ttl_note != NULL)
+        snprintf(note, sizeof(note), "%s", l.ttl_note);
+    else
+        note[0] = '\0';
     link_free(&l);
     free(text);
     return ttl;
@@ -227,6 +234,25 @@ static void reads_an_odd_ttl_as_never(void **state)
     assert_true(ttl_of("{\"N\":\"12\\u0000\"}") == LINK_NEVER);
     assert_true(ttl_of("{\"NULL\":true}") == LINK_NEVER);
     assert_true(ttl_of("null") == LINK_NEVER);
+}
+
+static void notes_a_ttl_that_ends_nothing(void **state)
+{
+    (void)state;
+    assert_true(ttl_of("{\"N\":\"99999999999\"}") == 99999999999);
+    assert_string_equal(note, "");
+    assert_true(ttl_of("{\"NULL\":true}") == LINK_NEVER);
+    assert_string_equal(note, "");
+    assert_true(ttl_of("{\"N\":\"1735689600000\"}") == 1735689600000);
+    assert_non_null(strstr(note, "1735689600000 looks like milliseconds"));
+    ttl_of("{\"N\":\"99999999999999999999\"}");
+    assert_non_null(strstr(note, "milliseconds"));
+    ttl_of("{\"S\":\"1735689600\"}");
+    assert_non_null(strstr(note, "{\"S\":\"1735689600\"}"));
+    ttl_of("{\"S\":\"x\\u001b[31m\u00e4 y\"}");
+    assert_null(strchr(note, 27));
+    ttl_of("{\"L\":[{\"S\":\"0123456789012345678901234567890123456789\"}]}");
+    assert_in_range(strlen(note), 60, 120);
 }
 
 static uint64_t hits_of(const char *attribute)
@@ -344,6 +370,7 @@ int main(void)
         cmocka_unit_test(decodes_what_is_there),
         cmocka_unit_test(refuses_an_unusable_long_url),
         cmocka_unit_test(reads_an_odd_ttl_as_never),
+        cmocka_unit_test(notes_a_ttl_that_ends_nothing),
         cmocka_unit_test(reads_odd_hits_as_none),
         cmocka_unit_test(turns_every_type_into_plain_json),
         cmocka_unit_test(tolerates_odd_analytics),

@@ -1,0 +1,117 @@
+/* What only the SQLite store has: waits that end with the request. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "create.h"
+#include "store.h"
+
+static char dir[] = "/tmp/test_store_sqlite.XXXXXX";
+static char path[64];
+static struct conf conf;
+
+/* Creates a link within so many ms of its request, and returns how long it
+ * took. */
+static int64_t create_within(struct store *s, int64_t ms, enum result wanted)
+{
+    static const char url[] = "https://example.com/";
+    const struct link_client client = {.user_agent = NULL};
+    const int64_t begin = clock_monotonic_ms();
+    const char *reason = "";
+    struct link link;
+    link_init(&link);
+    store_set_limit(s, begin + ms);
+    assert_int_equal(
+        create_link(&conf, s, url, sizeof(url) - 1, &client, &link, &reason),
+        wanted);
+    link_free(&link);
+    return clock_monotonic_ms() - begin;
+}
+
+static sqlite3 *hold(const char *lock)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, lock, NULL, NULL, NULL), SQLITE_OK);
+    return db;
+}
+
+static void sqlite_waits_no_longer_than_the_request(void **state)
+{
+    (void)state;
+    struct store *s = store_new(&conf);
+    create_within(s, 20000, RESULT_OK);
+    sqlite3 *db = hold("BEGIN IMMEDIATE");
+    assert_in_range(create_within(s, 200, RESULT_UNAVAILABLE), 150, 3000);
+    /* Also without any time left, and with more than the turn takes. */
+    assert_in_range(create_within(s, -5, RESULT_UNAVAILABLE), 0, 3000);
+    assert_in_range(create_within(s, 900, RESULT_UNAVAILABLE), 850, 4000);
+    sqlite3_close(db);
+    create_within(s, 20000, RESULT_OK);
+    store_free(s);
+}
+
+static void sqlite_connects_no_longer_than_the_request(void **state)
+{
+    (void)state;
+    sqlite3 *db = hold("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE");
+    struct store *s = store_new(&conf);
+    assert_in_range(create_within(s, 300, RESULT_UNAVAILABLE), 250, 4000);
+    sqlite3_close(db);
+    create_within(s, 20000, RESULT_OK);
+    store_free(s);
+}
+
+static void sqlite_knows_the_newest_link(void **state)
+{
+    (void)state;
+    int64_t newest = 0;
+    struct store *s = store_new(&conf);
+    create_within(s, 20000, RESULT_OK);
+    assert_int_equal(store_newest(s, &newest), RESULT_OK);
+    assert_in_range(newest, clock_now() - 600, clock_now());
+    store_free(s);
+    sqlite3 *db = hold("UPDATE links SET created_at = 'yesterday'");
+    s = store_new(&conf);
+    assert_int_equal(store_newest(s, &newest), RESULT_NOT_FOUND);
+    store_free(s);
+    sqlite3_close(db);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        cmocka_unit_test(sqlite_waits_no_longer_than_the_request),
+        cmocka_unit_test(sqlite_connects_no_longer_than_the_request),
+        cmocka_unit_test(sqlite_knows_the_newest_link),
+    };
+    struct buf faults;
+    if (mkdtemp(dir) == NULL)
+        return 1;
+    snprintf(path, sizeof(path), "%s/curt.db", dir);
+    setenv("STATE_DIR", dir, 1);
+    setenv("RUNTIME_DIR", dir, 1);
+    setenv("APP_URL", "https://sho.rt/t/", 1);
+    setenv("STORE_TIMEOUT", "30", 1);
+    buf_init(&faults, CONF_FAULTS_MAX);
+    if (conf_load("/dev/null", &conf, &faults) != RESULT_OK)
+        return 1;
+    const int failed = cmocka_run_group_tests(cases, NULL, NULL);
+    static const char *const names[] = {"curt.db", "curt.db-lock", "clock",
+                                        "writers"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        unlink(path);
+    }
+    conf_free(&conf);
+    buf_free(&faults);
+    return rmdir(dir) == 0 ? failed : 1;
+}
