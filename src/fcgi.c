@@ -443,28 +443,16 @@ static bool feed(struct fcgi *f, struct conn *c)
             reset_conn(c);
             continue;
         }
-        switch (fcgi_read(r, &f->at, &f->left)) {
-        case FCGI_HEAD:
-            if (read_head(f, c))
-                break;
-            /* fall through */
-        case FCGI_BROKEN:
+        const enum fcgi_event event = fcgi_read(r, &f->at, &f->left);
+        if (event == FCGI_BROKEN || (event == FCGI_HEAD && !read_head(f, c))) {
             log_warning("a request was refused: it is not FastCGI, or its "
                         "parameters are too long");
             c->useless = true;
-            break;
-        case FCGI_END:
-            if (!c->ready)
-                end_body(c);
-            break;
-        case FCGI_ABORTED:
+        } else if (event == FCGI_ABORTED) {
             c->answered = true;
-            break;
-        case FCGI_MORE:
-            break;
-        }
-        if (!c->ready && buf_failed(&r->body))
+        } else if (!c->ready && (event == FCGI_END || buf_failed(&r->body))) {
             end_body(c);
+        }
     }
     return c->ready && !c->answered && !c->useless;
 }

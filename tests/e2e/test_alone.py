@@ -13,8 +13,7 @@ import proctools
 import webservers
 from harness import ForkedPool, MultiwatchPool, Pool, children_of, wait_until
 from proctools import (HalfRequest, check_redirect, descriptors,
-                       lone_janitors, make_link,
-                       slay, steady, wait_gone)
+                       lone_janitors, make_link, slay, steady, wait_gone)
 
 
 def lone_pool(kind, build, settings=(), workers=4):
