@@ -5,6 +5,7 @@ import http.server
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import threading
 import urllib.parse
@@ -27,12 +28,25 @@ PAGE = """<!DOCTYPE html>
 """
 
 
+# Creates a link from whatever page it is on, without asking anyone.
+FORGERY = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Forgery</title></head>
+<body><p id="status">none</p>
+<script>
+fetch("%s/create", {method: "POST", mode: "no-cors", body: JSON.stringify(
+    {long_url: "https://www.example.org/" + location.host})}).then((answer) => {
+    document.getElementById("status").textContent = answer.status; });
+</script></body></html>
+"""
+
+
 class Landing(http.server.BaseHTTPRequestHandler):
     """Where long URLs lead; remembers what was asked of it."""
 
     def do_GET(self):
         self.server.asked.append(self.path)
-        page = PAGE % (MARKER, html.escape(self.headers.get("User-Agent", "")))
+        page = self.server.page or PAGE % (
+            MARKER, html.escape(self.headers.get("User-Agent", "")))
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.end_headers()
@@ -47,6 +61,7 @@ def landing():
     """The server of the long URLs: .url, .asked."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Landing)
     server.asked = []
+    server.page = None
     server.url = "http://127.0.0.1:%d" % server.server_port
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -148,3 +163,20 @@ def test_a_browser_shows_the_page_for_an_unknown_id(site, browser, landing):
     assert "Root=1-" in dom
     assert webservers.SITE_ERROR.strip() not in dom
     assert MARKER not in dom and landing.asked == []
+
+
+def test_a_page_of_another_site_creates_nothing(build, store_settings, browser,
+                                                landing):
+    """The same script on a page of the site, of another port, of another
+    host: the browser sends each request, and curt knows which is its own."""
+    settings = store_settings("sqlite")
+    with webservers.Site(build, "nginx", settings) as site:
+        page = landing.page = FORGERY % site.url
+        (site.server.docroot / "own.html").write_text(page)
+        for url in (landing.url, landing.url.replace("127.0.0.1", "localhost")):
+            # Of an answer across origins a page sees nothing.
+            assert element(browser.visit(url + "/"), "status") == "0"
+        assert element(browser.visit(site.url + "/own.html"), "status") == "200"
+        with sqlite3.connect(settings["STATE_DIR"] + "/curt.db") as db:
+            links = db.execute("SELECT long_url FROM links").fetchall()
+        assert links == [("https://www.example.org/127.0.0.1:%d" % site.port,)]

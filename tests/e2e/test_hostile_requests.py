@@ -16,7 +16,7 @@ from hostile import (JSON_TYPE, MADE_TRACE, PRINTABLE, check_alive, check_head,
 PATHS = [
     "", "?", "#", "/", "//", "/t", "/t/", "/t//", "/T/abc", "t/abc", "*",
     "/x", "/t/a-b", "/t/a_b", "/t/a.b", "/t/a b", "/t/a+b", "/t/a~b",
-    "/t/abc/", "/t/abc/def", "/t/abc%2f", "/t/abc%2Fdef", "/t/abc%00",
+    "/t/abc/-/", "/t/abc/def", "/t/abc%2f-", "/t/abc%2Fdef", "/t/abc%00",
     "/t/%00", "/t/abc%0d%0aSet-Cookie:a=b", "/t/abc\r\nSet-Cookie: a=b",
     "/t/\x01", "/t/\x7f", b"/t/\xff", "/t/%ff", "/t/%", "/t/%4", "/t/%zz",
     "/t/\u00fc", "/t/%C3%BC", "/t/../t/abc", "/t/./abc", "/t/..%2ft/abc",

@@ -40,6 +40,10 @@ RAW_URLS = [
     ("http://example.com/a b?c= d", "http://example.com/a%20b?c=%20d"),
     ("http://example.com/ä/€?𝄞=ß#ü",
      "http://example.com/%C3%A4/%E2%82%AC?%F0%9D%84%9E=%C3%9F#%C3%BC"),
+    ("http://example.com/a|b?b=%zz&c=100%&d[]=e#f|%",
+     "http://example.com/a%7Cb?b=%25zz&c=100%25&d%5B%5D=e#f|%"),
+    ("http://example.com/\"<>\\^`{|}",
+     "http://example.com/%22%3C%3E/%5E%60%7B%7C%7D"),
     ("https://exämple.com/", "https://xn--exmple-cua.com/"),
     ("  http://example.com/trimmed\r\n", "http://example.com/trimmed"),
 ]
