@@ -62,7 +62,8 @@ static void read_lines(FILE *in, const char *path, conf_file_take *take,
     size_t size = 0;
     ssize_t len;
     for (unsigned line = 1; (len = getline(&text, &size, in)) >= 0; line++) {
-        if (len > CONF_FILE_LINE_MAX)
+        /* Each line can be written again with an end. */
+        if (len + (text[len - 1] != '\n') > CONF_FILE_LINE_MAX)
             buf_addf(faults, "%s:%u: the line is longer than %d bytes\n", path,
                      line, CONF_FILE_LINE_MAX);
         else if (strlen(text) != (size_t)len)

@@ -4,14 +4,17 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "clock.h"
 #include "hits.h"
 #include "mem.h"
@@ -280,19 +283,47 @@ int janitor_run(const struct conf *conf, bool patient)
     return 0;
 }
 
-/* The new process gets the configuration that is in force, not the file: that
- * may have changed since, or be broken. */
-static void exec_janitor(const struct conf *conf, pid_t worker)
+/* The configuration in memory, as the janitor reads it on JANITOR_CONF: the
+ * active one, because the file may have changed since or be broken; and not in
+ * the environment, which a credential_process inherits. Returns the descriptor,
+ * or -1. */
+static int make_conf_file(const struct conf *conf)
 {
-    /* The janitor must not hold the web server's socket open. */
-    int null = open("/dev/null", O_RDWR);
-    dup2(null, STDIN_FILENO);
+    struct buf text;
+    buf_init(&text, CONF_TEXT_MAX);
+    conf_write(conf, &text);
+    int fd = memfd_create("curt.conf", MFD_CLOEXEC);
+    if (fd >= 0 && write(fd, text.data, text.len) != (ssize_t)text.len) {
+        close(fd);
+        errno = ENOMEM;
+        fd = -1;
+    }
+    buf_wipe(&text);
+    return fd;
+}
+
+/* Starts the same program as a janitor; 0 or an error number. */
+static int start_janitor(const struct conf *conf, pid_t *pid)
+{
+    char worker[24];
+    const char *const argv[] = {"curt.fcgi",       "-j", worker, "-c",
+                                "/proc/self/fd/3", NULL};
+    int fds[] = {CHILD_NULL, STDOUT_FILENO, STDERR_FILENO,
+                 make_conf_file(conf)};
+    _Static_assert(JANITOR_CONF == 3, "the file's name and its place in fds");
+    if (fds[JANITOR_CONF] < 0)
+        return errno;
+    snprintf(worker, sizeof(worker), "%ld", (long)getpid());
+    int fault =
+        child_start("/proc/self/exe", argv, environ, fds, 4, false, pid);
+    close(fds[JANITOR_CONF]);
+    return fault;
+}
+
+bool janitor_follow(pid_t worker)
+{
     prctl(PR_SET_PDEATHSIG, SIGUSR1);
-    if (getppid() != worker)
-        _exit(0);
-    conf_to_environment(conf);
-    execl("/proc/self/exe", "curt.fcgi", "-j", "-c", "/dev/null", NULL);
-    _exit(127);
+    return getppid() == worker;
 }
 
 /* Whether the janitor that this worker started is still there. Until it has
@@ -316,14 +347,9 @@ void janitor_watch(struct janitor_watch *watch, const struct conf *conf)
     if (lock < 0)
         return;
     close(lock); /* free: the new process takes it */
-    pid_t worker = getpid();
-    pid_t pid = fork();
-    if (pid == 0)
-        exec_janitor(conf, worker);
-    if (pid > 0)
-        watch->janitor = pid;
-    else
-        log_warning("no janitor could be started: %s", strerror(errno));
+    int fault = start_janitor(conf, &watch->janitor);
+    if (fault != 0)
+        log_warning("the janitor cannot be started: %s", strerror(fault));
 }
 
 void janitor_leave(struct janitor_watch *watch, const struct conf *conf)

@@ -44,7 +44,7 @@ walls | awk '
 
 BEGIN {
     MAX_COLUMNS = 80
-    MAX_FILE = 500
+    MAX_FILE = 800
     MAX_FUNCTION = 65
     banned = "(strcpy|strcat|sprintf|strtok|atoi|gmtime|localtime)"
 }
