@@ -6,6 +6,7 @@
 #define CURT_CTL_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "cache.h"
 #include "conf.h"
@@ -48,6 +49,10 @@ int ctl_store_failed(const struct ctl *ctl, enum result r);
 
 /* Prints an object on a line and releases it. */
 void ctl_print_json(struct json_object *object);
+
+/* Prints the lines of text, which is cut up, each after prefix, so that a
+ * terminal only shows them: utf8_print(). */
+void ctl_print_lines(FILE *out, const char *prefix, char *text);
 
 /* ---- The verb "table" ------------------------------------------------ */
 

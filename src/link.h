@@ -51,8 +51,10 @@ struct link_client {
  * are empty or contain NUL are left out: DynamoDB has no such names. */
 char *link_analytics(const char *long_url, const struct link_client *client);
 
-/* Appends l as a JSON object with the names of the table. ttl is left out for
- * a link that never expires; analytics only when whole is true. */
+/* Appends l as a JSON object, on one line, with the names of the table. ttl is
+ * left out for a link that never expires; analytics only when whole is true,
+ * and null if it is not one JSON object (RFC 8259). Whatever bytes l has, the
+ * result is valid JSON without control characters: utf8_add_json(). */
 void link_to_json(const struct link *l, bool whole, struct buf *out);
 
 #endif

@@ -17,6 +17,7 @@
 #include "num.h"
 #include "pool.h"
 #include "store.h"
+#include "utf8.h"
 #include "worker.h"
 
 #define NAME "curt.fcgi"
@@ -111,7 +112,9 @@ static void say_lines(char *text)
         char *end = strchr(line, '\n');
         if (end != NULL)
             *end++ = '\0';
-        fprintf(stderr, NAME ": %s\n", line);
+        fputs(NAME ": ", stderr);
+        utf8_print(stderr, line);
+        fputc('\n', stderr);
         if (log_is_syslog())
             log_error("%s", line);
         line = end;
