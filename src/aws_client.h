@@ -31,6 +31,9 @@ struct aws_request {
     /* Whether the request may be carried out twice: it is also sent again
      * when the server may have done it already. */
     bool may_repeat;
+    /* Whether others come first: a throttled answer ends the call. Otherwise
+     * the request is sent again until it is taken or the deadline has come. */
+    bool gives_way;
 };
 
 struct aws_answer {

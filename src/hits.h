@@ -58,15 +58,20 @@ struct hits_flushed {
     uint64_t links;   /* whose hits do not wait any more */
     uint64_t dropped; /* hits of links that are gone */
     uint64_t failed;  /* links whose hits stay pending */
+    bool throttled;   /* that is why */
+    char error[512];  /* why the first of them failed */
 };
 
 /* Moves what is pending to the store, one update per link. Only the holder of
  * the janitor's lock may call it. part of parts: the share of the slots that
  * this call looks at, so that several threads, each with a store of its own,
  * can divide the work. Ends early when the store fails several times in a
- * row; a link that it refuses stays pending and holds up no other. */
+ * row; a link that it refuses stays pending and holds up no other. *left: how
+ * many links may still be sent, by all parts together; at the first throttled
+ * answer it becomes 0, and it is below 0 if there would have been more. */
 void hits_flush(struct hits *h, struct store *store, unsigned part,
-                unsigned parts, struct hits_flushed *out);
+                unsigned parts, _Atomic int64_t *left,
+                struct hits_flushed *out);
 
 /* Hits that are not in the store yet: of one link, and of all. NULL journal:
  * none. A snapshot, while others count. */

@@ -41,6 +41,11 @@
 /* Connections over which hits are moved to a store on the network. */
 #define FLUSH_CONNECTIONS 4
 
+/* The pause after a flush that a throttled answer ended, in milliseconds: this,
+ * or, where nothing at all was taken, twice the last one up to the maximum. */
+#define THROTTLED_MS     1000
+#define THROTTLED_MAX_MS 16000
+
 /* Takes the lock. Returns its descriptor, or -1 with errno EWOULDBLOCK when
  * another process has it. */
 static int try_lock(const struct conf *conf)
@@ -90,12 +95,19 @@ struct janitor {
     struct store *stores[FLUSH_CONNECTIONS]; /* the first does all the rest */
     unsigned store_count;
     bool failing; /* the last flush left something */
+    /* A table that throttles: how many links the next flush may send (half of
+     * what went through before a throttled answer, then slowly more), and the
+     * pause until then. */
+    int64_t allowed;
+    int64_t pause_ms;
+    unsigned flushes;
 };
 
 /* One connection's share of a flush. */
 struct share {
     struct janitor *janitor;
     unsigned part;
+    _Atomic int64_t *left; /* of allowed, for all shares */
     struct hits_flushed flushed;
 };
 
@@ -104,27 +116,42 @@ static void *flush_share(void *argument)
     struct share *share = argument;
     struct janitor *j = share->janitor;
     hits_flush(j->hits, j->stores[share->part], share->part, j->store_count,
-               &share->flushed);
+               share->left, &share->flushed);
     return NULL;
 }
 
 static void say_flushed(struct janitor *j, const struct hits_flushed *sum,
-                        const char *error)
+                        bool more)
 {
     if (sum->links > 0)
-        log_debug("%llu hits of %llu links moved to the store",
+        log_debug("flushed %llu hits of %llu links",
                   (unsigned long long)sum->hits,
                   (unsigned long long)sum->links);
     if (sum->dropped > 0)
-        log_info("%llu hits of links that are gone were dropped",
+        log_info("dropped %llu hits of deleted links",
                  (unsigned long long)sum->dropped);
     if (sum->failed > 0 && !j->failing)
-        log_warning("hits stay in the journal, the store does not take them: "
-                    "%s",
-                    error);
-    if (sum->failed == 0 && j->failing)
-        log_info("the store takes hits again");
-    j->failing = sum->failed > 0;
+        log_warning("flushing hits failed, will retry: %s", sum->error);
+    if (sum->failed == 0 && !more && j->failing)
+        log_info("flushing hits works again");
+    j->failing = sum->failed > 0 || (j->failing && more);
+}
+
+/* Creates go first: a flush ends at the first throttled answer. Then flushes
+ * are small and frequent, so that hits get what the creates leave, and a little
+ * in any case. more: the flush was not allowed to send everything. */
+static void set_pace(struct janitor *j, const struct hits_flushed *sum,
+                     bool more)
+{
+    if (sum->throttled && sum->links == 0)
+        j->pause_ms = j->pause_ms * 2 < THROTTLED_MAX_MS ? j->pause_ms * 2
+                                                         : THROTTLED_MAX_MS;
+    else
+        j->pause_ms = more ? THROTTLED_MS : (int64_t)j->conf->hits_flush * 1000;
+    if (sum->throttled)
+        j->allowed = sum->links > 2 ? (int64_t)sum->links / 2 : 1;
+    else if (j->allowed < INT64_MAX / 2)
+        j->allowed += j->allowed / 2 + 1;
 }
 
 /* Moves the pending hits to the store, over all connections at once. */
@@ -134,9 +161,13 @@ static void flush_hits(struct janitor *j)
     pthread_t threads[FLUSH_CONNECTIONS];
     bool started[FLUSH_CONNECTIONS] = {false};
     struct hits_flushed sum = {0};
-    const char *error = "";
+    _Atomic int64_t left = j->allowed;
+    j->flushes++;
     for (unsigned i = 0; i < j->store_count; i++) {
-        shares[i] = (struct share){.janitor = j, .part = i};
+        /* Each part begins first at times: left may be enough for one only. */
+        shares[i] = (struct share){.janitor = j,
+                                   .part = (i + j->flushes) % j->store_count,
+                                   .left = &left};
         if (i > 0)
             started[i] =
                 pthread_create(&threads[i], NULL, flush_share, &shares[i]) == 0;
@@ -147,14 +178,17 @@ static void flush_hits(struct janitor *j)
         else
             flush_share(&shares[i]);
         const struct hits_flushed *flushed = &shares[i].flushed;
+        if (sum.failed == 0)
+            memcpy(sum.error, flushed->error, sizeof(sum.error));
         sum.hits += flushed->hits;
         sum.links += flushed->links;
         sum.dropped += flushed->dropped;
         sum.failed += flushed->failed;
-        if (flushed->failed > 0)
-            error = store_error(j->stores[i]);
+        sum.throttled = sum.throttled || flushed->throttled;
     }
-    say_flushed(j, &sum, error);
+    const bool more = sum.throttled || left < 0;
+    say_flushed(j, &sum, more);
+    set_pace(j, &sum, more);
 }
 
 /* Removes what has expired, in small steps. False when asked to end. */
@@ -180,7 +214,10 @@ static bool expire_links(struct store *store)
 
 static void begin_work(struct janitor *j, const struct conf *conf)
 {
-    *j = (struct janitor){.conf = conf, .hits = hits_open(conf)};
+    *j = (struct janitor){.conf = conf,
+                          .hits = hits_open(conf),
+                          .allowed = INT64_MAX,
+                          .pause_ms = THROTTLED_MS};
     /* SQLite writes one at a time anyway. */
     j->store_count = conf->store == CONF_STORE_SQLITE ? 1 : FLUSH_CONNECTIONS;
     for (unsigned i = 0; i < j->store_count; i++)
@@ -224,8 +261,10 @@ static void work(const struct conf *conf)
     while (going) {
         const int64_t now = clock_monotonic_ms();
         find_journal(&j);
-        if (is_time(&next_flush, (int64_t)conf->hits_flush * 1000, now))
+        if (now >= next_flush) {
             flush_hits(&j);
+            next_flush = now + j.pause_ms;
+        }
         if (is_time(&next_tend, TEND_MS, now))
             store_tend(j.stores[0]);
         if (is_time(&next_expire, EXPIRE_MS, now))

@@ -77,13 +77,13 @@ static enum result take_url(const struct link *link, struct cache_entry *out)
 
 /* Asks the store, and keeps the answer. */
 static enum result ask(struct lookup *l, const char *short_id,
-                       struct cache_entry *out)
+                       enum store_view view, struct cache_entry *out)
 {
     const uint32_t generation = cache_generation(l->cache, short_id);
     const int64_t asked_ms = clock_monotonic_ms();
     struct link link;
     link_init(&link);
-    enum result r = store_get(l->store, short_id, STORE_TARGET, &link);
+    enum result r = store_get(l->store, short_id, view, &link);
     *out = (struct cache_entry){
         .exists = r == RESULT_OK, .ttl = link.ttl, .read_ms = asked_ms};
     if (r == RESULT_CORRUPT)
@@ -137,9 +137,10 @@ static bool store_answered(enum result r)
 
 /* Asks the store, for all who want to know. */
 static enum result fly(struct lookup *l, const char *short_id,
-                       struct cache_entry *out)
+                       enum freshness freshness, struct cache_entry *out)
 {
-    enum result r = ask(l, short_id, out);
+    enum result r = ask(
+        l, short_id, freshness == USELESS ? STORE_TARGET : STORE_REFRESH, out);
     cache_end_flight(l->cache, short_id, clock_monotonic_ms(),
                      !store_answered(r));
     return store_answered(r) ? r : fall_back(l, short_id, r, out);
@@ -157,7 +158,7 @@ enum result lookup_link(struct lookup *l, const char *short_id,
     while (!know(l, short_id, now_ms, out, &freshness)) {
         switch (cache_begin_flight(l->cache, short_id, now_ms, max_ms)) {
         case CACHE_FLIGHT_MINE:
-            return fly(l, short_id, out);
+            return fly(l, short_id, freshness, out);
         case CACHE_FLIGHT_FAILED:
             if (freshness != USELESS)
                 return answer(out);

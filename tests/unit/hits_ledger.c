@@ -121,7 +121,7 @@ uint64_t ledger_stored(unsigned link)
 struct hits_flushed ledger_flush(struct hits *h)
 {
     struct hits_flushed out;
-    hits_flush(h, &ledger_store, 0, 1, &out);
+    hits_flush(h, &ledger_store, 0, 1, &LEDGER_UNLIMITED, &out);
     return out;
 }
 

@@ -46,7 +46,7 @@ static void flush_on(void *arg)
         /* The links are in the first part, and here and there is a look at
          * another one. */
         hits_flush(h, &ledger_store, part % 16 != 0 ? 0 : part, SLOTS / 1024,
-                   &out);
+                   &LEDGER_UNLIMITED, &out);
         atomic_fetch_add(&ledger->rounds, 1);
     }
 }
@@ -183,7 +183,7 @@ static void flush_one(void *arg)
 {
     struct hits_flushed out;
     const unsigned slot = (unsigned)(ids_hash(ledger_ids[0]) % SLOTS);
-    hits_flush(arg, &ledger_store, slot, SLOTS, &out);
+    hits_flush(arg, &ledger_store, slot, SLOTS, &LEDGER_UNLIMITED, &out);
 }
 
 static void count_one(void *arg)
@@ -303,7 +303,8 @@ static void a_slot_may_change_hands_at_any_instruction(void **state)
             crew_interrupt(count_one, h, steps, give_slot_away, h);
         expected++;
         for (int i = 0; i < 3; i++)
-            hits_flush(h, &ledger_store, 0, SLOTS / 128, &out);
+            hits_flush(h, &ledger_store, 0, SLOTS / 128, &LEDGER_UNLIMITED,
+                       &out);
         assert_int_equal(ledger_stored(0), 2 * expected);
         if (!interrupted)
             break;
