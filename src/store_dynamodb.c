@@ -23,6 +23,10 @@
 /* A create that is throttled is given up with so many milliseconds left. */
 #define KEPT_MS 100
 
+/* DynamoDB's limits: digits of a number; read units of the largest item. */
+#define DIGITS_MAX     38
+#define ITEM_UNITS_MAX 100
+
 /* How long the janitor waits for fresh credentials, in milliseconds: nobody
  * waits for it. */
 #define TEND_LIMIT_MS 10000
@@ -281,36 +285,54 @@ static enum result delete_item(struct store *s, const char *short_id)
 }
 
 /* After a flush whose condition failed: is the link gone, or has it seen this
- * flush already? After one that DynamoDB calls invalid: can the table not be
- * used, or is it this item? there: what it means when the item is there. */
-static enum result tell_apart(struct store *s, const char *short_id,
-                              enum result there)
+ * flush already? */
+static enum result tell_apart(struct store *s, const char *short_id)
 {
-    char *refusal = mem_dup(s->error.data);
     json_object *item = NULL;
     enum result r =
         read_item(s, short_id, STORE_REFRESH, true, deadline_of(s), &item);
     json_object_put(item);
-    if (r == RESULT_OK)
-        r = store_fail(s, there, "%s", refusal);
-    free(refusal);
-    return r;
+    return r == RESULT_OK ? RESULT_CONFLICT : r;
 }
 
-/* Whether DynamoDB refuses an update because of what the item is. It calls
- * other faults a ValidationException, too, which are the table's, such as a
- * write isolation of Alternator that forbids conditions: hits outlast those. */
-static bool blames_item(const struct store *s)
+/* Whether nothing can be added to the hits of the item in an answer of GetItem:
+ * they are not a number, or one at the limit of 38 digits; or the item is at
+ * the limit of 400 KB, which is 100 read units. */
+static bool is_to_blame(json_object *answer, json_object *item)
 {
-    static const char *const faults[] = {
-        "incorrect data type",  /* hits are no number */
-        "exceeded the maximum", /* the item is full */
-        "Number overflow",      /* so are the hits */
-    };
-    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-        if (strstr(s->error.data, faults[i]) != NULL)
-            return true;
-    return false;
+    json_object *hits = NULL, *number = NULL, *capacity = NULL, *units = NULL;
+    if (json_object_object_get_ex(item, "hits", &hits) &&
+        (!json_object_object_get_ex(hits, "N", &number) ||
+         json_object_get_string_len(number) >= DIGITS_MAX))
+        return true;
+    return json_object_object_get_ex(answer, "ConsumedCapacity", &capacity) &&
+           json_object_object_get_ex(capacity, "CapacityUnits", &units) &&
+           json_object_get_double(units) >= ITEM_UNITS_MAX;
+}
+
+/* After a flush that DynamoDB calls invalid: is it this item, or the table,
+ * such as a write isolation of Alternator that forbids conditions? Hits outlast
+ * the latter. The text of the refusal does not tell: it is for people. */
+static enum result blame(struct store *s, const char *short_id)
+{
+    char *refusal = mem_dup(s->error.data);
+    json_object *body = get_request(s, short_id, STORE_WHOLE, true);
+    add_text(body, "ReturnConsumedCapacity", "TOTAL");
+    struct aws_answer answer;
+    enum result r = call(s, "GetItem", body, MAY_REPEAT | GIVES_WAY,
+                         deadline_of(s), &answer);
+    json_object *item = NULL;
+    if (r == RESULT_OK &&
+        !json_object_object_get_ex(answer.body, "Item", &item))
+        r = RESULT_NOT_FOUND;
+    else if (r == RESULT_OK)
+        r = store_fail(s,
+                       is_to_blame(answer.body, item) ? RESULT_CORRUPT
+                                                      : RESULT_UNAVAILABLE,
+                       "%s", refusal);
+    aws_answer_free(&answer);
+    free(refusal);
+    return r;
 }
 
 /* Makes an UpdateItem one that can be repeated: DESIGN, "The redirect path". */
@@ -347,9 +369,9 @@ static enum result add_hits(struct store *s, const char *short_id, uint64_t n,
     /* Links and visitors first. */
     enum result r =
         write_existing(s, "UpdateItem", body, MAY_REPEAT | GIVES_WAY, &answer);
-    if (strcmp(answer.type, "ValidationException") == 0 && blames_item(s))
-        return tell_apart(s, short_id, RESULT_CORRUPT);
-    return r == RESULT_NOT_FOUND ? tell_apart(s, short_id, RESULT_CONFLICT) : r;
+    if (strcmp(answer.type, "ValidationException") == 0)
+        return blame(s, short_id);
+    return r == RESULT_NOT_FOUND ? tell_apart(s, short_id) : r;
 }
 
 static enum result expire(struct store *s, int64_t now, unsigned limit,

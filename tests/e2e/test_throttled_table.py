@@ -107,11 +107,10 @@ def create_steadily(pool, per_second, count):
 
 
 def test_throttled_creates_go_before_hits(table):
-    """40 links have hits all the time, for which there is a quarter of the
-    units at most."""
-    units = Units(20, 20)
+    """Links have hits all the time; the creates leave them one unit in five."""
+    units = Units(5, 5)
     with table(units, STORE_TIMEOUT=5) as t:
-        ids = t.put(40)
+        ids = t.put(20)
         done = threading.Event()
         counted = dict.fromkeys(ids, 0)
 
@@ -120,19 +119,20 @@ def test_throttled_creates_go_before_hits(table):
                 for short_id in ids:
                     check_redirect(t.pool, short_id)
                     counted[short_id] += 1
-                done.wait(0.2)
+                done.wait(0.5)
 
         visitor = threading.Thread(target=follow)
         visitor.start()
-        harness.wait_until(lambda: units.refused, "a refusal")
+        harness.wait_until(lambda: units.refused, "a refusal", 60)
         try:
-            answers = create_steadily(t.pool, 15, 75)
+            answers = create_steadily(t.pool, 4, 24)
         finally:
             done.set()
             visitor.join()
         waiting = pending(t.pool)
         ended = time.monotonic()
-        harness.wait_until(lambda: pending(t.pool) == 0, "all hits in the store")
+        harness.wait_until(lambda: pending(t.pool) == 0,
+                           "all hits in the store", 60)
         took = sorted(seconds for _, seconds in answers)
         print("503: %d of %d; seconds: median %.2f, 90 %% %.2f, max %.2f; "
               "%d hits pending took %.1f s; refused: %d creates, %d hits" % (
