@@ -249,9 +249,15 @@ static bool try_again(struct aws_client *c, struct effort *e,
         return mend_clock(c, e) && aws_retry_mended(&c->retry);
     if (reply->cure == AWS_CURE_KEYS)
         return mend_keys(c, e) && aws_retry_mended(&c->retry);
-    if (reply->cure == AWS_CURE_NONE ||
-        !aws_retry_again(&c->retry, aws_http_timed_out(c->http)))
+    if (reply->cure == AWS_CURE_NONE)
         return false;
+    if (reply->result == RESULT_THROTTLED) {
+        if (e->request->gives_way)
+            return false;
+        aws_retry_throttled(&c->retry);
+    } else if (!aws_retry_again(&c->retry, aws_http_timed_out(c->http))) {
+        return false;
+    }
     int64_t pause = aws_retry_pause_ms(&c->retry, jitter_bits());
     if (clock_monotonic_ms() + pause >= e->request->deadline)
         return false;

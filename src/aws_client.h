@@ -38,6 +38,9 @@ struct aws_request {
     /* The body has times of this host's clock: it is not sent again to a
      * server whose clock differs by more than AWS_CLIENT_SKEW_MAX. */
     bool dated;
+    /* Whether others come first: a throttled answer ends the call. Otherwise
+     * the request is sent again until it is taken or the deadline has come. */
+    bool gives_way;
 };
 
 struct aws_answer {

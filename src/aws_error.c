@@ -71,10 +71,12 @@ static const struct row {
     {"Throttled", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
     {"RequestThrottled",
      {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
-    {"TransactionInProgress", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, NULL}},
+    /* Of one item, while the table has units. */
+    {"TransactionInProgress",
+     {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, false, NULL}},
     {"ReplicatedWriteConflict",
-     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, NULL}},
-    {"TransactionConflict", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, NULL}},
+     {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, false, NULL}},
+    {"TransactionConflict", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, false, NULL}},
 
     {"Validation", {RESULT_INVALID, AWS_CURE_NONE, false, check_table}},
     {"Serialization", {RESULT_INVALID, AWS_CURE_NONE, false, NULL}},

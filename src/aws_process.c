@@ -4,11 +4,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "clock.h"
 #include "mem.h"
 
@@ -26,59 +27,33 @@ static int remaining(int64_t deadline)
     return ms > 0 ? (int)ms : 0;
 }
 
-/* What the new process has: an empty standard input, the pipe, no standard
- * error, nothing else open; a group of its own; signals as a shell has them. A
- * worker ignores SIGPIPE and the janitor blocks TERM, which would both be
- * inherited. The pipe goes first: its number may be 0 or 2. */
-static int set_up(posix_spawn_file_actions_t *files, posix_spawnattr_t *attr,
-                  int output)
+/* The environment for the command: that of this process, without the AWS_
+ * variables that are empty. To curt they are absent; to the AWS CLI an empty
+ * AWS_CA_BUNDLE means not to verify any certificate. Freed by the caller. */
+static char **make_environment(void)
 {
-    sigset_t all, none;
-    sigfillset(&all);
-    sigemptyset(&none);
-    int fault = posix_spawn_file_actions_adddup2(files, output, STDOUT_FILENO);
-    if (fault == 0)
-        fault = posix_spawn_file_actions_addopen(files, STDIN_FILENO,
-                                                 "/dev/null", O_RDONLY, 0);
-    if (fault == 0)
-        fault = posix_spawn_file_actions_addopen(files, STDERR_FILENO,
-                                                 "/dev/null", O_WRONLY, 0);
-    if (fault == 0)
-        fault = posix_spawn_file_actions_addclosefrom_np(files, 3);
-    if (fault == 0)
-        fault = posix_spawnattr_setpgroup(attr, 0);
-    if (fault == 0)
-        fault = posix_spawnattr_setsigdefault(attr, &all);
-    if (fault == 0)
-        fault = posix_spawnattr_setsigmask(attr, &none);
-    if (fault == 0)
-        fault = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETPGROUP |
-                                                   POSIX_SPAWN_SETSIGDEF |
-                                                   POSIX_SPAWN_SETSIGMASK);
-    return fault;
+    size_t count = 0, kept = 0;
+    while (environ[count] != NULL)
+        count++;
+    char **list = mem_zalloc((count + 1) * sizeof(*list));
+    for (size_t i = 0; i < count; i++) {
+        const char *value = strchr(environ[i], '=');
+        if (strncmp(environ[i], "AWS_", 4) != 0 || value == NULL ||
+            value[1] != '\0')
+            list[kept++] = environ[i];
+    }
+    return list;
 }
 
-/* Starts the command with output as its standard output; 0 or an error
- * number. posix_spawn() and not fork(): the janitor has threads, and only what
- * is safe in a signal handler may be called between fork() and exec() then. */
+/* Starts the command with output as its standard output; 0 or an error number.
+ * It leads a process group, so that all it starts can be ended with it. */
 static int start(const char *command, int output, pid_t *pid)
 {
-    /* execve() does not change what is in argv. */
-    char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
-                    (char *)(uintptr_t)command, NULL};
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-    int fault = posix_spawn_file_actions_init(&files);
-    if (fault != 0)
-        return fault;
-    fault = posix_spawnattr_init(&attr);
-    if (fault == 0) {
-        fault = set_up(&files, &attr, output);
-        if (fault == 0)
-            fault = posix_spawn(pid, "/bin/sh", &files, &attr, argv, environ);
-        posix_spawnattr_destroy(&attr);
-    }
-    posix_spawn_file_actions_destroy(&files);
+    const char *const argv[] = {"sh", "-c", command, NULL};
+    const int fds[] = {CHILD_NULL, output, CHILD_NULL};
+    char **environment = make_environment();
+    int fault = child_start("/bin/sh", argv, environment, fds, 3, true, pid);
+    free(environment);
     return fault;
 }
 

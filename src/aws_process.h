@@ -13,12 +13,13 @@
 /* Runs command with /bin/sh and appends its standard output to out (which
  * holds secrets: the caller wipes it). Its standard input is empty, its
  * standard error is dropped, for it may name secrets; no descriptor of this
- * process is inherited. At deadline (clock_monotonic_ms()) it is killed with
- * all processes of its group. RESULT_OK: it ended with status 0.
- * RESULT_UNAVAILABLE: it did not end in time. RESULT_DENIED: it ended
- * otherwise, or printed more than fits into out, and is then killed in the same
- * way; nothing is appended. reason says so, without quoting the
- * command or its output. */
+ * process is inherited. It has the environment of this process, without AWS_
+ * variables that are empty: to curt they are absent. At deadline
+ * (clock_monotonic_ms()) it is killed with all processes of its group.
+ * RESULT_OK: it ended with status 0. RESULT_UNAVAILABLE: it did not end in
+ * time. RESULT_DENIED: it ended otherwise, or printed more than fits into out,
+ * and is then killed in the same way; nothing is appended. reason says so,
+ * without quoting the command or its output. */
 enum result aws_process_run(const char *command, int64_t deadline,
                             struct buf *out, struct buf *reason) MUST_CHECK;
 

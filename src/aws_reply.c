@@ -51,7 +51,9 @@ static void read_refusal(long status, json_object *json,
     /* What is no JSON was not said by DynamoDB. */
     out->cure = json == NULL ? AWS_CURE_PAUSE : error.cure;
     out->maybe_done = error.maybe_done;
-    out->answered = json != NULL && status < 500;
+    /* Throttling is an answer, whatever is in front of DynamoDB gave it. */
+    out->answered =
+        (json != NULL && status < 500) || error.result == RESULT_THROTTLED;
 
     if (out->type[0] != '\0')
         buf_add_str(text, out->type);

@@ -9,6 +9,7 @@ void aws_retry_begin(struct aws_retry *r)
 {
     r->taken = 0;
     r->attempts = 1;
+    r->throttled = 0;
 }
 
 bool aws_retry_again(struct aws_retry *r, bool timed_out)
@@ -22,6 +23,11 @@ bool aws_retry_again(struct aws_retry *r, bool timed_out)
     return true;
 }
 
+void aws_retry_throttled(struct aws_retry *r)
+{
+    r->throttled++;
+}
+
 bool aws_retry_mended(struct aws_retry *r)
 {
     if (r->attempts >= AWS_RETRY_ATTEMPTS)
@@ -32,11 +38,14 @@ bool aws_retry_mended(struct aws_retry *r)
 
 int64_t aws_retry_pause_ms(const struct aws_retry *r, uint32_t random)
 {
+    const uint64_t max =
+        r->throttled > 0 ? AWS_RETRY_THROTTLED_MAX_MS : AWS_RETRY_MAX_MS;
     uint64_t most = AWS_RETRY_BASE_MS;
-    for (unsigned n = 2; n < r->attempts && most < AWS_RETRY_MAX_MS; n++)
+    for (uint64_t n = 2; n < (uint64_t)r->attempts + r->throttled && most < max;
+         n++)
         most *= 2;
-    if (most > AWS_RETRY_MAX_MS)
-        most = AWS_RETRY_MAX_MS;
+    if (most > max)
+        most = max;
     return (int64_t)(((most + 1) * random) >> 32);
 }
 

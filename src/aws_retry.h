@@ -31,11 +31,16 @@
 #define AWS_RETRY_BASE_MS 50
 #define AWS_RETRY_MAX_MS  20000
 
+/* The maximum after a throttled answer: it costs the server little, and the
+ * next second has new units. */
+#define AWS_RETRY_THROTTLED_MAX_MS 400
+
 /* The quota of one process, and what the request under way took from it. */
 struct aws_retry {
     unsigned quota;
-    unsigned taken;    /* by the last retry of the request under way */
-    unsigned attempts; /* begun at the request under way */
+    unsigned taken;     /* by the last retry of the request under way */
+    unsigned attempts;  /* begun at the request under way */
+    unsigned throttled; /* of its answers */
 };
 
 /* A full quota. */
@@ -50,14 +55,19 @@ void aws_retry_begin(struct aws_retry *r);
  * timed_out: the attempt that failed ended by a timeout. */
 bool aws_retry_again(struct aws_retry *r, bool timed_out);
 
+/* One attempt more after a throttled answer: it is not one of the three and
+ * takes nothing from the quota, because the server works and says how fast it
+ * can. The request's deadline ends it, and the pauses keep the rate low. */
+void aws_retry_throttled(struct aws_retry *r);
+
 /* Asks for one attempt more that is no retry of the same: what the last one was
  * refused for has been mended. It needs no pause and takes nothing from the
  * quota. False: it was the last one. */
 bool aws_retry_mended(struct aws_retry *r);
 
-/* The pause before the attempt that aws_retry_again() just allowed, in
- * milliseconds: full jitter, 0 to the most, each alike. random: 32 random
- * bits. */
+/* The pause before the attempt that aws_retry_again() or aws_retry_throttled()
+ * just allowed, in milliseconds: full jitter, 0 to the most, each alike.
+ * random: 32 random bits. */
 int64_t aws_retry_pause_ms(const struct aws_retry *r, uint32_t random);
 
 /* The request succeeded: what its last retry cost comes back, or a little

@@ -428,20 +428,22 @@ void conf_keep_fixed(struct conf *conf, const struct conf *old)
     }
 }
 
-void conf_to_environment(const struct conf *conf)
+void conf_write(const struct conf *conf, struct buf *out)
 {
-    char number[24];
     for (size_t i = 0; i < KEY_COUNT; i++) {
         const struct key *key = &keys[i];
-        const char *value = number;
-        if (key->type == TYPE_NUMBER)
-            snprintf(number, sizeof(number), "%llu",
-                     (unsigned long long)*number_at(conf, key));
-        else if (key->type == TYPE_CHOICE)
-            value = key->choices[*choice_at(conf, key)];
-        else
-            value = *string_at(conf, key);
-        setenv(key->name, value != NULL ? value : "", 1);
+        if (getenv(key->name) != NULL)
+            continue; /* it wins there as well */
+        buf_addf(out, "%s=", key->name);
+        const char *text = is_text(key) ? *string_at(conf, key) : NULL;
+        /* What came from the file can be written as it stood there. */
+        if (text != NULL && (text[0] == ' ' || text[strlen(text) - 1] == ' '))
+            buf_addf(out, "\"%s\"", text);
+        else if (text != NULL)
+            buf_add_str(out, text);
+        else if (!is_text(key))
+            conf_value(conf, i, out);
+        buf_add_char(out, '\n');
     }
 }
 

@@ -70,6 +70,7 @@ struct conf {
 #define CONF_CHAR_MAX   64         /* MAX_CHAR */
 #define CONF_BODY_MAX   (1u << 20) /* MAX_BODY, bytes */
 #define CONF_FAULTS_MAX 65536 /* bytes of faults that conf_load() can say */
+#define CONF_TEXT_MAX   (1u << 20) /* bytes that conf_write() appends */
 
 /* Reads the file and the environment. file: the value of -c, or NULL for
  * CURT_CONF, else the default file, which alone may be absent. On RESULT_OK
@@ -86,9 +87,10 @@ void conf_free(struct conf *conf);
  * one that would have changed. */
 void conf_keep_fixed(struct conf *conf, const struct conf *old);
 
-/* Sets this process's environment so that a program that it executes, with
- * /dev/null as its file, has the same configuration. */
-void conf_to_environment(const struct conf *conf);
+/* Appends the configuration as a file that a program with the same environment
+ * can load: all keys that are not set there. It has secrets: the caller wipes
+ * out. */
+void conf_write(const struct conf *conf, struct buf *out);
 
 /* What the table says of one key. Static storage. */
 struct conf_key {

@@ -6,14 +6,20 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "utf8.h"
+
 /* U+FEFF in UTF-8: some editors put it at the beginning of a file. */
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
 void conf_file_add_text(struct buf *faults, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
-        buf_add_char(faults, control ? '?' : *text);
+    for (size_t len = strlen(text), pos = 0; pos < len;) {
+        const size_t start = pos;
+        const uint32_t point = utf8_next(text, len, &pos);
+        if (point == UTF8_BAD || utf8_is_control(point))
+            buf_add_char(faults, '?');
+        else
+            buf_add(faults, text + start, pos - start);
     }
 }
 
@@ -62,7 +68,8 @@ static void read_lines(FILE *in, const char *path, conf_file_take *take,
     size_t size = 0;
     ssize_t len;
     for (unsigned line = 1; (len = getline(&text, &size, in)) >= 0; line++) {
-        if (len > CONF_FILE_LINE_MAX)
+        /* Each line can be written again with an end. */
+        if (len + (text[len - 1] != '\n') > CONF_FILE_LINE_MAX)
             buf_addf(faults, "%s:%u: the line is longer than %d bytes\n", path,
                      line, CONF_FILE_LINE_MAX);
         else if (strlen(text) != (size_t)len)

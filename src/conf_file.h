@@ -21,7 +21,8 @@ typedef void conf_file_take(void *context, unsigned line, const char *name,
 void conf_file_read(const char *path, bool may_be_absent, conf_file_take *take,
                     void *context, struct buf *faults);
 
-/* Appends text from a user to a fault: control characters as '?'. */
+/* Appends text from a user to a fault: control characters, and bytes that are
+ * not UTF-8, as '?'. */
 void conf_file_add_text(struct buf *faults, const char *text);
 
 #endif

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "mem.h"
 #include "trace.h"
+#include "utf8.h"
 
 /* One verb: argument is the name of its one argument, or NULL. */
 struct verb {
@@ -54,16 +55,33 @@ int ctl_status(enum result r)
 int ctl_store_failed(const struct ctl *ctl, enum result r)
 {
     const char *error = store_error(ctl->store);
-    fprintf(stderr, "curt: %s%s%s\n", result_text(r),
-            error[0] != '\0' ? ": " : "", error);
+    fprintf(stderr, "curt: %s%s", result_text(r), error[0] != '\0' ? ": " : "");
+    utf8_print(stderr, error);
+    fputc('\n', stderr);
     return ctl_status(r);
 }
 
 void ctl_print_json(json_object *object)
 {
-    puts(json_object_to_json_string_ext(
-        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    struct buf text;
+    buf_init(&text, 8 * CTL_OUTPUT_MAX);
+    utf8_add_json(&text, json_object_to_json_string_ext(
+                             object, JSON_C_TO_STRING_PLAIN |
+                                         JSON_C_TO_STRING_NOSLASHESCAPE));
+    puts(text.data);
+    buf_free(&text);
     json_object_put(object);
+}
+
+void ctl_print_lines(FILE *out, const char *prefix, char *text)
+{
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        fputs(prefix, out);
+        utf8_print(out, line);
+        fputc('\n', out);
+    }
 }
 
 /* Returns the exit status. */
@@ -106,7 +124,7 @@ static int run_create(struct ctl *ctl, const char *url)
     else if (ctl->json)
         status = print_link_json(&link);
     else
-        puts(link.short_url);
+        ctl_print_lines(stdout, "", link.short_url);
     link_free(&link);
     return status;
 }
@@ -119,15 +137,18 @@ static const char *take_id(const struct ctl *ctl, const char *argument)
         argument += len;
     if (ids_valid(argument, strlen(argument)))
         return argument;
-    fprintf(stderr,
-            "curt: \"%s\" cannot be a short id: 1 to %d letters and digits\n",
-            argument, IDS_MAX);
+    fputs("curt: \"", stderr);
+    utf8_print(stderr, argument);
+    fprintf(stderr, "\" is not a valid short id: 1 to %d letters and digits\n",
+            IDS_MAX);
     return NULL;
 }
 
 static void print_field(const char *name, const char *value)
 {
-    printf("%-11s %s\n", name, value != NULL ? value : "-");
+    printf("%-11s ", name);
+    utf8_print(stdout, value != NULL ? value : "-");
+    putchar('\n');
 }
 
 static void print_link(const struct link *link)
@@ -258,10 +279,13 @@ static int run_config(struct ctl *ctl, const char *argument)
                 : number
                     ? json_object_new_uint64(strtoull(value.data, NULL, 10))
                     : json_object_new_string(value.data));
-        else if (set)
-            printf("%s = %s\n", key.name, value.data);
-        else
+        else if (!set)
             printf("# %s is not set\n", key.name);
+        else {
+            printf("%s = ", key.name);
+            utf8_print(stdout, value.data);
+            putchar('\n');
+        }
     }
     if (!ctl->json && ctl->conf.cache_size_chosen)
         puts("# CACHE_SIZE is not set: at most half of the free space in "

@@ -6,6 +6,7 @@
 #define CURT_CTL_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "cache.h"
 #include "conf.h"
@@ -55,6 +56,10 @@ void ctl_print_json(struct json_object *object);
 /* The verbs "backup" and "restore"; they return the exit status. */
 int ctl_backup(struct ctl *ctl, const char *file);
 int ctl_restore(struct ctl *ctl, const char *file);
+
+/* Prints the lines of text, which is cut up, each after prefix, so that a
+ * terminal only shows them: utf8_print(). */
+void ctl_print_lines(FILE *out, const char *prefix, char *text);
 
 /* ---- The verb "table" ------------------------------------------------ */
 

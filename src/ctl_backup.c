@@ -161,11 +161,12 @@ static int lock_out_pool(const struct conf *conf)
 static enum result take_into_use(struct ctl *ctl, struct hits_flushed *flushed)
 {
     const char *reason;
+    _Atomic int64_t left = INT64_MAX;
     *flushed = (struct hits_flushed){0};
     enum result r = store_table_create(ctl->store, NULL);
     /* What cannot be flushed now stays in the journal, for the janitor. */
     if (r == RESULT_OK && hits_begin_flush(ctl->hits, 0, 1, &reason))
-        hits_flush(ctl->hits, ctl->store, 0, 1, flushed);
+        hits_flush(ctl->hits, ctl->store, 0, 1, &left, flushed);
     return r;
 }
 

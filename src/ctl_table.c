@@ -151,21 +151,16 @@ static void add_lines(json_object *answer, const char *name, char *text)
     json_object_object_add(answer, name, list);
 }
 
-static void print_notes(char *notes)
-{
-    char *rest = NULL;
-    for (char *line = strtok_r(notes, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest))
-        printf("note: %s\n", line);
-}
-
 /* The findings, a line each, or that there are none, and the notes. */
 static void print_report(const struct ctl *ctl, bool ok, char *findings,
                          char *notes)
 {
     if (!ctl->json) {
-        fputs(ok ? "the table is in order\n" : findings, stdout);
-        print_notes(notes);
+        if (ok)
+            puts("the table is in order");
+        else
+            ctl_print_lines(stdout, "", findings);
+        ctl_print_lines(stdout, "note: ", notes);
         return;
     }
     json_object *answer = json_object_new_object();

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -343,12 +344,15 @@ static bool settle(struct hits *h, struct store *store, struct slot *slot,
     const bool settled = r == RESULT_OK || r == RESULT_CONFLICT ||
                          r == RESULT_NOT_FOUND || r == RESULT_CORRUPT;
     if (!settled) {
-        out->failed++;
+        if (out->failed++ == 0)
+            snprintf(out->error, sizeof(out->error), "%s: %s", result_text(r),
+                     store_error(store));
+        out->throttled = r == RESULT_THROTTLED;
         return false;
     }
     store_release(&slot->done, sent);
     if (r == RESULT_CORRUPT)
-        log_error("dropped %llu hits for link %s: its item cannot be updated: "
+        log_error("dropped %llu hits of link %s, its item cannot be updated: "
                   "%s",
                   (unsigned long long)(sent - done), id, store_error(store));
     else if (r == RESULT_NOT_FOUND)
@@ -360,7 +364,7 @@ static bool settle(struct hits *h, struct store *store, struct slot *slot,
 }
 
 void hits_flush(struct hits *h, struct store *store, unsigned part,
-                unsigned parts, struct hits_flushed *out)
+                unsigned parts, _Atomic int64_t *left, struct hits_flushed *out)
 {
     *out = (struct hits_flushed){0};
     if (h == NULL || h->prepared == 0)
@@ -377,8 +381,12 @@ void hits_flush(struct hits *h, struct store *store, unsigned part,
         if ((load(&slot->word) & USED) == 0 ||
             load(&slot->sent) <= load(&slot->done))
             continue;
+        if (atomic_fetch_sub(left, 1) <= 0)
+            return;
         failures = settle(h, store, slot, out) ? 0 : failures + 1;
-        if (failures == FAILURES_IN_A_ROW)
+        if (out->throttled)
+            atomic_store(left, 0);
+        if (out->throttled || failures == FAILURES_IN_A_ROW)
             return;
     }
 }

@@ -68,6 +68,8 @@ struct hits_flushed {
     uint64_t links;   /* whose hits do not wait any more */
     uint64_t dropped; /* hits of links that are gone */
     uint64_t failed;  /* links whose hits stay pending */
+    bool throttled;   /* that is why */
+    char error[512];  /* why the first of them failed */
 };
 
 /* Begins a flush: writes down, on the disk, what is to be sent. False: nothing
@@ -81,9 +83,12 @@ bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
 /* Sends what hits_begin_flush() has written down, one update per link. With
  * part and parts several threads, each with a store of its own, can divide the
  * work. Ends early when the store fails several times in a row; a link that it
- * refuses stays pending and holds up no other. */
+ * refuses stays pending and holds up no other. *left: how many links may still
+ * be sent, by all parts together; at the first throttled answer it becomes 0,
+ * and it is below 0 if there would have been more. */
 void hits_flush(struct hits *h, struct store *store, unsigned part,
-                unsigned parts, struct hits_flushed *out);
+                unsigned parts, _Atomic int64_t *left,
+                struct hits_flushed *out);
 
 /* Hits that are not in the store yet: of one link, and of all. NULL journal:
  * none. A snapshot, while others count. */

@@ -4,13 +4,16 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "clock.h"
 #include "hits.h"
 #include "lock.h"
@@ -43,6 +46,11 @@
 #define FLUSH_CONNECTIONS 4
 
 #define LOCK_NAME "janitor.lock"
+
+/* The pause after a flush that a throttled answer ended, in milliseconds: this,
+ * or, where nothing at all was taken, twice the last one up to the maximum. */
+#define THROTTLED_MS     1000
+#define THROTTLED_MAX_MS 16000
 
 /* Takes the lock. Returns its descriptor, or -1 with errno EWOULDBLOCK when
  * another process has it. */
@@ -88,12 +96,19 @@ struct janitor {
     struct wallclock clock;
     int64_t clock_saved; /* clock_monotonic_ms() */
     int clock_odd;       /* the wall clock was ahead (1) or behind (-1) */
+    /* A table that throttles: how many links the next flush may send (half of
+     * what went through before a throttled answer, then slowly more), and the
+     * pause until then. */
+    int64_t allowed;
+    int64_t pause_ms;
+    unsigned flushes;
 };
 
 /* One connection's share of a flush. */
 struct share {
     struct janitor *janitor;
     unsigned part;
+    _Atomic int64_t *left; /* of allowed, for all shares */
     struct hits_flushed flushed;
 };
 
@@ -102,27 +117,42 @@ static void *flush_share(void *argument)
     struct share *share = argument;
     struct janitor *j = share->janitor;
     hits_flush(j->hits, j->stores[share->part], share->part, j->store_count,
-               &share->flushed);
+               share->left, &share->flushed);
     return NULL;
 }
 
 static void say_flushed(struct janitor *j, const struct hits_flushed *sum,
-                        const char *error)
+                        bool more)
 {
     if (sum->links > 0)
-        log_debug("%llu hits of %llu links moved to the store",
+        log_debug("flushed %llu hits of %llu links",
                   (unsigned long long)sum->hits,
                   (unsigned long long)sum->links);
     if (sum->dropped > 0)
-        log_info("%llu hits of links that are gone were dropped",
+        log_info("dropped %llu hits of deleted links",
                  (unsigned long long)sum->dropped);
     if (sum->failed > 0 && !j->failing)
-        log_warning("hits stay in the journal, the store does not take them: "
-                    "%s",
-                    error);
-    if (sum->failed == 0 && j->failing)
-        log_info("the store takes hits again");
-    j->failing = sum->failed > 0;
+        log_warning("flushing hits failed, will retry: %s", sum->error);
+    if (sum->failed == 0 && !more && j->failing)
+        log_info("flushing hits works again");
+    j->failing = sum->failed > 0 || (j->failing && more);
+}
+
+/* Creates go first: a flush ends at the first throttled answer. Then flushes
+ * are small and frequent, so that hits get what the creates leave, and a little
+ * in any case. more: the flush was not allowed to send everything. */
+static void set_pace(struct janitor *j, const struct hits_flushed *sum,
+                     bool more)
+{
+    if (sum->throttled && sum->links == 0)
+        j->pause_ms = j->pause_ms * 2 < THROTTLED_MAX_MS ? j->pause_ms * 2
+                                                         : THROTTLED_MAX_MS;
+    else
+        j->pause_ms = more ? THROTTLED_MS : (int64_t)j->conf->hits_flush * 1000;
+    if (sum->throttled)
+        j->allowed = sum->links > 2 ? (int64_t)sum->links / 2 : 1;
+    else if (j->allowed < INT64_MAX / 2)
+        j->allowed += j->allowed / 2 + 1;
 }
 
 /* Moves the pending hits to the store, over all connections at once. */
@@ -140,9 +170,13 @@ static void flush_hits(struct janitor *j)
     pthread_t threads[FLUSH_CONNECTIONS];
     bool started[FLUSH_CONNECTIONS] = {false};
     struct hits_flushed sum = {0};
-    const char *error = "";
+    _Atomic int64_t left = j->allowed;
+    j->flushes++;
     for (unsigned i = 0; i < j->store_count; i++) {
-        shares[i] = (struct share){.janitor = j, .part = i};
+        /* Each part begins first at times: left may be enough for one only. */
+        shares[i] = (struct share){.janitor = j,
+                                   .part = (i + j->flushes) % j->store_count,
+                                   .left = &left};
         if (i > 0)
             started[i] =
                 pthread_create(&threads[i], NULL, flush_share, &shares[i]) == 0;
@@ -153,14 +187,17 @@ static void flush_hits(struct janitor *j)
         else
             flush_share(&shares[i]);
         const struct hits_flushed *flushed = &shares[i].flushed;
+        if (sum.failed == 0)
+            memcpy(sum.error, flushed->error, sizeof(sum.error));
         sum.hits += flushed->hits;
         sum.links += flushed->links;
         sum.dropped += flushed->dropped;
         sum.failed += flushed->failed;
-        if (flushed->failed > 0)
-            error = store_error(j->stores[i]);
+        sum.throttled = sum.throttled || flushed->throttled;
     }
-    say_flushed(j, &sum, error);
+    const bool more = sum.throttled || left < 0;
+    say_flushed(j, &sum, more);
+    set_pace(j, &sum, more);
 }
 
 /* Says what is wrong with the wall clock when that changes. */
@@ -240,7 +277,10 @@ static bool expire_links(struct janitor *j)
 
 static void begin_work(struct janitor *j, const struct conf *conf)
 {
-    *j = (struct janitor){.conf = conf, .clock_saved = INT64_MIN / 2};
+    *j = (struct janitor){.conf = conf,
+                          .clock_saved = INT64_MIN / 2,
+                          .allowed = INT64_MAX,
+                          .pause_ms = THROTTLED_MS};
     j->hits = hits_open(conf, &j->no_journal);
     /* SQLite writes one at a time anyway. */
     j->store_count = conf->store == CONF_STORE_SQLITE ? 1 : FLUSH_CONNECTIONS;
@@ -292,8 +332,10 @@ static bool work(const struct conf *conf, int lock)
         /* The workers have a journal as soon as one can be created. */
         if (j.hits == NULL)
             j.hits = hits_open(conf, &j.no_journal);
-        if (is_time(&next_flush, (int64_t)conf->hits_flush * 1000, now))
+        if (now >= next_flush) {
             flush_hits(&j);
+            next_flush = now + j.pause_ms;
+        }
         if (is_time(&next_tend, TEND_MS, now))
             store_tend(j.stores[0]);
         if (is_time(&next_expire, EXPIRE_MS, now))
@@ -360,19 +402,47 @@ int janitor_run(const struct conf *conf, bool patient)
     return 0;
 }
 
-/* The new process gets the configuration that is in force, not the file: that
- * may have changed since, or be broken. */
-static void exec_janitor(const struct conf *conf, pid_t worker)
+/* The configuration in memory, as the janitor reads it on JANITOR_CONF: the
+ * active one, because the file may have changed since or be broken; and not in
+ * the environment, which a credential_process inherits. Returns the descriptor,
+ * or -1. */
+static int make_conf_file(const struct conf *conf)
 {
-    /* The janitor must not hold the web server's socket open. */
-    int null = open("/dev/null", O_RDWR);
-    dup2(null, STDIN_FILENO);
+    struct buf text;
+    buf_init(&text, CONF_TEXT_MAX);
+    conf_write(conf, &text);
+    int fd = memfd_create("curt.conf", MFD_CLOEXEC);
+    if (fd >= 0 && write(fd, text.data, text.len) != (ssize_t)text.len) {
+        close(fd);
+        errno = ENOMEM;
+        fd = -1;
+    }
+    buf_wipe(&text);
+    return fd;
+}
+
+/* Starts the same program as a janitor; 0 or an error number. */
+static int start_janitor(const struct conf *conf, pid_t *pid)
+{
+    char worker[24];
+    const char *const argv[] = {"curt.fcgi",       "-j", worker, "-c",
+                                "/proc/self/fd/3", NULL};
+    int fds[] = {CHILD_NULL, STDOUT_FILENO, STDERR_FILENO,
+                 make_conf_file(conf)};
+    _Static_assert(JANITOR_CONF == 3, "the file's name and its place in fds");
+    if (fds[JANITOR_CONF] < 0)
+        return errno;
+    snprintf(worker, sizeof(worker), "%ld", (long)getpid());
+    int fault =
+        child_start("/proc/self/exe", argv, environ, fds, 4, false, pid);
+    close(fds[JANITOR_CONF]);
+    return fault;
+}
+
+bool janitor_follow(pid_t worker)
+{
     prctl(PR_SET_PDEATHSIG, SIGUSR1);
-    if (getppid() != worker)
-        _exit(0);
-    conf_to_environment(conf);
-    execl("/proc/self/exe", "curt.fcgi", "-j", "-c", "/dev/null", NULL);
-    _exit(127);
+    return getppid() == worker;
 }
 
 /* Whether the janitor that this worker started is still there. Until it has
@@ -396,14 +466,9 @@ void janitor_watch(struct janitor_watch *watch, const struct conf *conf)
     if (lock < 0)
         return;
     close(lock); /* free: the new process takes it */
-    pid_t worker = getpid();
-    pid_t pid = fork();
-    if (pid == 0)
-        exec_janitor(conf, worker);
-    if (pid > 0)
-        watch->janitor = pid;
-    else
-        log_warning("no janitor could be started: %s", strerror(errno));
+    int fault = start_janitor(conf, &watch->janitor);
+    if (fault != 0)
+        log_warning("the janitor cannot be started: %s", strerror(fault));
 }
 
 void janitor_leave(struct janitor_watch *watch, const struct conf *conf)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "mem.h"
 #include "query.h"
 #include "url.h"
@@ -139,6 +140,13 @@ static void add_string(json_object *object, const char *name, const char *value)
         object, name, value != NULL ? json_object_new_string(value) : NULL);
 }
 
+/* Whether text is one JSON object and nothing else. */
+static bool is_json_object(const char *text)
+{
+    return text != NULL && text[strspn(text, " \t\r\n")] == '{' &&
+           json_text_fault(text, strlen(text)) == NULL;
+}
+
 void link_to_json(const struct link *l, bool whole, struct buf *out)
 {
     json_object *object = json_object_new_object();
@@ -150,20 +158,21 @@ void link_to_json(const struct link *l, bool whole, struct buf *out)
         json_object_object_add(object, "ttl", json_object_new_int64(l->ttl));
     json_object_object_add(object, "hits", json_object_new_uint64(l->hits));
     if (whole) {
-        /* NULL, too, when a foreign hand wrote something else there. */
-        json_object *map =
-            l->analytics != NULL ? json_tokener_parse(l->analytics) : NULL;
-        /* Printed as it is: json-c would cut long numbers to 64 bits. */
-        if (map != NULL)
+        json_object *map = NULL;
+        /* Printed as it is: json-c would cut long numbers to 64 bits. Another
+         * client may have written something else there. */
+        if (is_json_object(l->analytics)) {
+            map = json_object_new_object();
             json_object_set_serializer(map, json_object_userdata_to_json_string,
                                        mem_dup(l->analytics),
                                        json_object_free_userdata);
+        }
         json_object_object_add(object, "analytics", map);
         if (l->ttl_note != NULL)
             add_string(object, "ttl_note", l->ttl_note);
     }
-    buf_add_str(out, json_object_to_json_string_ext(
-                         object, JSON_C_TO_STRING_PLAIN |
-                                     JSON_C_TO_STRING_NOSLASHESCAPE));
+    utf8_add_json(out, json_object_to_json_string_ext(
+                           object, JSON_C_TO_STRING_PLAIN |
+                                       JSON_C_TO_STRING_NOSLASHESCAPE));
     json_object_put(object);
 }

@@ -60,8 +60,11 @@ struct link_client {
  * are empty or contain NUL are left out: DynamoDB has no such names. */
 char *link_analytics(const char *long_url, const struct link_client *client);
 
-/* Appends l as a JSON object with the names of the table. ttl is left out for
- * a link that never expires; analytics and ttl_note only when whole is true. */
+/* Appends l as a JSON object, on one line, with the names of the table. ttl is
+ * left out for a link that never expires. analytics, null if it is not one JSON
+ * object (RFC 8259), and ttl_note are there only when whole is true. Whatever
+ * bytes l has, the result is valid JSON without control characters:
+ * utf8_add_json(). */
 void link_to_json(const struct link *l, bool whole, struct buf *out);
 
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "utf8.h"
 
 /* The log is one of the two things that are global (STYLE.md, "Ours"). */
 static struct {
@@ -68,21 +69,12 @@ void log_set_trace(const char *trace_id)
 static size_t add_quoted(char *line, size_t size, size_t used,
                          const char *value)
 {
-    static const char hex[] = "0123456789abcdef";
+    const size_t len = strlen(value);
     line[used++] = '"';
-    for (; *value != '\0' && used + 6 < size; value++) {
-        unsigned char c = (unsigned char)*value;
-        if (c == '"' || c == '\\') {
+    for (size_t pos = 0; pos < len && used + UTF8_ESCAPE_MAX + 1 < size;) {
+        if (value[pos] == '"' || value[pos] == '\\')
             line[used++] = '\\';
-            line[used++] = (char)c;
-        } else if (c < 0x20 || c >= 0x7f) {
-            line[used++] = '\\';
-            line[used++] = 'x';
-            line[used++] = hex[c >> 4];
-            line[used++] = hex[c & 15];
-        } else {
-            line[used++] = (char)c;
-        }
+        used += utf8_escape(value, len, &pos, true, line + used);
     }
     line[used++] = '"';
     return used;

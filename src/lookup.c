@@ -72,14 +72,15 @@ static bool take_url(const struct link *link, struct cache_entry *out,
  * its URL, because the clock may go back; one that cannot be served anyway has
  * none. *kept is false where another process holds the lock of the cache. */
 static enum result ask(struct lookup *l, const char *short_id,
-                       struct cache_entry *out, bool *kept)
+                       enum store_view view, struct cache_entry *out,
+                       bool *kept)
 {
     const uint32_t generation = cache_generation(l->cache, short_id);
     const int64_t asked_ms = clock_monotonic_ms();
     const char *reason = "";
     struct link link;
     link_init(&link);
-    enum result r = store_get(l->store, short_id, STORE_TARGET, &link);
+    enum result r = store_get(l->store, short_id, view, &link);
     *out = (struct cache_entry){
         .exists = r == RESULT_OK, .ttl = link.ttl, .read_ms = asked_ms};
     *kept = true;
@@ -132,10 +133,12 @@ static enum result fall_back(struct lookup *l, const char *short_id,
 
 /* Queries the store for all processes that wait for this link. */
 static enum result fly(struct lookup *l, const char *short_id,
-                       struct cache_entry *out)
+                       enum freshness freshness, struct cache_entry *out)
 {
     bool kept;
-    enum result r = ask(l, short_id, out, &kept);
+    enum result r =
+        ask(l, short_id, freshness == USELESS ? STORE_TARGET : STORE_REFRESH,
+            out, &kept);
     const bool found = r == RESULT_OK || r == RESULT_NOT_FOUND;
     cache_end_flight(l->cache, short_id, clock_monotonic_ms(),
                      found ? kept ? CACHE_FLIGHT_MINE : CACHE_FLIGHT_UNSHARED
@@ -160,11 +163,11 @@ enum result lookup_link(struct lookup *l, const char *short_id,
         case CACHE_FLIGHT_MINE:
             /* Another process may have ended its flight since the look. */
             if (!know(l, short_id, now_ms, out, &freshness))
-                return fly(l, short_id, out);
+                return fly(l, short_id, freshness, out);
             cache_end_flight(l->cache, short_id, now_ms, CACHE_FLIGHT_MINE);
             return answer(out);
         case CACHE_FLIGHT_UNSHARED:
-            return fly(l, short_id, out);
+            return fly(l, short_id, freshness, out);
         case CACHE_FLIGHT_CORRUPT:
             return store_fail(l->store, RESULT_CORRUPT,
                               "another request has just found it damaged");

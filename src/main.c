@@ -17,6 +17,7 @@
 #include "num.h"
 #include "pool.h"
 #include "store.h"
+#include "utf8.h"
 #include "worker.h"
 
 #define NAME "curt.fcgi"
@@ -28,7 +29,7 @@ struct options {
     const char *conf_file;
     unsigned workers;
     bool test;
-    bool janitor;
+    uint64_t janitor_of; /* -j: the worker's process id, else 0 */
 };
 
 static void print_usage(FILE *out)
@@ -66,7 +67,7 @@ static void read_options(int argc, char **argv, struct options *o)
     uint64_t n;
     int c;
     *o = (struct options){.workers = WORKERS_UNSET};
-    while ((c = getopt(argc, argv, "c:w:tjhV")) != -1) {
+    while ((c = getopt(argc, argv, "c:w:tj:hV")) != -1) {
         switch (c) {
         case 'c':
             o->conf_file = optarg;
@@ -83,7 +84,8 @@ static void read_options(int argc, char **argv, struct options *o)
             o->test = true;
             break;
         case 'j':
-            o->janitor = true;
+            if (!num_parse(optarg, INT32_MAX, &o->janitor_of))
+                exit(EX_USAGE);
             break;
         case 'h':
             print_usage(stdout);
@@ -110,7 +112,9 @@ static void say_lines(char *text)
         char *end = strchr(line, '\n');
         if (end != NULL)
             *end++ = '\0';
-        fprintf(stderr, NAME ": %s\n", line);
+        fputs(NAME ": ", stderr);
+        utf8_print(stderr, line);
+        fputc('\n', stderr);
         if (log_is_syslog())
             log_error("%s", line);
         line = end;
@@ -181,7 +185,9 @@ int main(int argc, char **argv)
     read_options(argc, argv, &o);
     open_standard_descriptors();
     log_open(NAME);
-    if (!o.test && !o.janitor && !fcgi_socket_ok()) {
+    if (o.janitor_of != 0 && !janitor_follow((pid_t)o.janitor_of))
+        return 0;
+    if (!o.test && o.janitor_of == 0 && !fcgi_socket_ok()) {
         char text[] = "there is no listening socket on descriptor 0; start it "
                       "with: spawn-fcgi -s SOCKET -- " NAME;
         say_lines(text);
@@ -199,7 +205,8 @@ int main(int argc, char **argv)
         return status;
     }
     dirs_make(&conf);
-    if (o.janitor) {
+    if (o.janitor_of != 0) {
+        close(JANITOR_CONF); /* before anything can inherit it */
         status = janitor_run(&conf, false);
         conf_free(&conf);
         return status;

@@ -28,20 +28,18 @@ void report_free(struct report *r)
     report_init(r);
 }
 
-/* A copy that a terminal and JSON can take: UTF-8 on one line, without control
- * characters (those of C1 are two bytes). What came from a server may have
- * any. */
+/* A copy that a terminal and JSON can take, on one line. What came from a
+ * server may have any bytes. */
 static char *clean_copy(const char *text)
 {
+    char piece[UTF8_ESCAPE_MAX];
+    const size_t len = strnlen(text, TEXT_MAX);
     struct buf clean;
-    buf_init(&clean, 3 * TEXT_MAX + 1);
-    utf8_add_clean(&clean, text, strnlen(text, TEXT_MAX));
-    unsigned char *c = (unsigned char *)clean.data;
-    for (size_t i = 0; i < clean.len; i++) {
-        if (c[i] < 0x20 || c[i] == 0x7f)
-            c[i] = ' ';
-        else if (c[i] == 0xc2 && c[i + 1] < 0xa0)
-            c[i] = c[i + 1] = ' ';
+    buf_init(&clean, UTF8_ESCAPE_MAX * TEXT_MAX);
+    for (size_t pos = 0; pos < len;) {
+        const bool ends = text[pos] == '\n';
+        size_t n = utf8_escape(text, len, &pos, false, piece);
+        buf_add(&clean, ends ? " " : piece, ends ? 1 : n);
     }
     char *copy = mem_dup(clean.data);
     buf_free(&clean);

@@ -30,8 +30,8 @@ void report_init(struct report *r);
 void report_free(struct report *r);
 
 /* Adds a line. check and advice are copied; advice may be NULL; the rest is the
- * detail. Control characters and bytes that are no UTF-8 are replaced; a text
- * ends after 8 KiB. */
+ * detail. Line ends become spaces, other control characters and bytes that are
+ * not UTF-8 \xNN; a text ends after 8 KiB. */
 void report_add(struct report *r, enum report_level level, const char *check,
                 const char *advice, const char *format, ...)
     __attribute__((format(printf, 5, 6)));

@@ -28,8 +28,10 @@ struct store;
 
 /* How much of an item a reader wants. */
 enum store_view {
-    STORE_TARGET, /* short_id, long_url and ttl: what a redirect needs */
-    STORE_WHOLE   /* every attribute */
+    STORE_TARGET,  /* short_id, long_url and ttl: what a redirect needs */
+    STORE_REFRESH, /* the same, for a reader who has an older answer: it does
+                      not wait for a store that throttles */
+    STORE_WHOLE    /* every attribute */
 };
 
 /* How long SQLite keeps an expired link, in seconds: 410 until then. */

@@ -20,6 +20,13 @@
 #define TOKEN_NAME   "creation_token"
 #define TOKEN_LENGTH 22
 
+/* A create that is throttled is given up with so many milliseconds left. */
+#define KEPT_MS 100
+
+/* DynamoDB's limits: digits of a number; read units of the largest item. */
+#define DIGITS_MAX     38
+#define ITEM_UNITS_MAX 100
+
 /* How long the janitor waits for fresh credentials, in milliseconds: nobody
  * waits for it. */
 #define TEND_LIMIT_MS 10000
@@ -55,15 +62,19 @@ static int64_t deadline_of(const struct store *s)
     return s->limit != 0 && s->limit < own ? s->limit : own;
 }
 
+/* How a request may be sent; the members of struct aws_request. */
+enum { ONCE = 0, MAY_REPEAT = 1, GIVES_WAY = 2 };
+
 /* Sends one request, whose body is released, and keeps the error's text. */
 static enum result call(struct store *s, const char *action, json_object *body,
-                        bool may_repeat, int64_t deadline,
+                        unsigned how, int64_t deadline,
                         struct aws_answer *answer)
 {
     const struct aws_request request = {.action = action,
                                         .body = body,
                                         .deadline = deadline,
-                                        .may_repeat = may_repeat,
+                                        .may_repeat = (how & MAY_REPEAT) != 0,
+                                        .gives_way = (how & GIVES_WAY) != 0,
                                         .dated =
                                             strcmp(action, "PutItem") == 0};
     struct aws_client *aws = of(s)->aws;
@@ -108,7 +119,7 @@ static json_object *get_request(const struct store *s, const char *short_id,
     json_object *body = request_for_key(s, short_id);
     json_object_object_add(body, "ConsistentRead",
                            json_object_new_boolean(consistent));
-    if (view == STORE_TARGET) {
+    if (view != STORE_WHOLE) {
         /* ttl is one of DynamoDB's reserved words. */
         json_object *names = json_object_new_object();
         add_text(names, "#ttl", "ttl");
@@ -120,14 +131,16 @@ static json_object *get_request(const struct store *s, const char *short_id,
 
 /* ---- Operations ------------------------------------------------------ */
 
-/* Reads the stored item into *item, which the caller releases. */
+/* Reads the stored item into *item, which the caller releases. A reader who
+ * has an old answer gives way. */
 static enum result read_item(struct store *s, const char *short_id,
                              enum store_view view, bool consistent,
                              int64_t deadline, json_object **item)
 {
     struct aws_answer answer;
+    const unsigned how = MAY_REPEAT | (view == STORE_REFRESH ? GIVES_WAY : 0);
     enum result r =
-        call(s, "GetItem", get_request(s, short_id, view, consistent), true,
+        call(s, "GetItem", get_request(s, short_id, view, consistent), how,
              deadline, &answer);
     if (r != RESULT_OK)
         return r;
@@ -218,12 +231,18 @@ static enum result create(struct store *s, const struct link *l)
     json_object_object_add(body, "Item", item);
     add_text(body, "ConditionExpression", "attribute_not_exists(short_id)");
 
-    /* A third of the time is kept for reading back. */
+    /* A third of the time is kept for reading back, and used if it is known
+     * that there is nothing to read. */
     const int64_t end = deadline_of(s);
-    const int64_t kept = (end - clock_monotonic_ms()) / 3;
     struct aws_answer answer;
-    r = call(s, "PutItem", body, true, end - kept, &answer);
-    aws_answer_free(&answer);
+    int64_t kept;
+    do {
+        kept = (end - clock_monotonic_ms()) / 3;
+        r = call(s, "PutItem", json_object_get(body), MAY_REPEAT, end - kept,
+                 &answer);
+        aws_answer_free(&answer);
+    } while (r == RESULT_THROTTLED && !answer.maybe_done && kept > KEPT_MS);
+    json_object_put(body);
     /* Also after a conflict: it may have met the item of its own first
      * sending. */
     if (r != RESULT_OK && answer.maybe_done)
@@ -237,11 +256,12 @@ static enum result create(struct store *s, const struct link *l)
  * it does not find may have been made a moment ago, so that is asked for once
  * more. */
 static enum result read_target(struct store *s, const char *short_id,
-                               int64_t deadline, json_object **item)
+                               enum store_view view, int64_t deadline,
+                               json_object **item)
 {
-    enum result r = read_item(s, short_id, STORE_TARGET, false, deadline, item);
+    enum result r = read_item(s, short_id, view, false, deadline, item);
     if (r == RESULT_NOT_FOUND)
-        r = read_item(s, short_id, STORE_TARGET, true, deadline, item);
+        r = read_item(s, short_id, view, true, deadline, item);
     return r;
 }
 
@@ -250,8 +270,8 @@ static enum result get(struct store *s, const char *short_id,
 {
     json_object *item = NULL;
     const int64_t deadline = deadline_of(s);
-    enum result r = view == STORE_TARGET
-                        ? read_target(s, short_id, deadline, &item)
+    enum result r = view != STORE_WHOLE
+                        ? read_target(s, short_id, view, deadline, &item)
                         : read_item(s, short_id, view, true, deadline, &item);
     if (r != RESULT_OK)
         return r;
@@ -269,10 +289,10 @@ static enum result get(struct store *s, const char *short_id,
 
 /* Sends a write whose condition is that the link exists. */
 static enum result write_existing(struct store *s, const char *action,
-                                  json_object *body, bool may_repeat,
+                                  json_object *body, unsigned how,
                                   struct aws_answer *answer)
 {
-    enum result r = call(s, action, body, may_repeat, deadline_of(s), answer);
+    enum result r = call(s, action, body, how, deadline_of(s), answer);
     aws_answer_free(answer);
     if (r == RESULT_CONFLICT) {
         buf_reset(&s->error);
@@ -287,43 +307,61 @@ static enum result delete_item(struct store *s, const char *short_id)
     struct aws_answer answer;
     json_object *body = request_for_key(s, short_id);
     add_text(body, "ConditionExpression", "attribute_exists(short_id)");
-    enum result r = write_existing(s, "DeleteItem", body, true, &answer);
+    enum result r = write_existing(s, "DeleteItem", body, MAY_REPEAT, &answer);
     /* Sent twice and not found: most likely gone by the first sending. In any
      * case what was asked for is so. */
     return r == RESULT_NOT_FOUND && answer.maybe_done ? RESULT_OK : r;
 }
 
 /* After a flush whose condition failed: is the link gone, or has it seen this
- * flush already? After one that DynamoDB calls invalid: can the table not be
- * used, or is it this item? there: what it means when the item is there. */
-static enum result tell_apart(struct store *s, const char *short_id,
-                              enum result there)
+ * flush already? */
+static enum result tell_apart(struct store *s, const char *short_id)
 {
-    char *refusal = mem_dup(s->error.data);
     json_object *item = NULL;
     enum result r =
-        read_item(s, short_id, STORE_TARGET, true, deadline_of(s), &item);
+        read_item(s, short_id, STORE_REFRESH, true, deadline_of(s), &item);
     json_object_put(item);
-    if (r == RESULT_OK)
-        r = store_fail(s, there, "%s", refusal);
-    free(refusal);
-    return r;
+    return r == RESULT_OK ? RESULT_CONFLICT : r;
 }
 
-/* Whether DynamoDB refuses an update because of what the item is. It calls
- * other faults a ValidationException, too, which are the table's, such as a
- * write isolation of Alternator that forbids conditions: hits outlast those. */
-static bool blames_item(const struct store *s)
+/* Whether nothing can be added to the hits of the item in an answer of GetItem:
+ * they are not a number, or one at the limit of 38 digits; or the item is at
+ * the limit of 400 KB, which is 100 read units. */
+static bool is_to_blame(json_object *answer, json_object *item)
 {
-    static const char *const faults[] = {
-        "incorrect data type",  /* hits are no number */
-        "exceeded the maximum", /* the item is full */
-        "Number overflow",      /* so are the hits */
-    };
-    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-        if (strstr(s->error.data, faults[i]) != NULL)
-            return true;
-    return false;
+    json_object *hits = NULL, *number = NULL, *capacity = NULL, *units = NULL;
+    if (json_object_object_get_ex(item, "hits", &hits) &&
+        (!json_object_object_get_ex(hits, "N", &number) ||
+         json_object_get_string_len(number) >= DIGITS_MAX))
+        return true;
+    return json_object_object_get_ex(answer, "ConsumedCapacity", &capacity) &&
+           json_object_object_get_ex(capacity, "CapacityUnits", &units) &&
+           json_object_get_double(units) >= ITEM_UNITS_MAX;
+}
+
+/* After a flush that DynamoDB calls invalid: is it this item, or the table,
+ * such as a write isolation of Alternator that forbids conditions? Hits outlast
+ * the latter. The text of the refusal does not tell: it is for people. */
+static enum result blame(struct store *s, const char *short_id)
+{
+    char *refusal = mem_dup(s->error.data);
+    json_object *body = get_request(s, short_id, STORE_WHOLE, true);
+    add_text(body, "ReturnConsumedCapacity", "TOTAL");
+    struct aws_answer answer;
+    enum result r = call(s, "GetItem", body, MAY_REPEAT | GIVES_WAY,
+                         deadline_of(s), &answer);
+    json_object *item = NULL;
+    if (r == RESULT_OK &&
+        !json_object_object_get_ex(answer.body, "Item", &item))
+        r = RESULT_NOT_FOUND;
+    else if (r == RESULT_OK)
+        r = store_fail(s,
+                       is_to_blame(answer.body, item) ? RESULT_CORRUPT
+                                                      : RESULT_UNAVAILABLE,
+                       "%s", refusal);
+    aws_answer_free(&answer);
+    free(refusal);
+    return r;
 }
 
 /* Makes an UpdateItem one that can be repeated: DESIGN, "The redirect path". */
@@ -354,13 +392,15 @@ static enum result add_hits(struct store *s, const char *short_id, uint64_t n,
         add_text(body, "UpdateExpression", "ADD hits :n");
         add_text(body, "ConditionExpression", "attribute_exists(short_id)");
         /* Never sent twice: it would count twice. */
-        return write_existing(s, "UpdateItem", body, false, &answer);
+        return write_existing(s, "UpdateItem", body, ONCE, &answer);
     }
     add_flush(body, values, flush);
-    enum result r = write_existing(s, "UpdateItem", body, true, &answer);
-    if (strcmp(answer.type, "ValidationException") == 0 && blames_item(s))
-        return tell_apart(s, short_id, RESULT_CORRUPT);
-    return r == RESULT_NOT_FOUND ? tell_apart(s, short_id, RESULT_CONFLICT) : r;
+    /* Links and visitors first. */
+    enum result r =
+        write_existing(s, "UpdateItem", body, MAY_REPEAT | GIVES_WAY, &answer);
+    if (strcmp(answer.type, "ValidationException") == 0)
+        return blame(s, short_id);
+    return r == RESULT_NOT_FOUND ? tell_apart(s, short_id) : r;
 }
 
 static enum result expire(struct store *s, int64_t now, unsigned limit,

@@ -1,5 +1,7 @@
 #include "utf8.h"
 
+#include <string.h>
+
 /* A leading byte's class: how many bytes follow, and between what the first of
  * them must lie (RFC 3629, section 4: no overlong forms, no surrogates,
  * nothing above U+10FFFF). */
@@ -60,5 +62,57 @@ void utf8_add_clean(struct buf *out, const char *s, size_t len)
             buf_add_str(out, "\xef\xbf\xbd");
         else
             buf_add(out, s + start, pos - start);
+    }
+}
+
+bool utf8_is_control(uint32_t point)
+{
+    return point < 0x20 || (point >= 0x7f && point < 0xa0) ||
+           (point >= 0x202a && point <= 0x202e) ||
+           (point >= 0x2066 && point <= 0x2069);
+}
+
+size_t utf8_escape(const char *s, size_t len, size_t *pos, bool ascii,
+                   char out[UTF8_ESCAPE_MAX])
+{
+    static const char hex[] = "0123456789abcdef";
+    const size_t start = *pos;
+    const uint32_t point = utf8_next(s, len, pos);
+    size_t used = 0;
+    if (point != UTF8_BAD && !utf8_is_control(point) &&
+        (point < 0x80 || !ascii)) {
+        used = *pos - start;
+        memcpy(out, s + start, used);
+        return used;
+    }
+    for (size_t i = start; i < *pos; i++) {
+        out[used++] = '\\';
+        out[used++] = 'x';
+        out[used++] = hex[(unsigned char)s[i] >> 4];
+        out[used++] = hex[s[i] & 15];
+    }
+    return used;
+}
+
+void utf8_print(FILE *out, const char *text)
+{
+    char piece[UTF8_ESCAPE_MAX];
+    for (size_t len = strlen(text), pos = 0; pos < len;)
+        fwrite(piece, 1, utf8_escape(text, len, &pos, false, piece), out);
+}
+
+void utf8_add_json(struct buf *out, const char *json)
+{
+    for (size_t len = strlen(json), pos = 0; pos < len;) {
+        const size_t start = pos;
+        const uint32_t point = utf8_next(json, len, &pos);
+        if (point == UTF8_BAD)
+            buf_add_str(out, "\\ufffd");
+        else if (point < 0x20) /* white space between two tokens */
+            buf_add_char(out, ' ');
+        else if (utf8_is_control(point))
+            buf_addf(out, "\\u%04x", (unsigned)point);
+        else
+            buf_add(out, json + start, pos - start);
     }
 }

@@ -1,9 +1,11 @@
 """Processes without a master: `curt.fcgi -w 0` under spawn-fcgi -F,
 multiwatch and lighttpd."""
 
+import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -12,7 +14,7 @@ import harness
 import proctools
 import webservers
 from harness import ForkedPool, MultiwatchPool, Pool, children_of, wait_until
-from proctools import (HalfRequest, check_redirect, descriptors,
+from proctools import (EnvPool, HalfRequest, check_redirect, descriptors,
                        lone_janitors, make_link, slay, steady, wait_gone)
 
 
@@ -87,6 +89,97 @@ def test_alone_nothing_is_left_of_dead_janitors(build):
         wait_until(lambda: first not in janitors() and janitors(), "another")
         # Not even a zombie.
         assert harness.parent_of(first)[1] == "X"
+
+
+class Keys:
+    """A credential_process that writes down what it has got: its environment,
+    its open descriptors and who started it."""
+
+    SCRIPT = """#!/bin/sh
+read _ _ _ curt _ < /proc/$PPID/stat  # $PPID is sh
+out=$(mktemp %(dir)s/tmp.XXXXXX)
+{ tr '\\0' '\\n' < /proc/self/environ; echo; ls /proc/$$/fd; echo
+  tr '\\0' ' ' < /proc/$curt/cmdline; } > $out
+mv $out %(dir)s/got.$$
+cat <<'END'
+%(keys)s
+END
+"""
+
+    def __init__(self, settings):
+        self.dir = harness.make_dir(Path(settings["STATE_DIR"]) / "keys")
+        script = self.dir / "keys"
+        script.write_text(self.SCRIPT % {
+            "dir": self.dir, "keys": json.dumps({
+                "Version": 1,
+                "AccessKeyId": settings.pop("AWS_ACCESS_KEY_ID"),
+                "SecretAccessKey": settings.pop("AWS_SECRET_ACCESS_KEY")})})
+        script.chmod(0o755)
+        config = self.dir / "config"
+        config.write_text("[default]\ncredential_process = %s\n" % script)
+        settings["AWS_CONFIG_FILE"] = str(config)
+
+    def runs(self):
+        """(environment, descriptors, command line of the parent) of each."""
+        return [path.read_text().split("\n\n")
+                for path in self.dir.glob("got.*")]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_alone_a_credential_process_gets_curts_environment_only(
+        build, store_settings, workers):
+    settings = store_settings("dynamodb")
+    keys = Keys(settings)
+    settings["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "OnlyInTheFile"
+    given = {"AWS_CA_BUNDLE": "", "AWS_ROLE_ARN": "", "AWS_PAGER": "",
+             "EMPTY": "", "AWS_MAX_ATTEMPTS": "2", "MIN_CHAR": "5"}
+    with EnvPool(build, settings, workers=workers,
+                 environment=given).start() as pool:
+        [(environment, fds, parent)] = wait_until(keys.runs, "a run")
+        assert ("-j" in parent.split()) == (workers == 0)
+        wanted = {k: v for k, v in pool.env().items()
+                  if v or not k.startswith("AWS_")}
+        got = dict(line.split("=", 1) for line in environment.split("\n"))
+        # Without what sh adds.
+        assert {k: v for k, v in got.items()
+                if k not in ("PWD", "OLDPWD", "_", "SHLVL")} == wanted
+        # sh has its script and copies from 10 on.
+        assert {int(fd) for fd in fds.split() if int(fd) < 10} == {0, 1, 2}
+
+
+def test_alone_the_janitor_has_the_workers_configuration(
+        build, store_settings):
+    """Also where the file has changed since, and values that are hard to
+    write down; and no connection of the worker."""
+    settings = store_settings("dynamodb")
+    keys = Keys(settings)
+    odd = harness.make_dir(keys.dir / 'a # "b" \\c = é')
+    settings.update(STATE_DIR=str(odd), HITS_FLUSH=1,
+                    AWS_ROLE_SESSION_NAME='" spaces "')
+    with Pool(build, settings, workers=0).start() as pool:
+        def janitors():
+            assert pool.request("GET", "/t/-").status == 404
+            return lone_janitors([pool.pid])
+        short_id = make_link(pool)
+        first = steady(janitors, "a janitor")[0]
+        pool.conf.write_text("BROKEN\n")
+        os.kill(first, signal.SIGKILL)
+        fresh = wait_until(lambda: [j for j in janitors() if j != first],
+                           "another")[0]
+        wait_until(lambda: str(odd / "janitor.lock")
+                   in descriptors(fresh).values(), "the lock held")
+        assert [t for t in descriptors(pool.pid).values()
+                if t.startswith("socket:")]
+        assert not [t for fd, t in descriptors(fresh).items() if fd > 2
+                    and (t.startswith(("socket:", "/memfd:")))]
+        # It has no more in its environment than the worker.
+        environ = "/proc/%d/environ"
+        with open(environ % fresh) as a, open(environ % pool.pid) as b:
+            assert a.read() == b.read()
+        check_redirect(pool, short_id)
+        pool.write_conf()
+        wait_until(lambda: json.loads(pool.tool(
+            "hits", "--json").stdout)["pending"] == 0, "a flush")
 
 
 @pytest.mark.parametrize("in_body", [False, True], ids=["params", "body"])

@@ -88,7 +88,7 @@ BAD = {
     "typedef": ("tests/x.c", "typedef struct x x;\n", "tests/x.c:1: typedef"),
     "tab": ("src/x.h", "int\tx;\n", "src/x.h:1: tab"),
     "columns": ("src/x.h", "/* %s */\n" % (75 * "x"), "src/x.h:1: 81 columns"),
-    "file": ("src/x.h", 501 * "\n", "src/x.h:501: file of 501 lines"),
+    "file": ("src/x.h", 801 * "\n", "src/x.h:801: file of 801 lines"),
     "function": ("src/x.c", "int f(void)\n{\n%s}\n" % (66 * "    ;\n"),
                  "src/x.c:2: function of 66 lines"),
 }

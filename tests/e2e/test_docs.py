@@ -808,6 +808,8 @@ def test_numbers_for_operators_are_those_of_the_code(keys):
         ("up to %d times", constant("aws_retry.h", "AWS_RETRY_ATTEMPTS")),
         ("at most %d, then %d ms", (pause, 2 * pause)),
         ("`STORE_TIMEOUT`, %s seconds", keys["STORE_TIMEOUT"][2]),
+        ("pauses of at most %d ms",
+         constant("aws_retry.h", "AWS_RETRY_THROTTLED_MAX_MS")),
         ("a quota of %d (a retry takes %d, after a timeout %d,",
          tuple(constant("aws_retry.h", "AWS_RETRY_" + name)
                for name in ("QUOTA", "COST", "COST_TIMEOUT"))),

@@ -217,7 +217,7 @@ def test_locked_sqlite_only_delays_hits(build, store_settings):
         db = open_db(pool)
         db.execute("BEGIN IMMEDIATE")
         books.follow(40)
-        wait_said(pool, "hits stay in the journal", "warning")
+        wait_said(pool, "flushing hits failed, will retry", "warning")
         assert pending(pool) >= 40
         books.follow(10)
         slay(pool.janitors()[0])
@@ -226,7 +226,7 @@ def test_locked_sqlite_only_delays_hits(build, store_settings):
         wait_until(lambda: pending(pool) == 0, "all hits in the store", 20)
         books.check(Table(store).hits())
         # It says that once, not each second.
-        assert len(said(pool, "hits stay in the journal")) <= 2
+        assert len(said(pool, "flushing hits failed, will retry")) <= 2
 
 
 def dynamodb_through(proxy, store_settings, **more):
@@ -250,7 +250,7 @@ def test_dynamodb_away_only_delays_hits(build, dynamodb_local, store_settings):
             begun = time.monotonic()
             while time.monotonic() - begun < 4:
                 books.follow(5)
-            wait_said(pool, "hits stay in the journal", "warning")
+            wait_said(pool, "flushing hits failed, will retry", "warning")
             assert pending(pool) > 0
             proxy.fault = None
             wait_until(lambda: pending(pool) == 0, "all hits in the store", 20)
@@ -310,7 +310,7 @@ def test_one_bad_item_does_not_hold_up_the_others(build, dynamodb_local,
             # Nothing can be added to the others: said, and not tried again.
             wait_until(lambda: pending(pool) == 0, "the bad ones", 10)
             for bad in ids[:4]:
-                assert "dropped 1 hits for link %s" % bad in pool.log()
+                assert "dropped 1 hits of link %s" % bad in pool.log()
 
 
 def test_an_update_costs_a_link_one_request_a_flush(build, dynamodb_local,
@@ -349,8 +349,8 @@ def test_hits_of_a_deleted_link_are_dropped(build, store_env):
         pool.stop()
         assert pending(pool) == 0
         assert Table(store_env).hits() == {kept: 2}
-        [line] = said(pool, "hits of links that are gone", "info")
-        assert line["msg"].startswith("3 ")
+        [line] = said(pool, "hits of deleted links", "info")
+        assert line["msg"] == "dropped 3 hits of deleted links"
 
 
 def test_only_redirects_of_get_count(build, store_settings):

@@ -123,7 +123,7 @@ struct hits_flushed ledger_flush(struct hits *h)
     struct hits_flushed out;
     const char *reason;
     assert_true(hits_begin_flush(h, 0, 1, &reason));
-    hits_flush(h, &ledger_store, 0, 1, &out);
+    hits_flush(h, &ledger_store, 0, 1, &LEDGER_UNLIMITED, &out);
     return out;
 }
 

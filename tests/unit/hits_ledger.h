@@ -16,6 +16,9 @@
 #define SLOTS  262144
 #define WINDOW 16
 
+/* A flush that may send everything. */
+#define LEDGER_UNLIMITED ((_Atomic int64_t){INT64_MAX})
+
 #define LINKS    40
 #define COUNTERS 3
 

@@ -51,6 +51,28 @@ static void test_mended(void **state)
     assert_int_equal(r.attempts, 3);
 }
 
+/* A throttled answer is no failure: as many attempts as the time allows, from
+ * no quota, with pauses that grow to a maximum of their own. */
+static void test_throttled(void **state)
+{
+    (void)state;
+    struct aws_retry r = begun();
+    static const int64_t most[] = {50, 100, 200, 400, 400, 400};
+    for (size_t i = 0; i < sizeof(most) / sizeof(most[0]); i++) {
+        aws_retry_throttled(&r);
+        assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), most[i]);
+        assert_int_equal(aws_retry_pause_ms(&r, 0), 0);
+    }
+    assert_int_equal(r.quota, 500);
+    assert_int_equal(r.attempts, 1);
+    assert_true(aws_retry_again(&r, false));
+    r.throttled = UINT32_MAX;
+    assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 400);
+    aws_retry_begin(&r);
+    assert_true(aws_retry_again(&r, false));
+    assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 50);
+}
+
 /* The SDKs' own cases: two retries and a success end at 495. */
 static void test_success_gives_last_cost_back(void **state)
 {
@@ -203,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_full_at_first),
         cmocka_unit_test(test_three_attempts),
         cmocka_unit_test(test_mended),
+        cmocka_unit_test(test_throttled),
         cmocka_unit_test(test_success_gives_last_cost_back),
         cmocka_unit_test(test_timeout_costs_more),
         cmocka_unit_test(test_failure_gives_nothing_back),

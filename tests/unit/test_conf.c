@@ -475,6 +475,90 @@ static void ranges_are_in_words(void **state)
     }
 }
 
+/* Writes what was loaded, and loads that: nothing must have changed. */
+static void assert_survives(struct fixture *f, const char *text)
+{
+    struct buf first, second;
+    buf_init(&first, CONF_TEXT_MAX);
+    buf_init(&second, CONF_TEXT_MAX);
+    assert_loads(f, text);
+    struct conf before = f->conf;
+    f->conf = (struct conf){0};
+    conf_write(&before, &first);
+    assert_loads(f, first.data);
+    conf_write(&f->conf, &second);
+    assert_string_equal(second.data, first.data);
+    for (size_t i = 0; i < conf_key_count(); i++) {
+        struct buf was, is;
+        buf_init(&was, 5000);
+        buf_init(&is, 5000);
+        assert_int_equal(conf_value(&f->conf, i, &is),
+                         conf_value(&before, i, &was));
+        assert_string_equal(is.data, was.data);
+        buf_free(&was);
+        buf_free(&is);
+    }
+    if (before.aws_session_token != NULL)
+        assert_string_equal(f->conf.aws_session_token,
+                            before.aws_session_token);
+    conf_free(&before);
+    buf_free(&first);
+    buf_free(&second);
+}
+
+static void test_conf_write_is_read_back(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const lines[] = {
+        "",
+        "TABLE =\n",
+        "TABLE = \"  a b \"\n",
+        "TABLE = a \"b\" c\"\n",
+        "TABLE = #a # b = c\n",
+        "TABLE = \"#\"\n",
+        "TABLE = \"\"\n",
+        "TABLE = \" \"\n",
+        "TABLE = a\\b\\\n",
+        "TABLE = \xc3\xa9\xff\n",
+        "AWS_SESSION_TOKEN = se=cr\"et==\n",
+        "STORE = dynamodb\nMAX_CHAR = 9\nLOG_LEVEL = debug\n"
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE = ipv6\n",
+    };
+    struct buf text;
+    buf_init(&text, 10000);
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        buf_reset(&text);
+        buf_addf(&text, APP "%s", lines[i]);
+        assert_survives(f, text.data);
+    }
+    /* The longest line, without an end, with and without quotes. */
+    for (int quoted = 0; quoted < 2; quoted++) {
+        buf_reset(&text);
+        buf_add_str(&text, quoted ? APP "TABLE=\" " : APP "TABLE=");
+        while (text.len < strlen(APP) + 4095 - (size_t)quoted)
+            buf_add_char(&text, 'a');
+        buf_add_str(&text, quoted ? "\"" : "");
+        assert_survives(f, text.data);
+    }
+    buf_free(&text);
+}
+
+/* Those of the environment are left to it: some could not be written. */
+static void test_conf_write_leaves_out_the_environment(void **state)
+{
+    struct fixture *f = *state;
+    setenv("TABLE", "\"quoted\" ", 1);
+    setenv("AWS_PROFILE", "", 1);
+    assert_survives(f, APP "AWS_PROFILE = p\n");
+    struct buf text;
+    buf_init(&text, CONF_TEXT_MAX);
+    conf_write(&f->conf, &text);
+    assert_null(strstr(text.data, "TABLE="));
+    assert_null(strstr(text.data, "AWS_PROFILE="));
+    assert_null(f->conf.aws_profile);
+    buf_free(&text);
+}
+
 #define CONF(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -495,6 +579,8 @@ int main(void)
         CONF(secrets_are_masked),
         CONF(defaults_are_within_their_ranges),
         CONF(ranges_are_in_words),
+        CONF(test_conf_write_is_read_back),
+        CONF(test_conf_write_leaves_out_the_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,7 +82,7 @@ static void the_parts_of_a_flush_are_the_whole(void **state)
         sum += WINDOW * (WINDOW + 1) / 2;
         for (unsigned part = 0; part < parts; part++) {
             assert_true(hits_begin_flush(h, part, parts, &reason));
-            hits_flush(h, &ledger_store, part, parts, &out);
+            hits_flush(h, &ledger_store, part, parts, &LEDGER_UNLIMITED, &out);
         }
         assert_int_equal(ledger_pending(h), 0);
     }
@@ -104,7 +104,7 @@ static void without_a_journal_nothing_is_counted(void **state)
     hits_pending_all(NULL, &hits, &links);
     assert_int_equal(hits + links, 0);
     assert_true(hits_begin_flush(NULL, 0, 1, &reason));
-    hits_flush(NULL, &ledger_store, 0, 1, &out);
+    hits_flush(NULL, &ledger_store, 0, 1, &LEDGER_UNLIMITED, &out);
     assert_int_equal(out.hits + out.failed, 0);
     hits_close(NULL);
     ledger_conf->state_dir[strlen(ledger_conf->state_dir) - 1] ^= 1;
@@ -226,6 +226,45 @@ static void one_bad_link_does_not_hold_up_the_others(void **state)
     atomic_store(&ledger->refused[5], false);
     (void)ledger_flush(h);
     assert_int_equal(ledger_stored(5), 1);
+    hits_close(h);
+}
+
+/* What is not sent stays; it is not lost, and the next flush has it. */
+static void test_hits_flush_ends_at_a_throttled_answer(void **state)
+{
+    (void)state;
+    struct hits *h = ledger_open();
+    struct hits_flushed out;
+    _Atomic int64_t left = 5;
+    for (unsigned i = 0; i < WINDOW; i++)
+        ledger_count(h, i, 2);
+    hits_flush(h, &ledger_store, 0, 1, &left, &out);
+    assert_int_equal(out.links, 5);
+    assert_int_equal(out.failed, 0);
+    assert_false(out.throttled);
+    assert_true(left < 0);
+    assert_int_equal(ledger_pending(h), 2 * (WINDOW - 5));
+
+    left = 5;
+    atomic_store(&ledger->next, RESULT_THROTTLED);
+    hits_flush(h, &ledger_store, 0, 1, &left, &out);
+    assert_int_equal(out.links, 0);
+    assert_int_equal(out.failed, 1);
+    assert_true(out.throttled);
+    assert_string_equal(out.error, "throttled: ");
+    assert_int_equal(left, 0);
+    /* The other parts send nothing more. */
+    hits_flush(h, &ledger_store, 0, 1, &left, &out);
+    assert_int_equal(out.links + out.failed, 0);
+    assert_int_equal(ledger_pending(h), 2 * (WINDOW - 5));
+
+    left = WINDOW - 5;
+    hits_flush(h, &ledger_store, 0, 1, &left, &out);
+    assert_int_equal(out.links, WINDOW - 5);
+    assert_int_equal(left, 0); /* and nothing is left to send */
+    assert_int_equal(ledger_pending(h), 0);
+    for (unsigned i = 0; i < WINDOW; i++)
+        assert_int_equal(ledger_stored(i), 2);
     hits_close(h);
 }
 
@@ -480,7 +519,7 @@ static void hits_crafted_file_harms_nobody(void **state)
         (void)hits_pending(h, ledger_ids[1]);
         (void)ledger_pending(h);
         assert_true(hits_begin_flush(h, 0, SLOTS / 4096, &reason));
-        hits_flush(h, &store, 0, SLOTS / 4096, &out);
+        hits_flush(h, &store, 0, SLOTS / 4096, &LEDGER_UNLIMITED, &out);
         hits_close(h);
     }
     free(junk);
@@ -532,6 +571,7 @@ int main(void)
         TEST(a_store_that_is_away_costs_no_hit),
         TEST(a_lost_answer_counts_once),
         TEST(one_bad_link_does_not_hold_up_the_others),
+        TEST(test_hits_flush_ends_at_a_throttled_answer),
         TEST(pending_hits_stay_in_the_file),
         TEST(a_new_file_is_a_new_node),
         TEST(a_file_of_another_version_is_not_read),

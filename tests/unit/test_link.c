@@ -281,6 +281,87 @@ static void what_is_missing_is_null_and_no_ttl_is_left_out(void **state)
     link_free(&l);
 }
 
+/* Analytics as another client may have stored them; NULL: null is printed. */
+static const char *const foreign[][2] = {
+    {"{\"a\":[1,{\"b\":null}]}", "{\"a\":[1,{\"b\":null}]}"},
+    {" \t\r\n{\"a\":\n[1,\r2]}\n", "    {\"a\": [1, 2]} "},
+    {"{\"n\":123456789012345678901234567890}",
+     "{\"n\":123456789012345678901234567890}"},
+    {"{\"a\x7f\":\"\xc2\x9b\xe2\x80\xae\xc3\xa9\"}",
+     "{\"a\\u007f\":\"\\u009b\\u202e\xc3\xa9\"}"},
+    {"{\"a\":1},\"hits\":999", NULL},
+    {"{\"a\":1}{\"b\":2}", NULL},
+    {"{\"a\":1}}", NULL},
+    {"{\"a\":1}\n,\"hits\":999", NULL},
+    {"{\"a\":1", NULL},
+    {"[1]", NULL},
+    {"5", NULL},
+    {"\"x\"", NULL},
+    {"null", NULL},
+    {"", NULL},
+    {"{'a':1}", NULL},
+    {"{\"a\":NaN}", NULL},
+    {"{\"a\":01}", NULL},
+    {"{\"a\":1,}", NULL},
+    {"/* */{\"a\":1}", NULL},
+    {"{\"a\":\"\n\"}", NULL},
+    {"{\"a\":\"\xff\"}", NULL},
+    {"{\"\xc0\x80\":1}", NULL},
+    {"{\"\\u0000\":1}", NULL},
+    {"{\"a\":\"\xed\xa0\x80\"}", NULL},
+    {"\xef\xbb\xbf{\"a\":1}", NULL},
+};
+
+static void assert_analytics_in_json(const char *text, const char *expected)
+{
+    struct link l = sample();
+    struct buf out;
+    buf_init(&out, 65536);
+    link_set(&l.analytics, text);
+    link_to_json(&l, true, &out);
+    const char *found = strstr(out.data, "\"analytics\":");
+    assert_non_null(found);
+    char *end =
+        mem_printf("\"analytics\":%s}", expected != NULL ? expected : "null");
+    assert_string_equal(found, end);
+    free(end);
+    buf_free(&out);
+    link_free(&l);
+}
+
+static void test_link_to_json_takes_one_object_as_analytics(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(foreign); i++)
+        assert_analytics_in_json(foreign[i][0], foreign[i][1]);
+    struct buf deep;
+    buf_init(&deep, 1000);
+    for (int levels = 32; levels <= 33; levels++) {
+        buf_reset(&deep);
+        for (int i = 0; i < levels; i++)
+            buf_add_str(&deep, "{\"a\":");
+        buf_add_char(&deep, '1');
+        for (int i = 0; i < levels; i++)
+            buf_add_char(&deep, '}');
+        assert_analytics_in_json(deep.data, levels == 32 ? deep.data : NULL);
+    }
+    buf_free(&deep);
+}
+
+static void test_link_to_json_escapes_what_is_not_text(void **state)
+{
+    (void)state;
+    struct link l;
+    link_init(&l);
+    link_set(&l.long_url,
+             "\x1b[2J\n\x7f\xc2\x9b\xe2\x81\xa6\xff\xc3\"\xc3\xa9");
+    assert_link_json(&l, false,
+                     "{\"short_id\":null,\"short_url\":null,\"long_url\":"
+                     "\"\\u001b[2J\\n\\u007f\\u009b\\u2066\\ufffd\\ufffd\\\""
+                     "\xc3\xa9\",\"created_at\":null,\"hits\":0}");
+    link_free(&l);
+}
+
 static void expires_at_its_ttl(void **state)
 {
     (void)state;
@@ -333,6 +414,8 @@ int main(void)
         cmocka_unit_test(thousands_of_parameters_are_kept),
         cmocka_unit_test(becomes_json_with_the_tables_names),
         cmocka_unit_test(what_is_missing_is_null_and_no_ttl_is_left_out),
+        cmocka_unit_test(test_link_to_json_takes_one_object_as_analytics),
+        cmocka_unit_test(test_link_to_json_escapes_what_is_not_text),
         cmocka_unit_test(expires_at_its_ttl),
         cmocka_unit_test(strings_are_copies_and_are_released),
     };

@@ -24,7 +24,7 @@
 
 /* The store, for all processes of a case. */
 static struct told {
-    _Atomic int result;
+    _Atomic int result, view;
     _Atomic unsigned gets;
     _Atomic unsigned slow_ms; /* before it answers */
     _Atomic unsigned gate, right, failed;
@@ -39,8 +39,7 @@ static struct lookup lookup;
 static enum result told_get(struct store *s, const char *short_id,
                             enum store_view view, struct link *out)
 {
-    if (view != STORE_TARGET)
-        abort();
+    atomic_store(&told->view, view);
     atomic_fetch_add(&told->gets, 1);
     crew_sleep_us(atomic_load(&told->slow_ms) * 1000);
     const enum result r = (enum result)atomic_load(&told->result);
@@ -117,6 +116,7 @@ static void an_unknown_id_is_asked_for_once(void **state)
     (void)state;
     struct cache_entry out;
     expect(RESULT_OK, NEW, 1);
+    assert_int_equal(told->view, STORE_TARGET);
     assert_int_equal(lookup_link(&lookup, "id", &out), RESULT_OK);
     assert_int_equal(out.ttl, 4102444800);
     expect(RESULT_OK, NEW, 0);
@@ -146,6 +146,7 @@ static void a_due_entry_is_refreshed_by_one(void **state)
     expect(RESULT_OK, OLD, 0); /* another one is asking */
     cache_end_flight(lookup.cache, "id", clock_monotonic_ms(), false);
     expect(RESULT_OK, NEW, 1);
+    assert_int_equal(told->view, STORE_REFRESH); /* the old one would do */
     expect(RESULT_OK, NEW, 0);
     /* A store that fails then is no harm, and is left alone for a second. */
     atomic_store(&told->result, RESULT_UNAVAILABLE);
