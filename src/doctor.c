@@ -61,7 +61,8 @@ static void print_text(const struct report *r)
            counts[REPORT_WARN], counts[REPORT_FAIL]);
 }
 
-/* A configuration that cannot be used: its faults, as every verb says them. */
+/* A configuration that cannot be used: its faults, as every verb prints them.
+ */
 static int refuse(char *faults, bool json)
 {
     if (!json) {
@@ -74,14 +75,14 @@ static int refuse(char *faults, bool json)
     for (char *line = strtok_r(faults, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest))
         report_add(&report, REPORT_FAIL, "configuration",
-                   "mend it; `curt keys` prints what each key may be", "%s",
-                   line);
+                   "correct it; `curt keys` prints the values of each key",
+                   "%s", line);
     print_json(&report);
     report_free(&report);
     return EX_CONFIG;
 }
 
-/* The store and all that uses it. The pool comes behind the site: some web
+/* The store and all that uses it. The pool comes after the site: some web
  * servers start curt.fcgi with the first request. Returns the exit status. */
 static int examine(struct doctor *d)
 {
@@ -95,6 +96,7 @@ static int examine(struct doctor *d)
     doctor_check_site(d);
     doctor_check_pool(d);
     doctor_check_socket(d);
+    doctor_check_cache(d);
     doctor_remove_link(d);
     doctor_check_hits(d);
     store_free(d->store);

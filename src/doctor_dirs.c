@@ -1,29 +1,40 @@
 #include "doctor_parts.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include "mem.h"
 
-/* Magic numbers of file systems: linux/magic.h, and fs/smb, fs/fuse. */
-#define FS_TMPFS 0x01021994
-#define FS_RAMFS 0x858458f6
-#define FS_NFS   0x6969
-#define FS_CIFS  0xff534d42
-#define FS_SMB2  0xfe534d42
-#define FS_CEPH  0x00c36400
-#define FS_9P    0x01021997
-
 #define MIB (1024 * 1024)
 
-/* Free space, in bytes: too little, and little. */
-#define SPACE_NONE   (8 * MIB)
-#define SPACE_LITTLE (128 * MIB)
+/* Free space, in bytes: too little, and little. RUNTIME_DIR needs next to
+ * nothing once the cache is there. */
+#define STATE_FULL     (8 * MIB)
+#define STATE_LITTLE   (128 * MIB)
+#define RUNTIME_FULL   (MIB / 4)
+#define RUNTIME_LITTLE (4 * MIB)
+
+/* A write-ahead log that is larger has not been emptied for long: curt limits
+ * it to 64 MiB. */
+#define LOG_LARGE (256 * MIB)
+
+/* SQLite's locks of readers in curt.db-shm, at these bytes ("WAL-mode File
+ * Format", section 2.3.2, WAL_READ_LOCK(0) to (4)). */
+#define READ_LOCKS  123
+#define READERS_MAX 5
+
+/* How often, and how far apart in milliseconds, readers are looked for: one
+ * that is found twice in a row is not just a worker with a query. */
+#define READER_LOOKS 10
+#define READER_MS    50
 
 /* Ids that are shorter can be guessed or used up. */
 #define CHAR_LITTLE 5
@@ -87,7 +98,7 @@ void doctor_check_conf(struct doctor *d)
                    conf->app_url);
     if (conf->min_char < CHAR_LITTLE)
         report_add(d->report, REPORT_WARN, "configuration",
-                   "let MIN_CHAR and MAX_CHAR be 7 or more",
+                   "set MIN_CHAR and MAX_CHAR to 7 or more",
                    "MIN_CHAR is %u: ids of that length are soon used up, and "
                    "easy to guess",
                    (unsigned)conf->min_char);
@@ -150,58 +161,67 @@ static void check_access(struct place *p, const struct stat *st)
     free(chmod);
 }
 
-static const char *network_name(long type)
-{
-    switch ((unsigned)type) {
-    case FS_NFS:
-        return "NFS";
-    case FS_CIFS:
-    case FS_SMB2:
-        return "SMB";
-    case FS_CEPH:
-        return "Ceph";
-    case FS_9P:
-        return "9P";
-    default:
-        return NULL;
-    }
-}
-
 /* Free space, and the kind of file system. Returns some words on both. */
 static char *check_file_system(struct place *p)
 {
-    struct statvfs space;
-    struct statfs kind;
-    if (statvfs(p->path, &space) < 0 || statfs(p->path, &kind) < 0)
+    static const struct {
+        unsigned type;
+        const char *name;
+    } networks[] = {{NFS_SUPER_MAGIC, "NFS"},
+                    {CIFS_SUPER_MAGIC, "SMB"},
+                    {SMB2_SUPER_MAGIC, "SMB"},
+                    {CEPH_SUPER_MAGIC, "Ceph"},
+                    {V9FS_MAGIC, "9P"}};
+    struct statfs fs;
+    if (statfs(p->path, &fs) < 0)
         return mem_dup("");
-    const unsigned type = (unsigned)kind.f_type;
-    const uint64_t bytes = (uint64_t)space.f_bavail * space.f_frsize;
-    const bool memory = type == FS_TMPFS || type == FS_RAMFS;
-    const char *network = network_name(kind.f_type);
-    if (network != NULL) {
-        char *detail = mem_printf("it is on %s, where neither the locks nor "
-                                  "the memory that processes share are safe",
-                                  network);
-        fault(p, REPORT_WARN, "use a disk of this host", detail);
+    const unsigned type = (unsigned)fs.f_type;
+    const uint64_t bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+    const bool memory = type == TMPFS_MAGIC || type == RAMFS_MAGIC;
+    for (size_t i = 0; i < sizeof(networks) / sizeof(networks[0]); i++)
+        if (networks[i].type == type) {
+            char *detail = mem_printf(
+                "it is on %s, where neither locks nor shared memory are safe",
+                networks[i].name);
+            fault(p, REPORT_WARN, "use a disk of this host", detail);
+            free(detail);
+        }
+    const bool full = bytes < (p->state ? STATE_FULL : RUNTIME_FULL) ||
+                      (fs.f_files > 0 && fs.f_ffree == 0);
+    if (full || bytes < (p->state ? STATE_LITTLE : RUNTIME_LITTLE)) {
+        char *cache = mem_printf("%s/cache", p->path);
+        struct stat st;
+        /* At least half of the file system. */
+        const bool crowded = !p->state && stat(cache, &st) == 0 &&
+                             (uint64_t)st.st_size * 2 >=
+                                 (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
+        char *advice =
+            crowded ? mem_printf("make room on this file system, or lower "
+                                 "CACHE_SIZE, stop the pool, remove %s (%llu "
+                                 "MiB) and start it",
+                                 cache, (unsigned long long)st.st_size / MIB)
+                    : mem_printf("make room on this file system: du -xh %s | "
+                                 "sort -h | tail",
+                                 p->path);
+        char *detail = mem_printf("the file system is %s, %llu KiB are free",
+                                  full ? "full" : "nearly full",
+                                  (unsigned long long)bytes / 1024);
+        fault(p, full ? REPORT_FAIL : REPORT_WARN, advice, detail);
         free(detail);
+        free(advice);
+        free(cache);
     }
-    if (bytes < SPACE_NONE || (space.f_files > 0 && space.f_favail == 0))
-        fault(p, REPORT_FAIL, "make room on this file system",
-              "the file system is full");
-    else if (p->state && bytes < SPACE_LITTLE)
-        fault(p, REPORT_WARN, "make room on this file system",
-              "little space is left");
     if (p->state && memory)
         fault(p, REPORT_WARN,
-              "let STATE_DIR be on a disk: hits, and the links of SQLite, "
-              "must outlive a boot",
-              "it is in memory");
-    return mem_printf(", %llu MiB free%s", (unsigned long long)(bytes / MIB),
+              "use a directory on a disk, such as /var/lib/curt",
+              "it is in memory: what is not in the store yet is lost at a "
+              "boot");
+    return mem_printf(", %llu MiB free%s", (unsigned long long)bytes / MIB,
                       memory ? " in memory" : "");
 }
 
-/* What curt keeps there: it must belong to the user that runs it, who could
- * not open it otherwise; root running curt.fcgi once by hand spoils that. */
+/* What curt keeps there: it must belong to the user that runs curt.fcgi, which
+ * cannot open it otherwise; one start as root spoils that. */
 static void check_files(struct place *p, const char *const *names)
 {
     for (; *names != NULL; names++) {
@@ -213,8 +233,8 @@ static void check_files(struct place *p, const char *const *names)
             char *chmod = mem_printf("chmod o= %s", path);
             if (!S_ISREG(st.st_mode))
                 report_add(p->d->report, REPORT_FAIL, p->check,
-                           "move it away: something else put it there",
-                           "%s: is no file", path);
+                           "move it away: another program put it there",
+                           "%s: not a regular file", path);
             else if (p->d->user_known && st.st_uid != p->d->user)
                 report_add(p->d->report, REPORT_FAIL, p->check, chown,
                            "%s: belongs to %s, but %s runs curt.fcgi", path,
@@ -254,6 +274,65 @@ static void check_place(struct place *p, const char *const *names)
     free(p->user);
 }
 
+/* The process that keeps a snapshot of the database open, 0 if none does. */
+static pid_t find_reader(const struct doctor *d)
+{
+    pid_t last = 0, found = 0;
+    char *path = mem_printf("%s/curt.db-shm", d->conf->state_dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    free(path);
+    for (int i = 0; fd >= 0 && found == 0 && i < READER_LOOKS; i++) {
+        struct flock lock = {.l_type = F_WRLCK,
+                             .l_whence = SEEK_SET,
+                             .l_start = READ_LOCKS,
+                             .l_len = READERS_MAX};
+        if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+            lock.l_pid = 0;
+        found = lock.l_pid > 0 && lock.l_pid == last ? lock.l_pid : 0;
+        last = lock.l_pid;
+        poll(NULL, 0, READER_MS);
+    }
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
+/* The write-ahead log, which grows as long as one reader needs what was there
+ * at its begin. */
+static void check_log(const struct doctor *d)
+{
+    struct stat st;
+    char *path = mem_printf("%s/curt.db-wal", d->conf->state_dir);
+    const bool large = d->conf->store == CONF_STORE_SQLITE &&
+                       stat(path, &st) == 0 && st.st_size > LOG_LARGE;
+    const pid_t reader = large ? find_reader(d) : 0;
+    if (reader > 0) {
+        char name[64] = "?";
+        char *comm = mem_printf("/proc/%ld/comm", (long)reader);
+        FILE *f = fopen(comm, "re");
+        if (f != NULL && fgets(name, sizeof(name), f) != NULL)
+            name[strcspn(name, "\n")] = '\0';
+        if (f != NULL)
+            fclose(f);
+        char *advice = mem_printf(
+            "end process %ld; the next creates and flushes then empty the file",
+            (long)reader);
+        report_add(d->report, REPORT_WARN, "database", advice,
+                   "%s: %lld MiB, because process %ld (%s) keeps a snapshot of "
+                   "the database open",
+                   path, (long long)st.st_size / MIB, (long)reader, name);
+        free(advice);
+        free(comm);
+    } else if (large) {
+        report_add(d->report, REPORT_WARN, "database",
+                   "nothing if it shrinks within a minute of visits; otherwise "
+                   "stop and start the pool",
+                   "%s: %lld MiB, and no reader needs that any more", path,
+                   (long long)st.st_size / MIB);
+    }
+    free(path);
+}
+
 void doctor_check_dirs(struct doctor *d)
 {
     static const char *const lasting[] = {
@@ -273,4 +352,5 @@ void doctor_check_dirs(struct doctor *d)
                             .mode = "0755"};
     check_place(&state, lasting);
     check_place(&runtime, passing);
+    check_log(d);
 }

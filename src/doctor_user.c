@@ -24,7 +24,7 @@ char *doctor_wanted_user(const struct doctor *d)
     return d->user_known ? doctor_user_name(d->user) : mem_dup("curt");
 }
 
-/* Becomes the user for good, with his groups and his home. */
+/* Becomes the user for good, with the user's groups and home. */
 static bool become(uid_t user)
 {
     const struct passwd *entry = getpwuid(user);
@@ -37,7 +37,7 @@ static bool become(uid_t user)
            setresuid(user, user, user) == 0;
 }
 
-/* Root can look with the eyes of any user; anybody else with his own. */
+/* Whether this process can see what the pool's user sees. */
 static bool can_tell(const struct doctor *d)
 {
     return geteuid() == 0 || !d->user_known || d->user == geteuid();
@@ -55,8 +55,8 @@ void doctor_check_user(struct doctor *d)
     char *user = doctor_user_name(d->user);
     char *advice = mem_printf("run curt doctor as root or as %s", user);
     report_add(d->report, REPORT_WARN, "user", advice,
-               "you are not %s, whom STATE_DIR or the pool belongs to: not "
-               "all can be seen",
+               "you are not %s, the owner of STATE_DIR or of the pool: not "
+               "everything can be checked",
                user);
     free(advice);
     free(user);
@@ -86,9 +86,9 @@ static _Noreturn void run_in_child(struct doctor *d,
     d->root = root;
     if (!become(d->user))
         report_add(d->report, REPORT_WARN, "user",
-                   "run curt doctor where root may change users",
-                   "what follows was seen as root: no change to the pool's "
-                   "user is allowed here");
+                   "run curt doctor where root may change to other users",
+                   "the next checks ran as root: changing to the pool's user "
+                   "is not permitted here");
     int status = run(d);
     if (fflush(stdout) != 0)
         status = EX_IOERR;
@@ -108,7 +108,7 @@ int doctor_run_as_user(struct doctor *d, int (*run)(struct doctor *d))
     }
     close(ends[1]);
     if (child > 0)
-        doctor_serve_socket(d, ends[0]);
+        doctor_serve_user(d, ends[0]);
     close(ends[0]);
     if (child < 0)
         return run(d);
