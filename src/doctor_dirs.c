@@ -39,57 +39,76 @@
 /* Ids that are shorter can be guessed or used up. */
 #define CHAR_LITTLE 5
 
+/* Adds a line about path; advice and detail are freed here. */
+static void add_fault(struct doctor *d, enum report_level level,
+                      const char *check, const char *path, char *advice,
+                      char *detail)
+{
+    report_add(d->report, level, check, advice, "%s: %s", path, detail);
+    free(advice);
+    free(detail);
+}
+
+/* The command that lets the pool's user enter the directories above path; NULL
+ * if that is not what is wrong. */
+static char *unlock_parent(const char *path)
+{
+    char *advice = NULL, *dir = mem_dup(path);
+    for (char *end = strchr(dir + 1, '/'); end != NULL && advice == NULL;
+         end = strchr(end + 1, '/')) {
+        *end = '\0';
+        if (access(dir, X_OK) < 0 && errno == EACCES)
+            advice = mem_printf("chmod o+x %s", dir);
+        *end = '/';
+    }
+    free(dir);
+    return advice;
+}
+
 /* ---- The configuration ----------------------------------------------- */
 
-static const char *conf_path(const struct doctor *d)
+static void check_conf_file(struct doctor *d, const char *user)
 {
+    const struct conf *conf = d->conf;
     const char *named = d->file != NULL ? d->file : getenv("CURT_CONF");
-    return named != NULL && named[0] != '\0' ? named
-                                             : CURT_SYSCONFDIR
-               "/curt/curt.conf";
-}
-
-static bool has_secret_in_file(const struct conf *conf)
-{
-    return (conf->aws_secret_access_key != NULL &&
-            getenv("AWS_SECRET_ACCESS_KEY") == NULL) ||
-           (conf->aws_session_token != NULL &&
-            getenv("AWS_SESSION_TOKEN") == NULL);
-}
-
-static void check_conf_file(struct doctor *d)
-{
-    const char *path = conf_path(d);
-    struct stat st;
-    if (stat(path, &st) < 0) {
+    const char *path = named != NULL && named[0] != '\0' ? named
+                                                         : CURT_SYSCONFDIR
+                           "/curt/curt.conf";
+    const bool has_secret = (conf->aws_secret_access_key != NULL &&
+                             getenv("AWS_SECRET_ACCESS_KEY") == NULL) ||
+                            (conf->aws_session_token != NULL &&
+                             getenv("AWS_SESSION_TOKEN") == NULL);
+    struct stat st = {.st_mode = 0};
+    char *chmod = mem_printf("chown root:$(id -gn %s) %s && chmod 0640 %s",
+                             user, path, path);
+    if (stat(path, &st) < 0 && errno != EACCES) {
         report_add(d->report, REPORT_OK, "configuration", NULL,
                    "the environment and the defaults, without the file %s",
                    path);
-        return;
-    }
-    char *user = doctor_wanted_user(d);
-    char *chmod =
-        mem_printf("chown root:%s %s && chmod 0640 %s", user, path, path);
-    const int error = doctor_access(d, path, R_OK);
-    if (error != 0)
-        report_add(d->report, REPORT_FAIL, "configuration", chmod,
-                   "%s: %s cannot read it: %s", path, user, strerror(error));
-    else if (S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0)
+    } else if (doctor_can_tell(d) && access(path, R_OK) < 0) {
+        char *detail =
+            mem_printf("%s cannot read it: %s", user, strerror(errno));
+        char *unlock = unlock_parent(path);
+        add_fault(d, REPORT_FAIL, "configuration", path,
+                  unlock != NULL ? unlock : mem_dup(chmod), detail);
+    } else if (S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0) {
         report_add(d->report, REPORT_FAIL, "configuration", chmod,
                    "%s: everybody can change it", path);
-    else if ((st.st_mode & S_IROTH) != 0 && has_secret_in_file(d->conf))
+    } else if ((st.st_mode & S_IROTH) != 0 && has_secret) {
         report_add(d->report, REPORT_WARN, "configuration", chmod,
                    "%s: has a secret in it, and everybody can read it", path);
-    else
+    } else {
         report_add(d->report, REPORT_OK, "configuration", NULL, "%s", path);
+    }
     free(chmod);
-    free(user);
 }
 
 void doctor_check_conf(struct doctor *d)
 {
     const struct conf *conf = d->conf;
-    check_conf_file(d);
+    char *user = doctor_wanted_user(d);
+    check_conf_file(d, user);
+    free(user);
     if (strncmp(conf->app_url, "https://", 8) != 0)
         report_add(d->report, REPORT_WARN, "configuration",
                    "get a certificate, and let APP_URL begin with https://",
@@ -108,61 +127,61 @@ void doctor_check_conf(struct doctor *d)
 
 /* A directory that is looked at. */
 struct place {
-    struct doctor *d;
     const char *check; /* name of the check */
     const char *key;
     const char *path;
-    bool state;       /* STATE_DIR: lasts, and is nobody else's to read */
+    bool state;       /* STATE_DIR: lasts, and others may not read it */
     const char *mode; /* that it should have */
     char *user;       /* that it should belong to */
-    unsigned faults;
 };
 
-static void fault(struct place *p, enum report_level level, const char *advice,
-                  const char *detail)
+/* What is wrong with the directory itself. True: it can be looked into. */
+static bool check_access(struct doctor *d, const struct place *p,
+                         const struct stat *st, int error)
 {
-    report_add(p->d->report, level, p->check, advice, "%s %s: %s", p->key,
-               p->path, detail);
-    p->faults++;
-}
-
-static void check_missing(struct place *p, int error)
-{
-    char *advice = mem_printf("install -d -m %s -o %s -g %s %s", p->mode,
-                              p->user, p->user, p->path);
-    fault(p, REPORT_FAIL, advice, strerror(error));
-    free(advice);
-}
-
-static void check_access(struct place *p, const struct stat *st)
-{
-    const int error = doctor_access(p->d, p->path, R_OK | W_OK | X_OK);
-    if (error != 0) {
-        char *owner = doctor_user_name(st->st_uid);
-        char *advice = mem_printf(
-            "chown %s %s && chmod %s %s, and see that the directories above "
-            "it can be entered",
-            p->user, p->path, p->mode, p->path);
-        char *detail =
-            mem_printf("%s cannot write it (owner %s, mode %04o): "
-                       "%s",
-                       p->user, owner, st->st_mode & 07777u, strerror(error));
-        fault(p, REPORT_FAIL, advice, detail);
-        free(detail);
-        free(advice);
-        free(owner);
+    if (error == 0 && access(p->path, R_OK | W_OK | X_OK) < 0)
+        error = errno;
+    char *unlock = error == EACCES ? unlock_parent(p->path) : NULL;
+    char *owner = doctor_user_name(st->st_uid);
+    char *aside = error == ENOTDIR
+                      ? mem_printf("mv %s %s.old && ", p->path, p->path)
+                      : mem_dup("");
+    if (error != 0 && !doctor_can_tell(d)) {
+        free(unlock);
+    } else if (unlock != NULL) {
+        add_fault(d, REPORT_FAIL, p->check, p->path, unlock,
+                  mem_printf("%s cannot enter a directory above it", p->user));
+    } else if (error == ENOENT || error == ENOTDIR) {
+        add_fault(d, REPORT_FAIL, p->check, p->path,
+                  mem_printf("%sinstall -d -m %s -o %s -g $(id -gn %s) %s",
+                             aside, p->mode, p->user, p->user, p->path),
+                  mem_printf("%s: %s", p->key, strerror(error)));
+    } else if (error != 0) {
+        add_fault(d, REPORT_FAIL, p->check, p->path,
+                  mem_printf("chown %s %s && chmod %s %s", p->user, p->path,
+                             p->mode, p->path),
+                  mem_printf("%s cannot write it (owner %s, mode %04o): %s",
+                             p->user, owner, st->st_mode & 07777u,
+                             strerror(error)));
+    } else if ((st->st_mode & S_IWOTH) != 0) {
+        add_fault(d, REPORT_FAIL, p->check, p->path,
+                  mem_printf("chmod %s %s", p->mode, p->path),
+                  mem_dup("everybody can write it, and so replace what is in "
+                          "it"));
+    } else if (p->state && (st->st_mode & (S_IROTH | S_IXOTH)) != 0) {
+        add_fault(d, REPORT_WARN, p->check, p->path,
+                  mem_printf("chmod %s %s", p->mode, p->path),
+                  mem_dup("everybody can look into it"));
+    } else {
+        error = 0;
     }
-    char *chmod = mem_printf("chmod %s %s", p->mode, p->path);
-    if ((st->st_mode & S_IWOTH) != 0)
-        fault(p, REPORT_FAIL, chmod,
-              "everybody can write it, and so replace what is in it");
-    else if (p->state && (st->st_mode & (S_IROTH | S_IXOTH)) != 0)
-        fault(p, REPORT_WARN, chmod, "everybody can look into it");
-    free(chmod);
+    free(aside);
+    free(owner);
+    return error == 0;
 }
 
 /* Free space, and the kind of file system. Returns some words on both. */
-static char *check_file_system(struct place *p)
+static char *check_file_system(struct doctor *d, const struct place *p)
 {
     static const struct {
         unsigned type;
@@ -176,103 +195,98 @@ static char *check_file_system(struct place *p)
     if (statfs(p->path, &fs) < 0)
         return mem_dup("");
     const unsigned type = (unsigned)fs.f_type;
-    const uint64_t bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+    const uint64_t block = (uint64_t)fs.f_bsize;
+    const uint64_t bytes = (uint64_t)fs.f_bavail * block;
     const bool memory = type == TMPFS_MAGIC || type == RAMFS_MAGIC;
     for (size_t i = 0; i < sizeof(networks) / sizeof(networks[0]); i++)
-        if (networks[i].type == type) {
-            char *detail = mem_printf(
-                "it is on %s, where neither locks nor shared memory are safe",
-                networks[i].name);
-            fault(p, REPORT_WARN, "use a disk of this host", detail);
-            free(detail);
-        }
+        if (networks[i].type == type)
+            add_fault(d, REPORT_WARN, p->check, p->path,
+                      mem_dup("use a disk of this host"),
+                      mem_printf("it is on %s, where neither locks nor shared "
+                                 "memory are safe",
+                                 networks[i].name));
     const bool full = bytes < (p->state ? STATE_FULL : RUNTIME_FULL) ||
                       (fs.f_files > 0 && fs.f_ffree == 0);
     if (full || bytes < (p->state ? STATE_LITTLE : RUNTIME_LITTLE)) {
-        char *cache = mem_printf("%s/cache", p->path);
         struct stat st;
-        /* At least half of the file system. */
-        const bool crowded = !p->state && stat(cache, &st) == 0 &&
-                             (uint64_t)st.st_size * 2 >=
-                                 (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
-        char *advice =
-            crowded ? mem_printf("make room on this file system, or lower "
-                                 "CACHE_SIZE, stop the pool, remove %s (%llu "
-                                 "MiB) and start it",
-                                 cache, (unsigned long long)st.st_size / MIB)
-                    : mem_printf("make room on this file system: du -xh %s | "
-                                 "sort -h | tail",
-                                 p->path);
-        char *detail = mem_printf("the file system is %s, %llu KiB are free",
-                                  full ? "full" : "nearly full",
-                                  (unsigned long long)bytes / 1024);
-        fault(p, full ? REPORT_FAIL : REPORT_WARN, advice, detail);
-        free(detail);
-        free(advice);
+        char *cache = mem_printf("%s/cache", p->path);
+        const bool crowded = stat(cache, &st) == 0 &&
+                             (uint64_t)st.st_size * 2 >= fs.f_blocks * block;
+        add_fault(d, full ? REPORT_FAIL : REPORT_WARN, p->check, p->path,
+                  crowded
+                      ? mem_printf("make room on this file system, or lower "
+                                   "CACHE_SIZE, stop the pool, remove %s (%llu "
+                                   "MiB) and start it",
+                                   cache, (unsigned long long)st.st_size / MIB)
+                      : mem_printf("make room on this file system: du -xh %s "
+                                   "| sort -h | tail",
+                                   p->path),
+                  mem_printf("the file system is %s, %llu KiB are free",
+                             full ? "full" : "nearly full",
+                             (unsigned long long)bytes / 1024));
         free(cache);
     }
     if (p->state && memory)
-        fault(p, REPORT_WARN,
-              "use a directory on a disk, such as /var/lib/curt",
-              "it is in memory: what is not in the store yet is lost at a "
-              "boot");
+        add_fault(d, REPORT_WARN, p->check, p->path,
+                  mem_dup("use a directory on a disk, such as /var/lib/curt"),
+                  mem_dup("it is in memory: what is not in the store yet is "
+                          "lost at a boot"));
     return mem_printf(", %llu MiB free%s", (unsigned long long)bytes / MIB,
                       memory ? " in memory" : "");
 }
 
 /* What curt keeps there: it must belong to the user that runs curt.fcgi, which
  * cannot open it otherwise; one start as root spoils that. */
-static void check_files(struct place *p, const char *const *names)
-{
-    for (; *names != NULL; names++) {
-        struct stat st;
-        char *path = mem_printf("%s/%s", p->path, *names);
-        if (lstat(path, &st) == 0) {
-            char *owner = doctor_user_name(st.st_uid);
-            char *chown = mem_printf("chown %s: %s", p->user, path);
-            char *chmod = mem_printf("chmod o= %s", path);
-            if (!S_ISREG(st.st_mode))
-                report_add(p->d->report, REPORT_FAIL, p->check,
-                           "move it away: another program put it there",
-                           "%s: not a regular file", path);
-            else if (p->d->user_known && st.st_uid != p->d->user)
-                report_add(p->d->report, REPORT_FAIL, p->check, chown,
-                           "%s: belongs to %s, but %s runs curt.fcgi", path,
-                           owner, p->user);
-            else if ((st.st_mode & S_IRWXO) != 0)
-                report_add(p->d->report, REPORT_FAIL, p->check, chmod,
-                           "%s: is open to everybody (mode %04o)", path,
-                           st.st_mode & 07777u);
-            free(chmod);
-            free(chown);
-            free(owner);
-        }
-        free(path);
-    }
-}
-
-static void check_place(struct place *p, const char *const *names)
+static void check_file(struct doctor *d, const struct place *p,
+                       const char *name)
 {
     struct stat st;
-    p->user = doctor_wanted_user(p->d);
-    if (stat(p->path, &st) < 0) {
-        check_missing(p, errno);
-    } else if (!S_ISDIR(st.st_mode)) {
-        check_missing(p, ENOTDIR);
-    } else {
-        check_access(p, &st);
-        char *space = check_file_system(p);
+    char *path = mem_printf("%s/%s", p->path, name);
+    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        add_fault(d, REPORT_FAIL, p->check, path,
+                  mem_dup("move it away: another program put it there"),
+                  mem_dup("not a regular file"));
+    } else if (lstat(path, &st) == 0 && d->user_known && st.st_uid != d->user) {
         char *owner = doctor_user_name(st.st_uid);
-        if (p->faults == 0)
-            report_add(p->d->report, REPORT_OK, p->check, NULL,
-                       "%s: owner %s, mode %04o%s", p->path, owner,
+        add_fault(
+            d, REPORT_FAIL, p->check, path,
+            mem_printf("chown %s: %s", p->user, path),
+            mem_printf("belongs to %s, but %s runs curt.fcgi", owner, p->user));
+        free(owner);
+    } else if (lstat(path, &st) == 0 && (st.st_mode & S_IRWXO) != 0) {
+        add_fault(d, REPORT_FAIL, p->check, path,
+                  mem_printf("chmod o= %s", path),
+                  mem_printf("is open to everybody (mode %04o)",
+                             st.st_mode & 07777u));
+    }
+    free(path);
+}
+
+static void check_place(struct doctor *d, struct place p,
+                        const char *const *names)
+{
+    struct stat st = {.st_mode = 0};
+    const size_t before = d->report->count;
+    p.user = doctor_wanted_user(d);
+    int error = stat(p.path, &st) < 0 ? errno : 0;
+    if (error == 0 && !S_ISDIR(st.st_mode))
+        error = ENOTDIR;
+    if (check_access(d, &p, &st, error)) {
+        char *space = check_file_system(d, &p);
+        char *owner = doctor_user_name(st.st_uid);
+        if (d->report->count == before)
+            report_add(d->report, REPORT_OK, p.check, NULL,
+                       "%s: owner %s, mode %04o%s", p.path, owner,
                        st.st_mode & 07777u, space);
         free(owner);
         free(space);
-        check_files(p, names);
+        for (; *names != NULL; names++)
+            check_file(d, &p, *names);
     }
-    free(p->user);
+    free(p.user);
 }
+
+/* ---- The write-ahead log --------------------------------------------- */
 
 /* The process that keeps a snapshot of the database open, 0 if none does. */
 static pid_t find_reader(const struct doctor *d)
@@ -297,39 +311,39 @@ static pid_t find_reader(const struct doctor *d)
     return found;
 }
 
-/* The write-ahead log, which grows as long as one reader needs what was there
- * at its begin. */
-static void check_log(const struct doctor *d)
+/* It grows as long as one reader needs what was there at its begin. */
+static void check_log(struct doctor *d)
 {
     struct stat st;
+    char name[64] = "?";
     char *path = mem_printf("%s/curt.db-wal", d->conf->state_dir);
     const bool large = d->conf->store == CONF_STORE_SQLITE &&
                        stat(path, &st) == 0 && st.st_size > LOG_LARGE;
     const pid_t reader = large ? find_reader(d) : 0;
     if (reader > 0) {
-        char name[64] = "?";
         char *comm = mem_printf("/proc/%ld/comm", (long)reader);
         FILE *f = fopen(comm, "re");
         if (f != NULL && fgets(name, sizeof(name), f) != NULL)
             name[strcspn(name, "\n")] = '\0';
         if (f != NULL)
             fclose(f);
-        char *advice = mem_printf(
-            "end process %ld; the next creates and flushes then empty the file",
-            (long)reader);
-        report_add(d->report, REPORT_WARN, "database", advice,
-                   "%s: %lld MiB, because process %ld (%s) keeps a snapshot of "
-                   "the database open",
-                   path, (long long)st.st_size / MIB, (long)reader, name);
-        free(advice);
         free(comm);
-    } else if (large) {
-        report_add(d->report, REPORT_WARN, "database",
-                   "nothing if it shrinks within a minute of visits; otherwise "
-                   "stop and start the pool",
-                   "%s: %lld MiB, and no reader needs that any more", path,
-                   (long long)st.st_size / MIB);
     }
+    if (large)
+        add_fault(
+            d, REPORT_WARN, "database", path,
+            reader > 0
+                ? mem_printf("end process %ld; the next creates and flushes "
+                             "then shrink the file",
+                             (long)reader)
+                : mem_dup("nothing if it shrinks within a minute of visits; "
+                          "otherwise stop and start the pool"),
+            reader > 0
+                ? mem_printf("%lld MiB, because process %ld (%s) keeps a "
+                             "snapshot of the database open",
+                             (long long)st.st_size / MIB, (long)reader, name)
+                : mem_printf("%lld MiB, and no reader needs that any more",
+                             (long long)st.st_size / MIB));
     free(path);
 }
 
@@ -339,18 +353,16 @@ void doctor_check_dirs(struct doctor *d)
         "hits", "janitor.lock", "curt.db", "curt.db-wal", "curt.db-shm", NULL};
     static const char *const passing[] = {"cache",   "writers", "credentials",
                                           "circuit", "socket",  NULL};
-    struct place state = {.d = d,
-                          .check = "state directory",
-                          .key = "STATE_DIR",
-                          .path = d->conf->state_dir,
-                          .state = true,
-                          .mode = "0750"};
-    struct place runtime = {.d = d,
-                            .check = "runtime directory",
-                            .key = "RUNTIME_DIR",
-                            .path = d->conf->runtime_dir,
-                            .mode = "0755"};
-    check_place(&state, lasting);
-    check_place(&runtime, passing);
+    const struct place state = {.check = "state directory",
+                                .key = "STATE_DIR",
+                                .path = d->conf->state_dir,
+                                .state = true,
+                                .mode = "0750"};
+    const struct place runtime = {.check = "runtime directory",
+                                  .key = "RUNTIME_DIR",
+                                  .path = d->conf->runtime_dir,
+                                  .mode = "0755"};
+    check_place(d, state, lasting);
+    check_place(d, runtime, passing);
     check_log(d);
 }

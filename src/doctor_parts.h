@@ -83,7 +83,8 @@ int doctor_ask_root(const struct doctor *d, const char *path);
 
 /* ---- doctor_user.c --------------------------------------------------- */
 
-/* Whether this process can see what the pool's user sees. */
+/* Whether this process sees what the pool's user sees; and a line if not. */
+bool doctor_can_tell(const struct doctor *d);
 void doctor_check_user(struct doctor *d);
 
 /* Runs the rest of the checks and returns what run returns: as root in a
@@ -91,10 +92,6 @@ void doctor_check_user(struct doctor *d);
  * the programs that make keys are those of the pool, and nothing of them is
  * done with root's rights. */
 int doctor_run_as_user(struct doctor *d, int (*run)(struct doctor *d));
-
-/* What access(2) returns for the pool's user: 0 or an errno; also 0 where that
- * cannot be found out. */
-int doctor_access(const struct doctor *d, const char *path, int mode);
 
 /* The name of a user, or the number; and that of the pool's user, "curt" where
  * it is not known. Text that the caller frees. */

@@ -233,7 +233,10 @@ void doctor_check_hits(struct doctor *d)
         check_pending(d, h);
     else if (r != RESULT_NOT_FOUND)
         report_add(d->report, REPORT_WARN, "hits",
-                   "run curt doctor as root or as the user that runs curt.fcgi",
+                   d->root >= 0 ? "first fix what the lines above say about "
+                                  "STATE_DIR"
+                                : "run curt doctor as root or as the user that "
+                                  "runs curt.fcgi",
                    "%s/hits: %s", d->conf->state_dir, reason);
     else if (d->running)
         report_add(d->report, REPORT_WARN, "hits",

@@ -1,6 +1,5 @@
 #include "doctor_parts.h"
 
-#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -37,20 +36,14 @@ static bool become(uid_t user)
            setresuid(user, user, user) == 0;
 }
 
-/* Whether this process can see what the pool's user sees. */
-static bool can_tell(const struct doctor *d)
+bool doctor_can_tell(const struct doctor *d)
 {
     return geteuid() == 0 || !d->user_known || d->user == geteuid();
 }
 
-static bool is_to_change(const struct doctor *d)
-{
-    return geteuid() == 0 && d->user_known && d->user != 0;
-}
-
 void doctor_check_user(struct doctor *d)
 {
-    if (can_tell(d))
+    if (doctor_can_tell(d))
         return;
     char *user = doctor_user_name(d->user);
     char *advice = mem_printf("run curt doctor as root or as %s", user);
@@ -60,24 +53,6 @@ void doctor_check_user(struct doctor *d)
                user);
     free(advice);
     free(user);
-}
-
-int doctor_access(const struct doctor *d, const char *path, int mode)
-{
-    if (!can_tell(d))
-        return 0;
-    if (!is_to_change(d))
-        return access(path, mode) == 0 ? 0 : errno;
-    int status;
-    pid_t child = fork();
-    if (child == 0) {
-        if (!become(d->user))
-            _exit(0);
-        _exit(access(path, mode) == 0 ? 0 : errno);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
-        return 0;
-    return WEXITSTATUS(status);
 }
 
 static _Noreturn void run_in_child(struct doctor *d,
@@ -98,7 +73,7 @@ static _Noreturn void run_in_child(struct doctor *d,
 int doctor_run_as_user(struct doctor *d, int (*run)(struct doctor *d))
 {
     int ends[2], status;
-    if (!is_to_change(d) ||
+    if (geteuid() != 0 || !d->user_known || d->user == 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return run(d);
     pid_t child = fork();

@@ -314,6 +314,58 @@ def test_stale_socket_that_the_pools_user_cannot_open(build, settings):
         shutil.rmtree(pool.workdir)
 
 
+def close_parent(host):
+    host.workdir.chmod(0o700)
+
+
+def remove(host):
+    host.path("STATE_DIR").rmdir()
+
+
+def put_a_file(host):
+    host.path("RUNTIME_DIR").rmdir()
+    host.path("RUNTIME_DIR").touch()
+
+
+def take_away(host):
+    os.chown(host.path("RUNTIME_DIR"), 0, 0)
+
+
+def take_the_database(host):
+    path = host.path("STATE_DIR") / "curt.db"
+    path.touch(mode=0o640)
+
+
+def open_a_file(host):
+    path = host.path("RUNTIME_DIR") / "credentials"
+    path.touch()
+    os.chown(path, harness.web_user().pw_uid, -1)
+    path.chmod(0o644)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what it says is for root")
+@pytest.mark.parametrize("fault", [close_parent, remove, put_a_file, take_away,
+                                   take_the_database, open_a_file])
+def test_advice_about_files_is_what_helps(build, settings, fault):
+    """Run as it is printed, by root."""
+    host = Host(build, settings())
+    user = harness.web_user()
+    for key in ("STATE_DIR", "RUNTIME_DIR"):
+        os.chown(host.settings[key], user.pw_uid, user.pw_gid)
+    files = {"configuration", "state directory", "runtime directory"}
+    fault(host)
+    checks = [c for c in host.doctor().of("fail") if c["check"] in files]
+    assert checks
+    for check in checks:
+        advice = check["advice"]
+        if fault is remove:  # the only one that says whose it was
+            advice = advice.replace(" curt", " www-data").replace(
+                " curt)", " www-data)")
+        subprocess.run(["sh", "-ec", advice], check=True)
+    report = host.doctor()
+    assert not {"database", "link", *files} & report.failed(), report.show()
+
+
 # ---- The configuration ----------------------------------------------------
 
 
