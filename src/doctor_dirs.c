@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -315,34 +314,23 @@ static pid_t find_reader(const struct doctor *d)
 static void check_log(struct doctor *d)
 {
     struct stat st;
-    char name[64] = "?";
     char *path = mem_printf("%s/curt.db-wal", d->conf->state_dir);
     const bool large = d->conf->store == CONF_STORE_SQLITE &&
                        stat(path, &st) == 0 && st.st_size > LOG_LARGE;
-    const pid_t reader = large ? find_reader(d) : 0;
-    if (reader > 0) {
-        char *comm = mem_printf("/proc/%ld/comm", (long)reader);
-        FILE *f = fopen(comm, "re");
-        if (f != NULL && fgets(name, sizeof(name), f) != NULL)
-            name[strcspn(name, "\n")] = '\0';
-        if (f != NULL)
-            fclose(f);
-        free(comm);
-    }
-    if (large)
-        add_fault(
-            d, REPORT_WARN, "database", path,
-            reader > 0
-                ? mem_printf("end process %ld; the next creates and flushes "
-                             "then shrink the file",
-                             (long)reader)
-                : mem_dup("nothing if it shrinks within a minute of visits; "
+    const long reader = large ? (long)find_reader(d) : 0;
+    if (reader > 0)
+        add_fault(d, REPORT_WARN, "database", path,
+                  mem_printf("end process %ld (ps -fp %ld shows it); the next "
+                             "creates and flushes then shrink the file",
+                             reader, reader),
+                  mem_printf("%lld MiB, because process %ld keeps a snapshot "
+                             "of the database open",
+                             (long long)st.st_size / MIB, reader));
+    else if (large)
+        add_fault(d, REPORT_WARN, "database", path,
+                  mem_dup("nothing if it shrinks within a minute of visits; "
                           "otherwise stop and start the pool"),
-            reader > 0
-                ? mem_printf("%lld MiB, because process %ld (%s) keeps a "
-                             "snapshot of the database open",
-                             (long long)st.st_size / MIB, (long)reader, name)
-                : mem_printf("%lld MiB, and no reader needs that any more",
+                  mem_printf("%lld MiB, and no reader needs that any more",
                              (long long)st.st_size / MIB));
     free(path);
 }

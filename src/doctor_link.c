@@ -232,36 +232,35 @@ static char *changed_path(const char *url, const struct aws_http_answer *answer)
 static const char *explain(const struct doctor *d, const char *url,
                            const struct aws_http_answer *answer)
 {
+    const long status = answer->status;
     const char *to = answer->location != NULL ? answer->location : "";
-    const bool redirect = answer->status >= 300 && answer->status < 400;
-    if (redirect && strcmp(to, url) == 0)
+    if (status >= 300 && status < 400 && strcmp(to, url) == 0)
         return "it redirects to itself: TLS ends at a proxy, and the web "
                "server behind the proxy redirects http to https; let it trust "
                "X-Forwarded-Proto, or remove that rule there";
-    if (redirect && strncmp(d->conf->app_url, "https://", 8) != 0 &&
+    if (status >= 300 && status < 400 &&
+        strncmp(d->conf->app_url, "https://", 8) != 0 &&
         strncasecmp(to, "https://", 8) == 0)
         return "the web server wants https: let APP_URL begin with https://";
-    if (redirect)
+    if (status >= 300 && status < 400)
         return "another site or rule answers there: correct APP_URL, or route "
                "its path to curt before other rules";
-    if (answer->status == 404 && is_curts(answer))
+    if (is_curts(answer) && status == 404)
         return "it is routed to another curt or another store: compare the "
                "socket in the web server's configuration with that of this "
                "pool, and restart the pool if TABLE or STATE_DIR changed";
     if (is_curts(answer))
         return "curt itself answers so: see the log of curt.fcgi";
-    if (answer->status == 404 || answer->status == 200)
-        return "it does not get to curt, the web server answers by itself: "
-               "include curt's file from deploy/ in the virtual host of "
-               "APP_URL, with the path of APP_URL and before other rewrite "
-               "rules, and reload the web server";
-    if (answer->status == 401 || answer->status == 403)
-        return "the web server forbids it: links must be open to all";
-    if (answer->status >= 500)
+    if (status >= 500)
         return "the web server does not get an answer from curt.fcgi: is the "
                "pool running, is its socket the one in the web server's "
                "configuration, may the web server open it?";
-    return "check the web server's rules for the path of APP_URL";
+    if (status == 401 || status == 403)
+        return "the web server forbids it: links must be open to all";
+    return "it does not get to curt, the web server answers by itself: include "
+           "curt's file from deploy/ in the virtual host of APP_URL, with the "
+           "path of APP_URL and before other rewrite rules, and reload it; a "
+           "proxy before it must pass on the path unchanged";
 }
 
 /* A line for an answer that is not the expected one: check is "redirect" or
@@ -333,7 +332,7 @@ static bool follow(struct doctor *d, struct aws_http *http)
             "a proxy before it: nginx, proxy_buffer_size 16k and proxy_buffers "
             "4 16k as in deploy/nginx/curt-proxy.conf (with FastCGI "
             "fastcgi_buffer_size and fastcgi_buffers); HAProxy, tune.bufsize "
-            "32768; Apache httpd, ResponseFieldSize 16384",
+            "32768; Apache httpd, ProxyPass with responsefieldsize=16384",
             "GET %s: %.*s with a Location of %d bytes, the longest that curt "
             "stores; one of %zu bytes is passed on",
             url, fact_length(seen), seen, URL_MAX, SHORT);

@@ -134,44 +134,39 @@ void doctor_check_pool(struct doctor *d)
 
 /* ---- The cache ------------------------------------------------------- */
 
-/* Only by the size of the file and the room beside it: a CACHE_SIZE that the
- * file system has no room for is cut to what there is. */
+/* By the size of the file and the room beside it: a CACHE_SIZE for which there
+ * is no room may have been cut to what there was. */
 void doctor_check_cache(struct doctor *d)
 {
     const struct conf *conf = d->conf;
-    struct stat st;
+    struct stat st = {.st_size = 0};
     struct statvfs space;
     if (!d->running || conf->cache_size == 0 || conf->cache_ttl == 0)
         return;
     char *path = mem_printf("%s/cache", conf->runtime_dir);
     const bool there = stat(path, &st) == 0;
-    const uint64_t size = there ? (uint64_t)st.st_size : 0;
-    const uint64_t room = statvfs(conf->runtime_dir, &space) == 0
-                              ? (uint64_t)space.f_bavail * space.f_frsize
-                              : 0;
-    char *advice = mem_printf("stop the pool, remove %s, start the pool", path);
-    if (!there)
+    const uint64_t size = (uint64_t)st.st_size;
+    const bool room = statvfs(conf->runtime_dir, &space) == 0 &&
+                      (uint64_t)space.f_bavail * space.f_frsize >
+                          conf->cache_size + CACHE_SLACK;
+    if (there && size <= conf->cache_size + CACHE_SLACK &&
+        (size >= conf->cache_size || !room))
+        report_add(d->report, REPORT_OK, "cache", NULL, "%s: %llu MiB", path,
+                   (unsigned long long)size / MIB);
+    else if (there || room)
         report_add(d->report, REPORT_WARN, "cache",
-                   room < conf->cache_size + CACHE_SLACK
-                       ? "lower CACHE_SIZE, or make room on the file system of "
-                         "RUNTIME_DIR; then restart the pool"
-                       : "check that curt.fcgi can write RUNTIME_DIR, then "
-                         "restart the pool",
-                   "%s: missing, so each redirect reads from the store; "
-                   "CACHE_SIZE is %llu MiB, %llu MiB are free",
-                   path, (unsigned long long)conf->cache_size / MIB,
-                   (unsigned long long)room / MIB);
-    else if (size > conf->cache_size + CACHE_SLACK ||
-             (size < conf->cache_size &&
-              room > conf->cache_size - size + CACHE_SLACK))
-        report_add(d->report, REPORT_WARN, "cache", advice,
+                   there ? "stop the pool, remove that file, start the pool"
+                         : "restart the pool; if it stays away, check that "
+                           "curt.fcgi can write RUNTIME_DIR",
                    "%s: %llu KiB, but CACHE_SIZE is %llu KiB", path,
                    (unsigned long long)size / 1024,
                    (unsigned long long)conf->cache_size / 1024);
     else
-        report_add(d->report, REPORT_OK, "cache", NULL, "%s: %llu MiB", path,
-                   (unsigned long long)size / MIB);
-    free(advice);
+        report_add(d->report, REPORT_WARN, "cache",
+                   "lower CACHE_SIZE, or make room on the file system of "
+                   "RUNTIME_DIR; then restart the pool",
+                   "%s: missing, and CACHE_SIZE, %llu KiB, does not fit", path,
+                   (unsigned long long)conf->cache_size / 1024);
     free(path);
 }
 

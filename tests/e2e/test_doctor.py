@@ -534,7 +534,8 @@ def test_cache_that_is_missing(build, host):
         pool.start()
         host.doctor().says("ok", "cache", "64 MiB")
         (host.path("RUNTIME_DIR") / "cache").unlink()
-        host.doctor().says("warn", "cache", "missing", "restart the pool")
+        host.doctor().says("warn", "cache", ": 0 KiB, but CACHE_SIZE",
+                           "start the pool")
         host.settings["CACHE_SIZE"] = "0"
         assert "cache" not in host.doctor().names()
 
@@ -795,8 +796,8 @@ def test_log_that_grows_behind_a_reader(build, host):
             db.close()
             assert wal.stat().st_size > 256 << 20
             report = host.doctor()
-            report.says("warn", "database", "process %d (" % reader.pid,
-                        "end process %d;" % reader.pid)
+            report.says("warn", "database", "process %d keeps" % reader.pid,
+                        "end process %d (" % reader.pid)
         finally:
             reader.communicate("")
         # What it says to do, and what follows.
