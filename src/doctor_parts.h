@@ -77,9 +77,10 @@ bool doctor_find_listener(const char *address, struct doctor_listener *out);
  * writes nothing. */
 void doctor_serve_user(const struct doctor *d, int user);
 
-/* The user's process: a connection to the socket at path by way of
- * doctor_serve_user(); -1: refused, or there is no such process. */
-int doctor_ask_root(const struct doctor *d, const char *path);
+/* A connection to the socket at path by way of doctor_serve_user(), or by root
+ * itself where this process has not become the user: then a process of owner
+ * must listen there. -1: refused, or there is no root. */
+int doctor_ask_root(const struct doctor *d, uid_t owner, const char *path);
 
 /* ---- doctor_user.c --------------------------------------------------- */
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "fcgi_client.h"
@@ -39,7 +41,7 @@ static void add_socket_fault(struct doctor *d, const char *address,
                  "and \"redirect\" is ok; otherwise restart the pool";
     } else if (r == RESULT_NOT_FOUND) {
         advice = "start the pool: nobody listens there any more";
-    } else if (r == RESULT_DENIED && d->root < 0) {
+    } else if (r == RESULT_DENIED && d->root < 0 && geteuid() != 0) {
         level = REPORT_WARN;
         advice = "run curt doctor as root";
     } else if (r == RESULT_DENIED || r == RESULT_CORRUPT ||
@@ -54,16 +56,25 @@ static void add_socket_fault(struct doctor *d, const char *address,
 }
 
 /* Connects with the rights of the pool's user, or lets root's process connect
- * where the socket belongs to the web server's account (spawn-fcgi -U). */
+ * where the socket belongs to the web server's account (spawn-fcgi -U). A path
+ * that another user than root wrote down is not trusted by anybody else. */
 static enum result connect_to_workers(const struct doctor *d,
                                       const char *address, int64_t deadline,
                                       int *fd, struct buf *reason)
 {
     struct doctor_listener listener;
-    enum result r = fcgi_client_connect(address, deadline, fd, reason);
-    if (r != RESULT_DENIED || d->root < 0)
+    struct stat st = {.st_uid = 0};
+    enum result r = RESULT_DENIED;
+    char *file = mem_printf("%s/socket", d->conf->runtime_dir);
+    const bool path = strncmp(address, "unix:", 5) == 0 && address[5] != '@';
+    const bool foreign = path && lstat(file, &st) == 0 && st.st_uid != 0 &&
+                         st.st_uid != geteuid();
+    free(file);
+    if (!foreign)
+        r = fcgi_client_connect(address, deadline, fd, reason);
+    if (r != RESULT_DENIED)
         return r;
-    *fd = doctor_ask_root(d, address + strlen("unix:"));
+    *fd = doctor_ask_root(d, st.st_uid, address + strlen("unix:"));
     if (*fd >= 0)
         return RESULT_OK;
     const bool found = doctor_find_listener(address, &listener);

@@ -302,6 +302,25 @@ def test_socket_of_another_program_is_not_connected_to(build, settings, name,
         host.doctor().says("ok", "socket", "same store")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="no other user's sockets")
+def test_root_trusts_no_path_of_another_user(host):
+    """STATE_DIR is root's, so nothing tells whose pool it is, and root does
+    not become another user; but RUNTIME_DIR is the web server's."""
+    user = harness.web_user().pw_uid
+    note, secret = host.path("RUNTIME_DIR") / "socket", host.workdir / "s.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(secret))
+        secret.chmod(0o600)
+        server.listen(8)
+        server.setblocking(False)
+        note.write_text("unix:%s\n" % secret)
+        os.chown(note, user, -1)
+        host.doctor().says("fail", "socket", "no process of",
+                           "another program uses")
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
 def test_stale_socket_that_the_pools_user_cannot_open(build, settings):
     with other_users_pool(build, settings()) as (host, pool):
         pass
