@@ -318,7 +318,7 @@ static bool follow(struct doctor *d, struct aws_http *http)
     char *seen = r == RESULT_OK ? mem_printf("status %ld", answer.status)
                                 : mem_dup(aws_http_error(http));
     d->routed = whole;
-    if (!whole && d->probe.stored &&
+    if (!whole && d->probe.stored && answer.sends > 0 &&
         store_probe(d, &small, SHORT, &what, ms) == RESULT_OK)
         d->routed = follow_probe(d, http, &small, &url2, &r, &answer);
     if (whole)
