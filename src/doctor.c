@@ -61,7 +61,8 @@ static void print_text(const struct report *r)
            counts[REPORT_WARN], counts[REPORT_FAIL]);
 }
 
-/* A configuration that cannot be used: its faults, as every verb says them. */
+/* A configuration that cannot be used: its faults, as every verb prints them.
+ */
 static int refuse(char *faults, bool json)
 {
     if (!json) {
@@ -74,27 +75,35 @@ static int refuse(char *faults, bool json)
     for (char *line = strtok_r(faults, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest))
         report_add(&report, REPORT_FAIL, "configuration",
-                   "mend it; `curt keys` prints what each key may be", "%s",
-                   line);
+                   "correct it; `curt keys` prints the values of each key",
+                   "%s", line);
     print_json(&report);
     report_free(&report);
     return EX_CONFIG;
 }
 
-/* The store and all that uses it. The pool comes behind the site: some web
- * servers start curt.fcgi with the first request. Returns the exit status. */
+/* The files, the store and all that uses it. The pool comes after the site:
+ * some web servers start curt.fcgi with the first request. Returns the exit
+ * status. */
 static int examine(struct doctor *d)
 {
     const struct report *r = d->report;
+    doctor_check_conf(d);
+    doctor_check_dirs(d);
     const size_t before = r->count;
     d->store = store_new(d->conf);
     store_inspect(d->store, d->report);
-    for (size_t i = before; i < r->count; i++)
-        d->blamed = d->blamed || r->lines[i].level == REPORT_FAIL;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->lines[i].level == REPORT_FAIL &&
+            (i >= before ||
+             (d->conf->store == CONF_STORE_SQLITE &&
+              strcmp(r->lines[i].check, "state directory") == 0)))
+            d->blamed = true;
     doctor_make_link(d);
     doctor_check_site(d);
     doctor_check_pool(d);
     doctor_check_socket(d);
+    doctor_check_cache(d);
     doctor_remove_link(d);
     doctor_check_hits(d);
     store_free(d->store);
@@ -128,8 +137,6 @@ int doctor_run(const char *file, bool json)
                        .root = -1};
     doctor_find_pool(&d);
     doctor_check_user(&d);
-    doctor_check_conf(&d);
-    doctor_check_dirs(&d);
     int status = doctor_run_as_user(&d, examine);
     report_free(&report);
     conf_free(&conf);

@@ -11,10 +11,14 @@
 #include "link.h"
 #include "mem.h"
 
+/* Where a probe leads to, followed by as many bytes as it is to have. Nobody
+ * goes there. */
+#define TARGET "https://example.com/curt-doctor"
+
 /* Length of the probe's id: nobody else draws it, and nobody guesses it. */
 #define ID_LENGTH 20
 
-/* The probe goes away by itself when nobody removes it, in seconds. */
+/* A probe that is not removed expires after these seconds. */
 #define PROBE_TTL 300
 
 /* How long the web server may take, in milliseconds. */
@@ -29,28 +33,76 @@
 
 /* ---- The store ------------------------------------------------------- */
 
-static void fill_probe(const struct doctor *d, struct link *l)
+/* Length of the probe for servers that do not pass on the long one. */
+#define SHORT (sizeof(TARGET) - 1)
+
+static void fill_probe(const struct doctor *d, const struct doctor_probe *p,
+                       struct link *l)
 {
     const struct link_client client = {.user_agent = "curt-doctor"};
     char created_at[CLOCK_TEXT_SIZE];
     const int64_t now = clock_now();
     clock_text(now, created_at);
     link_init(l);
-    link_set(&l->short_id, d->id);
-    link_set(&l->long_url, DOCTOR_TARGET);
-    l->short_url = mem_printf("%s%s", d->conf->app_url, d->id);
+    link_set(&l->short_id, p->id);
+    link_set(&l->long_url, p->target);
+    l->short_url = mem_printf("%s%s", d->conf->app_url, p->id);
     link_set(&l->created_at, created_at);
     l->ttl = now + PROBE_TTL;
     l->analytics = link_analytics(l->long_url, &client);
 }
 
-/* Where other lines have said what is wrong with the store it is not said
- * again. */
+/* Stores a probe with a target of length bytes and reads it back; *what says
+ * how far that came, and ms how long each took. */
+static enum result store_probe(struct doctor *d, struct doctor_probe *p,
+                               size_t length, const char **what, int64_t ms[2])
+{
+    struct link l, found;
+    *p = (struct doctor_probe){.stored = false};
+    memset(p->target, 'x', length);
+    memcpy(p->target, TARGET, SHORT);
+    *what = "no id was drawn for a probe";
+    enum result r = ids_make(ID_LENGTH, ID_LENGTH, p->id);
+    if (r != RESULT_OK)
+        return r;
+    fill_probe(d, p, &l);
+    link_init(&found);
+    const int64_t begin = clock_monotonic_ms();
+    r = store_create(d->store, &l);
+    ms[0] = clock_monotonic_ms() - begin;
+    p->leftover = r == RESULT_OK || r == RESULT_UNKNOWN;
+    *what = "a probe could not be written";
+    if (r == RESULT_OK) {
+        *what = "the probe was written and could not be read";
+        r = store_get(d->store, p->id, STORE_WHOLE, &found);
+        if (r == RESULT_OK &&
+            (strcmp(found.long_url, p->target) != 0 || found.ttl != l.ttl))
+            r = store_fail(d->store, RESULT_CORRUPT,
+                           "it came back with long_url %.100s, ttl %lld",
+                           found.long_url, (long long)found.ttl);
+        ms[1] = clock_monotonic_ms() - begin - ms[0];
+    }
+    p->stored = r == RESULT_OK;
+    link_free(&found);
+    link_free(&l);
+    return r;
+}
+
+static enum result remove_probe(struct doctor *d, struct doctor_probe *p)
+{
+    enum result r = store_delete(d->store, p->id);
+    struct cache *cache = cache_open_existing(d->conf);
+    cache_forget(cache, p->id);
+    cache_close(cache);
+    return r == RESULT_NOT_FOUND && !p->stored ? RESULT_OK : r;
+}
+
+/* Where other lines have named the fault of the store it is not repeated. */
 static void add_store_error(struct doctor *d, enum report_level level,
                             enum result r, const char *what)
 {
     static const char advice[] =
-        "mend first what the lines above say of the store";
+        "first fix what the lines above say about the store";
     const char *error = store_error(d->store);
     char *text = mem_printf("%s: %s%s%s", what, result_text(r),
                             error[0] != '\0' ? ": " : "", error);
@@ -59,64 +111,30 @@ static void add_store_error(struct doctor *d, enum report_level level,
                    (int)strcspn(text, ";"), text);
     else
         report_add_error(d->report, level, "link",
-                         "look at the store and at the log of curt.fcgi", text);
+                         "check the store, and see the log of curt.fcgi", text);
     free(text);
-}
-
-static enum result read_back(struct doctor *d, const struct link *wrote)
-{
-    struct link found;
-    link_init(&found);
-    enum result r = store_get(d->store, d->id, STORE_WHOLE, &found);
-    if (r == RESULT_OK && (strcmp(found.long_url, wrote->long_url) != 0 ||
-                           found.ttl != wrote->ttl))
-        r = store_fail(d->store, RESULT_CORRUPT,
-                       "it came back with long_url %s, ttl %lld",
-                       found.long_url, (long long)found.ttl);
-    link_free(&found);
-    return r;
 }
 
 void doctor_make_link(struct doctor *d)
 {
-    struct link l;
-    if (ids_make(ID_LENGTH, ID_LENGTH, d->id) != RESULT_OK) {
-        report_add(d->report, REPORT_FAIL, "link", "look at OpenSSL",
-                   "no random numbers can be had");
-        return;
-    }
-    fill_probe(d, &l);
-    const int64_t begin = clock_monotonic_ms();
-    enum result r = store_create(d->store, &l);
-    const int64_t written = clock_monotonic_ms();
-    d->leftover = r == RESULT_OK || r == RESULT_UNKNOWN;
-    if (r != RESULT_OK) {
-        add_store_error(d, REPORT_FAIL, r, "a probe could not be written");
-    } else {
-        r = read_back(d, &l);
-        d->stored = r == RESULT_OK;
-        if (r != RESULT_OK)
-            add_store_error(d, REPORT_FAIL, r,
-                            "the probe was written and could not be read");
-        else
-            report_add(d->report, REPORT_OK, "link", NULL,
-                       "a probe was written in %lld ms and read in %lld ms",
-                       (long long)(written - begin),
-                       (long long)(clock_monotonic_ms() - written));
-    }
-    link_free(&l);
+    const char *what;
+    int64_t ms[2];
+    enum result r = store_probe(d, &d->probe, URL_MAX, &what, ms);
+    if (r != RESULT_OK)
+        add_store_error(d, REPORT_FAIL, r, what);
+    else
+        report_add(d->report, REPORT_OK, "link", NULL,
+                   "a probe was written in %lld ms and read in %lld ms",
+                   (long long)ms[0], (long long)ms[1]);
 }
 
 void doctor_remove_link(struct doctor *d)
 {
-    if (!d->leftover)
+    if (!d->probe.leftover)
         return;
     const int64_t begin = clock_monotonic_ms();
-    enum result r = store_delete(d->store, d->id);
-    struct cache *cache = cache_open_existing(d->conf);
-    cache_forget(cache, d->id);
-    cache_close(cache);
-    if (r == RESULT_OK || (r == RESULT_NOT_FOUND && !d->stored))
+    enum result r = remove_probe(d, &d->probe);
+    if (r == RESULT_OK)
         report_add(d->report, REPORT_OK, "link", NULL,
                    "the probe was removed in %lld ms",
                    (long long)(clock_monotonic_ms() - begin));
@@ -126,13 +144,13 @@ void doctor_remove_link(struct doctor *d)
                         "minutes");
 }
 
-void doctor_wait_for_link(struct doctor *d)
+void doctor_wait_for_link(struct doctor *d, const struct doctor_probe *p)
 {
     const struct timespec pause = {REPLICAS_MS / 1000,
                                    REPLICAS_MS % 1000 * 1000000};
     nanosleep(&pause, NULL);
     struct cache *cache = cache_open_existing(d->conf);
-    cache_forget_missing(cache, d->id);
+    cache_forget_missing(cache, p->id);
     cache_close(cache);
 }
 
@@ -161,7 +179,7 @@ static int fact_length(const char *error)
     return cut != NULL ? (int)(cut - error) : (int)strlen(error);
 }
 
-/* Why there is no answer, and where to look. */
+/* Why there is no answer, and what to check. */
 static void add_connection_fault(struct doctor *d, struct aws_http *http,
                                  enum result r, const char *url)
 {
@@ -169,14 +187,17 @@ static void add_connection_fault(struct doctor *d, struct aws_http *http,
     const char *advice;
     if (r == RESULT_DENIED)
         advice = "the certificate has expired, is for another name, or lacks "
-                 "its chain: look at the web server's TLS settings and its "
+                 "its chain: check the web server's TLS settings and the "
                  "renewal";
+    else if (strstr(error, "wrong version number") != NULL)
+        advice = "what listens at that port speaks http, not https: serve TLS "
+                 "there, or let APP_URL name the host and port where TLS ends";
     else if (strncmp(error, "Could not resolve", 17) == 0)
-        advice = "the name in APP_URL does not resolve here: look at its DNS "
-                 "record and at /etc/resolv.conf";
+        advice = "the name in APP_URL does not resolve here: check its DNS "
+                 "record and /etc/resolv.conf";
     else if (aws_http_timed_out(http))
-        advice = "look at the firewall, and whether this host can reach its "
-                 "own public address";
+        advice = "check the firewall, and whether this host can reach its own "
+                 "public address";
     else
         advice = "is the web server running, and does it listen on the address "
                  "and port of APP_URL?";
@@ -190,82 +211,153 @@ static bool is_curts(const struct aws_http_answer *answer)
     return strstr(answer->body, "\"trace_id\"") != NULL;
 }
 
-static bool is_redirect(long status)
+/* The path that curt received, where its 404 tells and it is not the one of
+ * url; the caller frees it. NULL: unknown, or unchanged. */
+static char *changed_path(const char *url, const struct aws_http_answer *answer)
 {
-    return status >= 300 && status < 400;
+    static const char member[] = "\"instance\":\"";
+    const char *path = strstr(url, "://") + 3;
+    const char *found = strstr(answer->body, member);
+    if (!is_curts(answer) || found == NULL)
+        return NULL;
+    found += sizeof(member) - 1;
+    path += strcspn(path, "/");
+    const size_t len = strcspn(found, "\"");
+    return len == strlen(path) && strncmp(found, path, len) == 0
+               ? NULL
+               : mem_dup_bytes(found, len);
 }
 
-/* Why an answer that is not the probe's redirect came. */
-static const char *explain(const struct doctor *d,
+/* What to do about an answer that is not the expected one. */
+static const char *explain(const struct doctor *d, const char *url,
                            const struct aws_http_answer *answer)
 {
-    const bool https = strncmp(d->conf->app_url, "https://", 8) == 0;
-    if (is_redirect(answer->status) && !https && answer->location != NULL &&
-        strncasecmp(answer->location, "https://", 8) == 0)
+    const long status = answer->status;
+    const char *to = answer->location != NULL ? answer->location : "";
+    if (status >= 300 && status < 400 && strcmp(to, url) == 0)
+        return "it redirects to itself: TLS ends at a proxy, and the web "
+               "server behind the proxy redirects http to https; let it trust "
+               "X-Forwarded-Proto, or remove that rule there";
+    if (status >= 300 && status < 400 &&
+        strncmp(d->conf->app_url, "https://", 8) != 0 &&
+        strncasecmp(to, "https://", 8) == 0)
         return "the web server wants https: let APP_URL begin with https://";
-    if (is_redirect(answer->status))
-        return "another site or rule answers there: let APP_URL be where the "
-               "links are, and route its path to curt first";
-    if (answer->status == 404 && is_curts(answer))
+    if (status >= 300 && status < 400)
+        return "another site or rule answers there: correct APP_URL, or route "
+               "its path to curt before other rules";
+    if (is_curts(answer) && status == 404)
         return "it is routed to another curt or another store: compare the "
                "socket in the web server's configuration with that of this "
                "pool, and restart the pool if TABLE or STATE_DIR changed";
     if (is_curts(answer))
-        return "curt itself answers so: look at the log of curt.fcgi";
-    if (answer->status == 404 || answer->status == 200)
-        return "the web server answers by itself: include curt's file from "
-               "deploy/ in the virtual host of APP_URL, before other rewrite "
-               "rules, and reload the web server";
-    if (answer->status == 401 || answer->status == 403)
-        return "the web server forbids it: links must be open to all";
-    if (answer->status >= 500)
+        return "curt itself answers so: see the log of curt.fcgi";
+    if (status >= 500)
         return "the web server does not get an answer from curt.fcgi: is the "
                "pool running, is its socket the one in the web server's "
                "configuration, may the web server open it?";
-    return "look at the web server's rules for the path of APP_URL";
+    if (status == 401 || status == 403)
+        return "the web server forbids it: links must be open to all";
+    return "it does not get to curt, the web server answers by itself: include "
+           "curt's file from deploy/ in the virtual host of APP_URL, with the "
+           "path of APP_URL and before other rewrite rules, and reload it; a "
+           "proxy before it must pass on the path unchanged";
 }
 
-static void add_site_answer(struct doctor *d, const char *url,
-                            const struct aws_http_answer *answer, int64_t ms)
+/* A line for an answer that is not the expected one: check is "redirect" or
+ * "create". */
+static void add_wrong_answer(struct doctor *d, const char *check,
+                             const char *url, const char *wanted,
+                             const char *advice,
+                             const struct aws_http_answer *answer)
 {
-    const char *location = answer->location != NULL ? answer->location : "";
-    d->routed = answer->status == 301 && strcmp(location, DOCTOR_TARGET) == 0;
-    if (d->routed)
-        report_add(d->report, REPORT_OK, "redirect", NULL,
-                   "%s leads to this curt and its store, in %lld ms",
-                   d->conf->app_url, (long long)ms);
+    const char *to = answer->location != NULL ? answer->location : "";
+    char *path = changed_path(url, answer);
+    if (path != NULL)
+        report_add(d->report, REPORT_FAIL, check,
+                   "a proxy or a rewrite rule on the way changes the path; it "
+                   "must pass it on as it is: nginx, proxy_pass without a path "
+                   "after host and port; Apache httpd, ProxyPass with the same "
+                   "path on both sides; lighttpd, no map-urlpath",
+                   "GET %s: it reaches curt, but with the path %s", url, path);
     else
-        report_add(d->report, REPORT_FAIL, "redirect", explain(d, answer),
-                   "GET %s: status %ld%s%s and not the probe's redirect", url,
-                   answer->status, location[0] != '\0' ? " to " : "", location);
+        report_add(d->report, REPORT_FAIL, check, advice,
+                   "GET %s: status %ld%s%.200s and not %s", url, answer->status,
+                   to[0] != '\0' ? " to " : "", to, wanted);
+    free(path);
 }
 
-/* The probe through the web server. False: there is no web server. */
+/* Follows a probe. True: it came back as it should. Otherwise *r and answer say
+ * what came, of url, which the caller frees in any case. */
+static bool follow_probe(struct doctor *d, struct aws_http *http,
+                         const struct doctor_probe *p, char **url,
+                         enum result *r, struct aws_http_answer *answer)
+{
+    *url = mem_printf("%s%s", d->conf->app_url, p->id);
+    *r = ask(http, *url, answer);
+    if (*r == RESULT_OK && answer->status == 404 && is_curts(answer)) {
+        doctor_wait_for_link(d, p);
+        *r = ask(http, *url, answer);
+    }
+    return *r == RESULT_OK && answer->status == 301 &&
+           answer->location != NULL && strcmp(answer->location, p->target) == 0;
+}
+
+/* The probe through the web server, and a short one where that fails. False:
+ * there is no web server. */
 static bool follow(struct doctor *d, struct aws_http *http)
 {
     struct aws_http_answer answer;
-    char *url = mem_printf("%s%s", d->conf->app_url, d->id);
-    int64_t begin = clock_monotonic_ms();
-    enum result r = ask(http, url, &answer);
-    if (r == RESULT_OK && answer.status == 404 && is_curts(&answer)) {
-        doctor_wait_for_link(d);
-        begin = clock_monotonic_ms();
-        r = ask(http, url, &answer);
-    }
-    if (r != RESULT_OK)
+    struct doctor_probe small = {.stored = false};
+    enum result r;
+    const char *what;
+    int64_t ms[2];
+    char *url, *url2 = NULL;
+    const int64_t begin = clock_monotonic_ms();
+    const bool whole = follow_probe(d, http, &d->probe, &url, &r, &answer);
+    const int64_t took = clock_monotonic_ms() - begin;
+    char *seen = r == RESULT_OK ? mem_printf("status %ld", answer.status)
+                                : mem_dup(aws_http_error(http));
+    d->routed = whole;
+    if (!whole && d->probe.stored && answer.sends > 0 &&
+        store_probe(d, &small, SHORT, &what, ms) == RESULT_OK)
+        d->routed = follow_probe(d, http, &small, &url2, &r, &answer);
+    if (whole)
+        report_add(d->report, REPORT_OK, "redirect", NULL,
+                   "%s leads to this curt and its store, in %lld ms",
+                   d->conf->app_url, (long long)took);
+    else if (d->routed)
+        report_add(
+            d->report, REPORT_FAIL, "redirect",
+            "a buffer for response heads is too small, in the web server or in "
+            "a proxy before it: nginx, proxy_buffer_size 16k and proxy_buffers "
+            "4 16k as in deploy/nginx/curt-proxy.conf (with FastCGI "
+            "fastcgi_buffer_size and fastcgi_buffers); HAProxy, tune.bufsize "
+            "32768; Apache httpd, ProxyPass with responsefieldsize=16384",
+            "GET %s: %.*s with a Location of %d bytes, the longest that curt "
+            "stores; one of %zu bytes is passed on",
+            url, fact_length(seen), seen, URL_MAX, SHORT);
+    else if (r != RESULT_OK)
         add_connection_fault(d, http, r, url);
-    else if (d->stored)
-        add_site_answer(d, url, &answer, clock_monotonic_ms() - begin);
+    else if (d->probe.stored)
+        add_wrong_answer(
+            d, "redirect", url2 != NULL ? url2 : url, "the probe's redirect",
+            explain(d, url2 != NULL ? url2 : url, &answer), &answer);
     else
         report_add(d->report, REPORT_WARN, "redirect",
-                   "mend the store, then run this again",
+                   "fix the store, then run this again",
                    "not known without a probe link; GET %s: status %ld", url,
                    answer.status);
+    if (small.leftover && remove_probe(d, &small) != RESULT_OK)
+        report_add(d->report, REPORT_WARN, "link", "nothing: it expires",
+                   "a second probe was not removed, and expires in five "
+                   "minutes");
+    free(seen);
+    free(url2);
     free(url);
     return r == RESULT_OK;
 }
 
-/* POST /create, as far as it can be seen without making a link: curt refuses
+/* POST /create, as far as it can be seen without creating a link: curt refuses
  * GET there with its own 405. */
 static void check_create(struct doctor *d, struct aws_http *http)
 {
@@ -285,15 +377,15 @@ static void check_create(struct doctor *d, struct aws_http *http)
         report_add(d->report, REPORT_OK, "create", NULL, "%s leads to curt",
                    url);
     else if (answer.status == 405)
-        report_add(d->report, REPORT_WARN, "create",
-                   "let the web server pass on errors of curt as they are, as "
-                   "the files in deploy/ do",
-                   "GET %s: 405 as it should, but with a page that is not "
-                   "curt's",
-                   url);
+        report_add(
+            d->report, REPORT_WARN, "create",
+            "let the web server pass on errors of curt unchanged, as the "
+            "files in deploy/ do",
+            "GET %s: 405 as it should, but with a page that is not "
+            "curt's",
+            url);
     else
-        report_add(d->report, REPORT_FAIL, "create", advice,
-                   "GET %s: status %ld and not curt's 405", url, answer.status);
+        add_wrong_answer(d, "create", url, "curt's 405", advice, &answer);
     free(url);
 }
 

@@ -1,14 +1,25 @@
-/* The parts of `curt doctor`; for doctor*.c alone. */
+/* The parts of `curt doctor`; only for doctor*.c. */
 #ifndef CURT_DOCTOR_PARTS_H
 #define CURT_DOCTOR_PARTS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "conf.h"
 #include "ids.h"
 #include "report.h"
 #include "store.h"
+#include "url.h"
+
+/* A link for this run. Its target has URL_MAX bytes, the longest Location that
+ * a web server has to pass on; nobody goes there. */
+struct doctor_probe {
+    char id[IDS_MAX + 1];
+    char target[URL_MAX + 1];
+    bool stored;   /* it is in the store, and was read back */
+    bool leftover; /* it may be in the store */
+};
 
 struct doctor {
     const char *file; /* value of -c, or NULL */
@@ -18,25 +29,19 @@ struct doctor {
     struct report *report;
 
     /* Who runs curt.fcgi: doctor_find_pool(). */
-    bool running; /* somebody holds the janitor's lock */
+    bool running; /* a process holds the janitor's lock */
     bool hidden;  /* this user may not see whether */
-    pid_t holder; /* who; 0 where the kernel does not say */
+    pid_t holder; /* which one; 0 where the kernel does not say */
     bool user_known;
     uid_t user;
 
     /* To root's process, where this one has become the user; else -1. */
     int root;
 
-    /* The probe: doctor_make_link(). */
-    char id[IDS_MAX + 1];
-    bool stored;   /* it is in the store, and was read back */
-    bool leftover; /* it may be in the store */
-    bool routed;   /* APP_URL leads to it */
-    bool blamed;   /* other lines say what is wrong with the store */
+    struct doctor_probe probe;
+    bool routed; /* APP_URL leads to it */
+    bool blamed; /* other lines say what is wrong with the store */
 };
-
-/* Where the probe leads to. Nobody goes there. */
-#define DOCTOR_TARGET "https://example.com/curt-doctor"
 
 /* ---- doctor_pool.c: the processes of this host ----------------------- */
 
@@ -44,8 +49,9 @@ struct doctor {
  * lock, else the owner of STATE_DIR. Adds no line. */
 void doctor_find_pool(struct doctor *d);
 
-/* The pool, and whether its hits get to the store. */
+/* The pool, its cache, and whether its hits get to the store. */
 void doctor_check_pool(struct doctor *d);
+void doctor_check_cache(struct doctor *d);
 void doctor_check_hits(struct doctor *d);
 
 /* ---- doctor_socket.c ------------------------------------------------- */
@@ -53,13 +59,33 @@ void doctor_check_hits(struct doctor *d);
 /* The workers, without the web server. */
 void doctor_check_socket(struct doctor *d);
 
-/* Asks the workers on behalf of the process at the other end of user, until it
- * closes. The socket may be the web server's and root's alone. */
-void doctor_serve_socket(const struct doctor *d, int user);
+/* ---- doctor_listen.c ------------------------------------------------- */
 
-/* ---- doctor_user.c: with whose eyes ---------------------------------- */
+/* A listening socket, as the kernel lists it. */
+struct doctor_listener {
+    uint32_t inode;   /* of the socket: "socket:[inode]" in /proc/PID/fd */
+    uint32_t backlog; /* connections that its queue holds */
+};
 
-/* Whether the user that looks can see what the pool's user sees. */
+/* Finds the socket that listens on address (pool.h; not an abstract one).
+ * False: none in this network namespace, or the kernel does not tell. */
+bool doctor_find_listener(const char *address, struct doctor_listener *out);
+
+/* Root's process: connects to Unix sockets for the process at the other end of
+ * user, until that closes. RUNTIME_DIR/socket is a file of the pool's user, so
+ * it connects only to a socket on which a process of that user listens, and it
+ * writes nothing. */
+void doctor_serve_user(const struct doctor *d, int user);
+
+/* A connection to the socket at path by way of doctor_serve_user(), or by root
+ * itself where this process has not become the user: then a process of owner
+ * must listen there. -1: refused, or there is no root. */
+int doctor_ask_root(const struct doctor *d, uid_t owner, const char *path);
+
+/* ---- doctor_user.c --------------------------------------------------- */
+
+/* Whether this process sees what the pool's user sees; and a line if not. */
+bool doctor_can_tell(const struct doctor *d);
 void doctor_check_user(struct doctor *d);
 
 /* Runs the rest of the checks and returns what run returns: as root in a
@@ -68,11 +94,7 @@ void doctor_check_user(struct doctor *d);
  * done with root's rights. */
 int doctor_run_as_user(struct doctor *d, int (*run)(struct doctor *d));
 
-/* What access(2) says to the pool's user: 0 or an errno; 0, too, where that
- * cannot be found out. */
-int doctor_access(const struct doctor *d, const char *path, int mode);
-
-/* The name of a user, or his number; and that of the pool's user, "curt" where
+/* The name of a user, or the number; and that of the pool's user, "curt" where
  * it is not known. Text that the caller frees. */
 char *doctor_user_name(uid_t user);
 char *doctor_wanted_user(const struct doctor *d);
@@ -87,17 +109,17 @@ void doctor_check_dirs(struct doctor *d);
 
 /* ---- doctor_link.c: a link from end to end --------------------------- */
 
-/* Writes a link that expires by itself, and reads it back. */
+/* Stores a link that expires, and reads it back. */
 void doctor_make_link(struct doctor *d);
 
-/* Follows it, through APP_URL, and looks where POST /create would go. */
+/* Follows it through APP_URL, and checks where POST /create would go. */
 void doctor_check_site(struct doctor *d);
 
 /* Removes it. */
 void doctor_remove_link(struct doctor *d);
 
-/* A worker's 404 of the probe, which was stored a moment ago: waits, and has
- * this host forget it, so that it can be asked again. */
-void doctor_wait_for_link(struct doctor *d);
+/* A worker answered 404 for a probe that was stored a moment ago: waits, and
+ * lets this host forget that, so that a second request is worth it. */
+void doctor_wait_for_link(struct doctor *d, const struct doctor_probe *p);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +26,11 @@
  * take beyond it, in milliseconds. */
 #define FLUSH_MAX    10
 #define FLUSH_MARGIN 2000
+
+#define MIB (1024 * 1024)
+
+/* What the file of the cache may have beside CACHE_SIZE, in bytes. */
+#define CACHE_SLACK (2 * MIB)
 
 static void nap(void)
 {
@@ -54,12 +60,13 @@ static pid_t find_holder(const struct stat *st)
     return pid > 0 ? (pid_t)pid : 0;
 }
 
-/* Whether somebody holds the janitor's lock. A shared lock is no janitor's, so
- * two who look do not take each other for one. *hidden: it cannot be seen. */
+/* Whether a janitor holds its lock, which is exclusive; the one tried here is
+ * shared, so two doctors do not mistake each other for it. *hidden: it cannot
+ * be seen. */
 static bool is_held(const struct conf *conf, struct stat *st, bool *hidden)
 {
     char *path = mem_printf("%s/janitor.lock", conf->state_dir);
-    /* Not for a writer either, if it is no file. */
+    /* Without waiting for a writer, if it is a FIFO. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     free(path);
     *hidden = fd < 0 && errno == EACCES;
@@ -103,8 +110,8 @@ void doctor_check_pool(struct doctor *d)
     if (!d->running) {
         report_add(d->report, REPORT_FAIL, "pool",
                    "start it: spawn-fcgi -s SOCKET -M 0660 -u curt -U www-data "
-                   "-b 1024 -P /run/curt.pid -- curt.fcgi; its log says why "
-                   "where it does not start",
+                   "-b 1024 -P /run/curt.pid -- curt.fcgi; if it does not "
+                   "start, its log says why",
                    "curt.fcgi does not run here: nobody holds "
                    "%s/janitor.lock",
                    d->conf->state_dir);
@@ -119,10 +126,48 @@ void doctor_check_pool(struct doctor *d)
         report_add(d->report, REPORT_OK, "pool", NULL, "curt.fcgi runs");
     if (d->user_known && d->user == 0)
         report_add(d->report, REPORT_WARN, "pool",
-                   "make a user for it, give him STATE_DIR and RUNTIME_DIR, "
-                   "and start it with spawn-fcgi -u",
-                   "curt.fcgi runs as root, and needs nothing of that");
+                   "create a user for it, give that user STATE_DIR and "
+                   "RUNTIME_DIR, and start it with spawn-fcgi -u",
+                   "curt.fcgi runs as root, which it does not need");
     free(user);
+}
+
+/* ---- The cache ------------------------------------------------------- */
+
+/* By the size of the file and the room beside it: a CACHE_SIZE for which there
+ * is no room may have been cut to what there was. */
+void doctor_check_cache(struct doctor *d)
+{
+    const struct conf *conf = d->conf;
+    struct stat st = {.st_size = 0};
+    struct statvfs space;
+    if (!d->running || conf->cache_size == 0 || conf->cache_ttl == 0)
+        return;
+    char *path = mem_printf("%s/cache", conf->runtime_dir);
+    const bool there = stat(path, &st) == 0;
+    const uint64_t size = (uint64_t)st.st_size;
+    const bool room = statvfs(conf->runtime_dir, &space) == 0 &&
+                      (uint64_t)space.f_bavail * space.f_frsize >
+                          conf->cache_size + CACHE_SLACK;
+    if (there && size <= conf->cache_size + CACHE_SLACK &&
+        (size >= conf->cache_size || !room))
+        report_add(d->report, REPORT_OK, "cache", NULL, "%s: %llu MiB", path,
+                   (unsigned long long)size / MIB);
+    else if (there || room)
+        report_add(d->report, REPORT_WARN, "cache",
+                   there ? "stop the pool, remove that file, start the pool"
+                         : "restart the pool; if it stays away, check that "
+                           "curt.fcgi can write RUNTIME_DIR",
+                   "%s: %llu KiB, but CACHE_SIZE is %llu KiB", path,
+                   (unsigned long long)size / 1024,
+                   (unsigned long long)conf->cache_size / 1024);
+    else
+        report_add(d->report, REPORT_WARN, "cache",
+                   "lower CACHE_SIZE, or make room on the file system of "
+                   "RUNTIME_DIR; then restart the pool",
+                   "%s: missing, and CACHE_SIZE, %llu KiB, does not fit", path,
+                   (unsigned long long)conf->cache_size / 1024);
+    free(path);
 }
 
 /* ---- The journal ----------------------------------------------------- */
@@ -132,7 +177,7 @@ static uint64_t count_pending(const struct doctor *d, const struct hits *h,
                               uint64_t *links)
 {
     uint64_t all;
-    const uint64_t own = hits_pending(h, d->id);
+    const uint64_t own = hits_pending(h, d->probe.id);
     hits_pending_all(h, &all, links);
     *links -= own > 0 && *links > 0;
     return all > own ? all - own : 0;
@@ -167,7 +212,7 @@ static void check_pending(struct doctor *d, const struct hits *h)
                    (unsigned long long)hits, (unsigned)d->conf->hits_flush);
     else
         report_add(d->report, REPORT_WARN, "hits",
-                   d->running ? "the store does not take them: the janitor's "
+                   d->running ? "they do not get to the store: the janitor's "
                                 "lines in the log say why"
                               : "start the pool; none of them is lost",
                    "%llu hits of %llu links wait in the journal",
@@ -183,14 +228,17 @@ void doctor_check_hits(struct doctor *d)
         check_pending(d, h);
     else if (r != RESULT_NOT_FOUND)
         report_add(d->report, REPORT_WARN, "hits",
-                   "run curt doctor as root or as the user that runs curt.fcgi",
+                   d->root >= 0 ? "first fix what the lines above say about "
+                                  "STATE_DIR"
+                                : "run curt doctor as root or as the user that "
+                                  "runs curt.fcgi",
                    "%s/hits: %s", d->conf->state_dir, reason);
     else if (d->running)
         report_add(d->report, REPORT_WARN, "hits",
-                   "see that curt.fcgi can write STATE_DIR, then start it "
-                   "again",
-                   "%s/hits: is not there: each hit goes to the store by "
-                   "itself, which is slow",
+                   "check that curt.fcgi can write STATE_DIR and has 32 MiB "
+                   "of room there, then restart the pool",
+                   "%s/hits: missing, so each hit is written to the store "
+                   "individually",
                    d->conf->state_dir);
     hits_close(h);
 }

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "fcgi_client.h"
@@ -14,6 +15,20 @@
 /* How long the workers may take, in milliseconds. */
 #define SOCKET_MS 5000
 
+/* Connections that should fit into the queue of the socket; mod_fcgid makes one
+ * socket for each process, for one connection at a time, with a queue of 5. */
+#define BACKLOG_LEAST 511
+#define BACKLOG_FCGID 5
+
+/* A request to the workers and their answer. */
+struct exchange {
+    enum result result;
+    int status;
+    int64_t ms;
+    struct buf answer;
+    struct buf reason;
+};
+
 static void add_socket_fault(struct doctor *d, const char *address,
                              enum result r, const char *reason)
 {
@@ -22,142 +37,136 @@ static void add_socket_fault(struct doctor *d, const char *address,
     if (r == RESULT_NOT_FOUND && d->running) {
         /* With mod_fcgid each process has a socket of its own for a while. */
         level = REPORT_WARN;
-        advice = "all is well where the web server starts curt.fcgi by itself "
-                 "and \"redirect\" is ok; else start the pool again";
+        advice = "nothing to do where the web server starts curt.fcgi itself "
+                 "and \"redirect\" is ok; otherwise restart the pool";
     } else if (r == RESULT_NOT_FOUND) {
         advice = "start the pool: nobody listens there any more";
-    } else if (r == RESULT_DENIED) {
+    } else if (r == RESULT_DENIED && d->root < 0 && geteuid() != 0) {
         level = REPORT_WARN;
         advice = "run curt doctor as root";
-    } else if (r == RESULT_CORRUPT || r == RESULT_INVALID) {
-        advice = "another program has taken the address: start the pool on one "
+    } else if (r == RESULT_DENIED || r == RESULT_CORRUPT ||
+               r == RESULT_INVALID) {
+        advice = "another program uses the address: start the pool on one "
                  "of its own";
     } else {
-        advice = "the workers are stuck, or too few: look at the log of "
-                 "curt.fcgi, at -w, and at FCGI_WEB_SERVER_ADDRS";
+        advice = "the workers are stuck, or too few: see the log of "
+                 "curt.fcgi, -w, and FCGI_WEB_SERVER_ADDRS";
     }
     report_add(d->report, level, "socket", advice, "%s: %s", address, reason);
 }
 
-/* One answer of a worker, as it goes from root's process to the user's. */
-struct reply {
-    enum result result;
-    int status;
-    int64_t ms;
-    char location[1024];
-    char allow[64];
-    char reason[256];
-};
-
-/* What is asked: method and uri, cut to the size. */
-struct question {
-    char method[8];
-    char uri[1024];
-};
-
-static void copy(char *to, size_t size, const char *from)
+/* Connects with the rights of the pool's user, or lets root's process connect
+ * where the socket belongs to the web server's account (spawn-fcgi -U). A path
+ * that another user than root wrote down is not trusted by anybody else. */
+static enum result connect_to_workers(const struct doctor *d,
+                                      const char *address, int64_t deadline,
+                                      int *fd, struct buf *reason)
 {
-    snprintf(to, size, "%s", from != NULL ? from : "");
+    struct doctor_listener listener;
+    struct stat st = {.st_uid = 0};
+    enum result r = RESULT_DENIED;
+    char *file = mem_printf("%s/socket", d->conf->runtime_dir);
+    const bool path = strncmp(address, "unix:", 5) == 0 && address[5] != '@';
+    const bool foreign = path && lstat(file, &st) == 0 && st.st_uid != 0 &&
+                         st.st_uid != geteuid();
+    free(file);
+    if (!foreign)
+        r = fcgi_client_connect(address, deadline, fd, reason);
+    if (r != RESULT_DENIED)
+        return r;
+    *fd = doctor_ask_root(d, st.st_uid, address + strlen("unix:"));
+    if (*fd >= 0)
+        return RESULT_OK;
+    const bool found = doctor_find_listener(address, &listener);
+    buf_reset(reason);
+    buf_add_str(reason, found ? "no process of the pool's user listens there"
+                              : strerror(ECONNREFUSED));
+    return found ? RESULT_DENIED : RESULT_NOT_FOUND;
 }
 
-static void ask_here(const struct doctor *d, const struct question *question,
-                     struct reply *reply)
+/* Starts x over with the answer to a request. */
+static void ask_workers(const struct doctor *d, const char *address,
+                        const char *method, const char *uri, struct exchange *x)
 {
-    struct buf answer, reason;
+    int fd;
     const int64_t begin = clock_monotonic_ms();
-    char *address = pool_address(d->conf);
-    memset(reply, 0, sizeof(*reply));
-    buf_init(&reason, sizeof(reply->reason));
-    buf_init(&answer, FCGI_CLIENT_ANSWER_MAX);
-    reply->result =
-        fcgi_client_ask(address != NULL ? address : "", question->method,
-                        question->uri, begin + SOCKET_MS, &answer, &reason);
-    reply->ms = clock_monotonic_ms() - begin;
-    copy(reply->reason, sizeof(reply->reason), reason.data);
-    if (reply->result == RESULT_OK) {
-        char *location = fcgi_client_field(&answer, "Location");
-        char *allow = fcgi_client_field(&answer, "Allow");
-        reply->status = fcgi_client_status(&answer);
-        copy(reply->location, sizeof(reply->location), location);
-        copy(reply->allow, sizeof(reply->allow), allow);
-        free(location);
-        free(allow);
-    }
-    buf_free(&answer);
-    buf_free(&reason);
-    free(address);
+    const int64_t deadline = begin + SOCKET_MS;
+    buf_reset(&x->answer);
+    x->result = connect_to_workers(d, address, deadline, &fd, &x->reason);
+    if (x->result == RESULT_OK)
+        x->result =
+            fcgi_client_ask(fd, method, uri, deadline, &x->answer, &x->reason);
+    x->ms = clock_monotonic_ms() - begin;
+    x->status = x->result == RESULT_OK ? fcgi_client_status(&x->answer) : 0;
 }
 
-/* Whether a question is one of ask(): the user's process must not have root's
- * write anything else to a socket that is root's alone. */
-static bool is_fair(const struct question *question)
+static bool has_field(const struct exchange *x, const char *name,
+                      const char *wanted)
 {
-    const char *method = question->method;
-    for (const char *c = question->uri; *c != '\0'; c++)
-        if (*c <= ' ' || *c > '~')
-            return false;
-    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    char *value = fcgi_client_field(&x->answer, name);
+    const bool has = value != NULL && strcmp(value, wanted) == 0;
+    free(value);
+    return has;
 }
 
-void doctor_serve_socket(const struct doctor *d, int user)
+/* The probe through a worker: whether it uses the store that this tool uses.
+ * HEAD, which is not counted. */
+static void check_same_store(struct doctor *d, const char *address,
+                             struct exchange *x)
 {
-    struct question question;
-    struct reply reply;
-    while (recv(user, &question, sizeof(question), 0) ==
-           (ssize_t)sizeof(question)) {
-        question.method[sizeof(question.method) - 1] = '\0';
-        question.uri[sizeof(question.uri) - 1] = '\0';
-        if (!is_fair(&question))
-            break;
-        ask_here(d, &question, &reply);
-        if (send(user, &reply, sizeof(reply), MSG_NOSIGNAL) < 0)
-            break;
-    }
-}
-
-static void ask(const struct doctor *d, const char *method, const char *uri,
-                struct reply *reply)
-{
-    struct question question;
-    memset(&question, 0, sizeof(question));
-    copy(question.method, sizeof(question.method), method);
-    copy(question.uri, sizeof(question.uri), uri);
-    if (d->root < 0 ||
-        send(d->root, &question, sizeof(question), MSG_NOSIGNAL) < 0 ||
-        recv(d->root, reply, sizeof(*reply), 0) != (ssize_t)sizeof(*reply))
-        ask_here(d, &question, reply);
-}
-
-/* The probe, asked of a worker: has it the store that this tool has? HEAD,
- * which is not counted. */
-static void check_same_store(struct doctor *d, const char *address)
-{
-    struct reply reply;
     const char *host = strstr(d->conf->app_url, "://") + 3;
-    char *uri = mem_printf("%s%s", host + strcspn(host, "/"), d->id);
-    ask(d, "HEAD", uri, &reply);
-    if (reply.status == 404) {
-        doctor_wait_for_link(d);
-        ask(d, "HEAD", uri, &reply);
+    char *uri = mem_printf("%s%s", host + strcspn(host, "/"), d->probe.id);
+    ask_workers(d, address, "HEAD", uri, x);
+    if (x->status == 404) {
+        doctor_wait_for_link(d, &d->probe);
+        ask_workers(d, address, "HEAD", uri, x);
     }
-    if (reply.result != RESULT_OK)
-        add_socket_fault(d, address, reply.result, reply.reason);
-    else if (reply.status == 301 && strcmp(reply.location, DOCTOR_TARGET) == 0)
+    if (x->result != RESULT_OK)
+        add_socket_fault(d, address, x->result, x->reason.data);
+    else if (x->status == 301 && has_field(x, "Location", d->probe.target))
         report_add(d->report, REPORT_OK, "socket", NULL,
                    "%s: the workers have the same store, and find the probe in "
                    "%lld ms",
-                   address, (long long)reply.ms);
-    else if (reply.status == 404)
+                   address, (long long)x->ms);
+    else if (x->status == 404)
         report_add(d->report, REPORT_FAIL, "socket",
-                   "start the pool again: it has another APP_URL, TABLE or "
-                   "STATE_DIR than the configuration now",
+                   "restart the pool: APP_URL, TABLE or STATE_DIR have changed "
+                   "since its start",
                    "%s: the workers do not find the probe", address);
     else
-        report_add(d->report, REPORT_FAIL, "socket",
-                   "look at the log of curt.fcgi",
+        report_add(d->report, REPORT_FAIL, "socket", "see the log of curt.fcgi",
                    "%s: the workers answer %d instead of the probe's redirect",
-                   address, reply.status);
+                   address, x->status);
     free(uri);
+}
+
+/* The kernel cuts the queue that listen(2) requests to net.core.somaxconn,
+ * without an error. */
+static void check_backlog(struct doctor *d, const char *address)
+{
+    static const char proc[] = "/proc/sys/net/core/somaxconn";
+    struct doctor_listener listener;
+    unsigned limit = 0;
+    if (!doctor_find_listener(address, &listener) ||
+        listener.backlog >= BACKLOG_LEAST || listener.backlog == BACKLOG_FCGID)
+        return;
+    FILE *f = fopen(proc, "re");
+    if (f == NULL || fscanf(f, "%u", &limit) != 1)
+        limit = 0;
+    if (f != NULL)
+        fclose(f);
+    report_add(
+        d->report, REPORT_WARN, "socket",
+        limit > 0 && limit < BACKLOG_LEAST
+            ? "sysctl -w net.core.somaxconn=1024 (and put it into "
+              "/etc/sysctl.d/), then restart the pool with spawn-fcgi -b 1024"
+            : "restart the pool with spawn-fcgi -b 1024",
+        "%s: its queue holds %u connections%s; in a burst of visitors the web "
+        "server cannot connect and answers 502 or 503",
+        address, listener.backlog,
+        limit > 0 && limit < BACKLOG_LEAST
+            ? ", because net.core.somaxconn allows no more"
+            : "");
 }
 
 static bool is_open_to_network(const char *address)
@@ -170,33 +179,39 @@ static bool is_open_to_network(const char *address)
 
 void doctor_check_socket(struct doctor *d)
 {
-    struct reply reply;
+    struct exchange x = {.result = RESULT_OK};
     char *address = pool_address(d->conf);
     if (address == NULL) {
         report_add(d->report, REPORT_WARN, "socket",
-                   d->running ? "start the pool again, and see that it can "
-                                "write RUNTIME_DIR"
+                   d->running ? "restart the pool, and check that it can write "
+                                "RUNTIME_DIR"
                               : "start the pool",
                    "%s/socket: %s: where the workers listen is not known",
                    d->conf->runtime_dir, strerror(errno));
         return;
     }
+    buf_init(&x.answer, FCGI_CLIENT_ANSWER_MAX);
+    buf_init(&x.reason, 256);
     if (is_open_to_network(address))
         report_add(d->report, REPORT_WARN, "socket",
                    "listen on a Unix socket or on 127.0.0.1",
                    "%s: FastCGI has no password, and other hosts may reach it",
                    address);
-    ask(d, "GET", "/create", &reply);
-    if (reply.result != RESULT_OK)
-        add_socket_fault(d, address, reply.result, reply.reason);
-    else if (reply.status != 405 || strcmp(reply.allow, "POST") != 0)
+    ask_workers(d, address, "GET", "/create", &x);
+    if (x.result != RESULT_OK)
+        add_socket_fault(d, address, x.result, x.reason.data);
+    else if (x.status != 405 || !has_field(&x, "Allow", "POST"))
         add_socket_fault(d, address, RESULT_CORRUPT,
                          "what answers there is not curt");
-    else if (d->stored)
-        check_same_store(d, address);
+    else if (d->probe.stored)
+        check_same_store(d, address, &x);
     else
         report_add(d->report, REPORT_OK, "socket", NULL,
                    "%s: the workers answer in %lld ms", address,
-                   (long long)reply.ms);
+                   (long long)x.ms);
+    if (x.result == RESULT_OK)
+        check_backlog(d, address);
+    buf_free(&x.answer);
+    buf_free(&x.reason);
     free(address);
 }

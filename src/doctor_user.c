@@ -1,6 +1,5 @@
 #include "doctor_parts.h"
 
-#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -24,7 +23,7 @@ char *doctor_wanted_user(const struct doctor *d)
     return d->user_known ? doctor_user_name(d->user) : mem_dup("curt");
 }
 
-/* Becomes the user for good, with his groups and his home. */
+/* Becomes the user for good, with the user's groups and home. */
 static bool become(uid_t user)
 {
     const struct passwd *entry = getpwuid(user);
@@ -37,47 +36,23 @@ static bool become(uid_t user)
            setresuid(user, user, user) == 0;
 }
 
-/* Root can look with the eyes of any user; anybody else with his own. */
-static bool can_tell(const struct doctor *d)
+bool doctor_can_tell(const struct doctor *d)
 {
     return geteuid() == 0 || !d->user_known || d->user == geteuid();
 }
 
-static bool is_to_change(const struct doctor *d)
-{
-    return geteuid() == 0 && d->user_known && d->user != 0;
-}
-
 void doctor_check_user(struct doctor *d)
 {
-    if (can_tell(d))
+    if (doctor_can_tell(d))
         return;
     char *user = doctor_user_name(d->user);
     char *advice = mem_printf("run curt doctor as root or as %s", user);
     report_add(d->report, REPORT_WARN, "user", advice,
-               "you are not %s, whom STATE_DIR or the pool belongs to: not "
-               "all can be seen",
+               "you are not %s, the owner of STATE_DIR or of the pool: not "
+               "everything can be checked",
                user);
     free(advice);
     free(user);
-}
-
-int doctor_access(const struct doctor *d, const char *path, int mode)
-{
-    if (!can_tell(d))
-        return 0;
-    if (!is_to_change(d))
-        return access(path, mode) == 0 ? 0 : errno;
-    int status;
-    pid_t child = fork();
-    if (child == 0) {
-        if (!become(d->user))
-            _exit(0);
-        _exit(access(path, mode) == 0 ? 0 : errno);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
-        return 0;
-    return WEXITSTATUS(status);
 }
 
 static _Noreturn void run_in_child(struct doctor *d,
@@ -86,9 +61,9 @@ static _Noreturn void run_in_child(struct doctor *d,
     d->root = root;
     if (!become(d->user))
         report_add(d->report, REPORT_WARN, "user",
-                   "run curt doctor where root may change users",
-                   "what follows was seen as root: no change to the pool's "
-                   "user is allowed here");
+                   "run curt doctor where root may change to other users",
+                   "the next checks ran as root: changing to the pool's user "
+                   "is not permitted here");
     int status = run(d);
     if (fflush(stdout) != 0)
         status = EX_IOERR;
@@ -98,7 +73,7 @@ static _Noreturn void run_in_child(struct doctor *d,
 int doctor_run_as_user(struct doctor *d, int (*run)(struct doctor *d))
 {
     int ends[2], status;
-    if (!is_to_change(d) ||
+    if (geteuid() != 0 || !d->user_known || d->user == 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return run(d);
     pid_t child = fork();
@@ -108,7 +83,7 @@ int doctor_run_as_user(struct doctor *d, int (*run)(struct doctor *d))
     }
     close(ends[1]);
     if (child > 0)
-        doctor_serve_socket(d, ends[0]);
+        doctor_serve_user(d, ends[0]);
     close(ends[0]);
     if (child < 0)
         return run(d);

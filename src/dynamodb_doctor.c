@@ -182,7 +182,7 @@ static void check_endpoints(struct aws_client *aws, const struct conf *conf,
         aws_endpoints_free(endpoints);
     } else {
         report_add_error(report, REPORT_FAIL, "endpoint",
-                         "mend AWS_ENDPOINT_URL_DYNAMODB", reason.data);
+                         "correct AWS_ENDPOINT_URL_DYNAMODB", reason.data);
     }
     buf_free(&reason);
     known = known || aws_client_server_ahead(aws, &ahead);
@@ -230,7 +230,7 @@ static void add_bad_table(struct report *report, enum result r, char *findings,
         add_lines(report, REPORT_FAIL, findings);
     else
         report_add_error(report, refusal_level(r, error), "table",
-                         "mend first what the lines above say", error);
+                         "first fix what the lines above say", error);
 }
 
 void dynamodb_doctor(struct aws_client *aws, const struct conf *conf,
@@ -256,7 +256,7 @@ void dynamodb_doctor(struct aws_client *aws, const struct conf *conf,
             add_bad_table(report, r, findings.data, error);
         else
             report_add(report, REPORT_FAIL, "table",
-                       "mend the credentials first",
+                       "fix the credentials first",
                        "not known: %s cannot be asked without credentials",
                        conf->table);
     }

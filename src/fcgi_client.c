@@ -3,11 +3,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -17,9 +17,6 @@
 #include "num.h"
 
 #define REQUEST_MAX 16384
-
-/* How long to wait before another try where the queue is full. */
-#define QUEUE_MS 50
 
 /* ---- Addresses ------------------------------------------------------- */
 
@@ -88,100 +85,75 @@ struct exchange {
     struct buf *reason;
 };
 
-static enum result fail(struct exchange *x, enum result r, const char *text)
+static enum result client_fail(struct buf *reason, enum result r,
+                               const char *text)
 {
-    buf_reset(x->reason);
-    buf_add_str(x->reason, text);
+    buf_reset(reason);
+    buf_add_str(reason, text);
     return r;
 }
 
-/* Waits until the connection can be read or written. */
-static enum result wait_for(struct exchange *x, short events)
+/* The time that is left limits the next call on the socket. */
+static bool limit_calls(int fd, int64_t deadline)
 {
-    struct pollfd pfd = {.fd = x->fd, .events = events};
-    for (;;) {
-        const int64_t left = x->deadline - clock_monotonic_ms();
-        if (left <= 0)
-            return fail(x, RESULT_UNAVAILABLE, "no answer in time");
-        int n = poll(&pfd, 1, (int)left);
-        if (n > 0)
-            return RESULT_OK;
-        if (n < 0 && errno != EINTR)
-            return fail(x, RESULT_INTERNAL, strerror(errno));
-    }
+    const int64_t left = deadline - clock_monotonic_ms();
+    const struct timeval limit = {left / 1000, left % 1000 * 1000};
+    return left > 0 &&
+           setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ==
+               0 &&
+           setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0;
 }
 
-static enum result connect_failed(struct exchange *x, int error)
+enum result fcgi_client_connect(const char *address, int64_t deadline, int *fd,
+                                struct buf *reason)
 {
+    union address parsed;
+    const socklen_t size = read_address(address, &parsed);
+    *fd = -1;
+    if (size == 0)
+        return client_fail(reason, RESULT_INVALID,
+                           "not the address of a socket");
+    *fd = socket(parsed.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (*fd < 0)
+        return client_fail(reason, RESULT_INTERNAL, strerror(errno));
+    if (limit_calls(*fd, deadline) && connect(*fd, &parsed.any, size) == 0)
+        return RESULT_OK;
+    const int error = errno;
+    close(*fd);
+    *fd = -1;
     switch (error) {
     case ENOENT:
     case ECONNREFUSED:
     case ENOTSOCK:
-        return fail(x, RESULT_NOT_FOUND, strerror(error));
+        return client_fail(reason, RESULT_NOT_FOUND, strerror(error));
     case EACCES:
     case EPERM:
-        return fail(x, RESULT_DENIED, strerror(error));
+        return client_fail(reason, RESULT_DENIED, strerror(error));
+    case EAGAIN: /* a Unix socket */
+        return client_fail(reason, RESULT_UNAVAILABLE,
+                           "no answer in time: its queue of connections is "
+                           "full");
+    case EINPROGRESS: /* a TCP socket */
+        return client_fail(reason, RESULT_UNAVAILABLE, "no answer in time");
     default:
-        return fail(x, RESULT_UNAVAILABLE, strerror(error));
+        return client_fail(reason, RESULT_UNAVAILABLE, strerror(error));
     }
-}
-
-static enum result connect_to(struct exchange *x, const union address *address,
-                              socklen_t size)
-{
-    int error = 0;
-    x->fd = socket(address->any.sa_family,
-                   SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (x->fd < 0)
-        return fail(x, RESULT_INTERNAL, strerror(errno));
-    /* A Unix socket whose queue is full says so at once. */
-    while ((error = connect(x->fd, &address->any, size) < 0 ? errno : 0) ==
-           EAGAIN) {
-        if (clock_monotonic_ms() >= x->deadline)
-            return fail(x, RESULT_UNAVAILABLE,
-                        "no answer in time: its queue of connections is full");
-        poll(NULL, 0, QUEUE_MS);
-    }
-    if (error == EINPROGRESS) {
-        enum result r = wait_for(x, POLLOUT);
-        if (r != RESULT_OK)
-            return r;
-        socklen_t len = sizeof(error);
-        getsockopt(x->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    }
-    return error == 0 ? RESULT_OK : connect_failed(x, error);
-}
-
-static enum result send_all(struct exchange *x, const struct buf *request)
-{
-    for (size_t sent = 0; sent < request->len;) {
-        enum result r = wait_for(x, POLLOUT);
-        if (r != RESULT_OK)
-            return r;
-        ssize_t n = send(x->fd, request->data + sent, request->len - sent,
-                         MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return fail(x, RESULT_UNAVAILABLE, strerror(errno));
-        sent += n > 0 ? (size_t)n : 0;
-    }
-    return RESULT_OK;
 }
 
 static enum result read_all(struct exchange *x, unsigned char *out, size_t size)
 {
-    for (size_t got = 0; got < size;) {
-        enum result r = wait_for(x, POLLIN);
-        if (r != RESULT_OK)
-            return r;
-        ssize_t n = recv(x->fd, out + got, size - got, 0);
-        if (n == 0)
-            return fail(x, RESULT_UNAVAILABLE,
-                        "the connection was closed before the answer");
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return fail(x, RESULT_UNAVAILABLE, strerror(errno));
-        got += n > 0 ? (size_t)n : 0;
-    }
-    return RESULT_OK;
+    if (size == 0)
+        return RESULT_OK;
+    const ssize_t n = limit_calls(x->fd, x->deadline)
+                          ? recv(x->fd, out, size, MSG_WAITALL)
+                          : 0;
+    if (n == (ssize_t)size)
+        return RESULT_OK;
+    if ((n < 0 && errno == EAGAIN) || clock_monotonic_ms() >= x->deadline)
+        return client_fail(x->reason, RESULT_UNAVAILABLE, "no answer in time");
+    return client_fail(x->reason, RESULT_UNAVAILABLE,
+                       n < 0 ? strerror(errno)
+                             : "the connection was closed before the answer");
 }
 
 /* ---- Records --------------------------------------------------------- */
@@ -234,7 +206,8 @@ static enum result read_answer(struct exchange *x, struct buf *answer)
         if (header[0] != FCGI_VERSION || (header[2] << 8 | header[3]) != 1 ||
             (type != FCGI_STDOUT && type != FCGI_STDERR &&
              type != FCGI_END_REQUEST))
-            return fail(x, RESULT_CORRUPT, "what answers speaks no FastCGI");
+            return client_fail(x->reason, RESULT_CORRUPT,
+                               "what answers does not speak FastCGI");
         const size_t len = (size_t)(header[4] << 8 | header[5]);
         r = read_all(x, content, len + header[6]);
         if (r != RESULT_OK || type == FCGI_END_REQUEST)
@@ -242,30 +215,28 @@ static enum result read_answer(struct exchange *x, struct buf *answer)
         if (type == FCGI_STDOUT)
             buf_add(answer, content, len);
         if (buf_failed(answer))
-            return fail(x, RESULT_CORRUPT, "the answer is too large");
+            return client_fail(x->reason, RESULT_CORRUPT,
+                               "the answer is too large");
     }
 }
 
-enum result fcgi_client_ask(const char *address, const char *method,
-                            const char *uri, int64_t deadline,
-                            struct buf *answer, struct buf *reason)
+enum result fcgi_client_ask(int fd, const char *method, const char *uri,
+                            int64_t deadline, struct buf *answer,
+                            struct buf *reason)
 {
-    union address parsed;
-    struct exchange x = {.fd = -1, .deadline = deadline, .reason = reason};
+    struct exchange x = {.fd = fd, .deadline = deadline, .reason = reason};
     struct buf request;
-    const socklen_t size = read_address(address, &parsed);
-    if (size == 0)
-        return fail(&x, RESULT_INVALID, "no address of a socket");
+    enum result r = RESULT_OK;
     buf_init(&request, REQUEST_MAX + 64);
-    enum result r = add_request(&request, method, uri)
-                        ? connect_to(&x, &parsed, size)
-                        : fail(&x, RESULT_INVALID, "the request is too large");
-    if (r == RESULT_OK)
-        r = send_all(&x, &request);
+    if (!add_request(&request, method, uri))
+        r = client_fail(reason, RESULT_INVALID, "the request is too large");
+    else if (!limit_calls(fd, deadline) ||
+             send(fd, request.data, request.len, MSG_NOSIGNAL) !=
+                 (ssize_t)request.len)
+        r = client_fail(reason, RESULT_UNAVAILABLE, strerror(errno));
     if (r == RESULT_OK)
         r = read_answer(&x, answer);
-    if (x.fd >= 0)
-        close(x.fd);
+    close(fd);
     buf_free(&request);
     return r;
 }

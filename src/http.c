@@ -7,7 +7,8 @@
 
 #include "utf8.h"
 
-#define DETAIL_MAX 4096
+#define DETAIL_MAX   4096
+#define INSTANCE_MAX 1024
 
 void http_response_init(struct http_response *res)
 {
@@ -184,8 +185,22 @@ static void add_problem_page(struct http_response *res, const char *trace_id,
     http_end(res, "text/html; charset=utf-8");
 }
 
-static void add_problem_json(struct http_response *res, const char *trace_id,
-                             const char *detail)
+/* What was asked for, in a 404: where a proxy on the way changed the path, it
+ * shows there. Only a URI reference (RFC 9457, section 3.1.5) of some length.
+ */
+static void add_instance(json_object *problem, const char *uri)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+        "-._~:/?#[]@!$&'()*+,;=%";
+    const size_t len = uri != NULL ? strspn(uri, allowed) : 0;
+    if (len > 0 && len <= INSTANCE_MAX && uri[len] == '\0')
+        json_object_object_add(problem, "instance",
+                               json_object_new_string(uri));
+}
+
+static void add_problem_json(struct http_response *res,
+                             const struct http_request *req, const char *detail)
 {
     json_object *problem = json_object_new_object();
     json_object_object_add(problem, "title",
@@ -193,7 +208,9 @@ static void add_problem_json(struct http_response *res, const char *trace_id,
     json_object_object_add(problem, "status", json_object_new_int(res->status));
     json_object_object_add(problem, "detail", json_object_new_string(detail));
     json_object_object_add(problem, "trace_id",
-                           json_object_new_string(trace_id));
+                           json_object_new_string(req->trace_id));
+    if (res->status == 404)
+        add_instance(problem, req->uri);
     buf_add_str(&res->body, json_object_to_json_string_ext(
                                 problem, JSON_C_TO_STRING_PLAIN |
                                              JSON_C_TO_STRING_NOSLASHESCAPE));
@@ -214,7 +231,7 @@ void http_problem(struct http_response *res, const struct http_request *req,
     if (wants_html(req->accept))
         add_problem_page(res, req->trace_id, clean.data);
     else
-        add_problem_json(res, req->trace_id, clean.data);
+        add_problem_json(res, req, clean.data);
     buf_free(&clean);
 }
 

@@ -36,9 +36,9 @@ void report_add(struct report *r, enum report_level level, const char *check,
                 const char *advice, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* Adds a line for an error text of this program. Those end with what mends the
- * fault, behind a last "; ": that becomes the advice. One that does not gets
- * the advice given here, which may be NULL. */
+/* Adds a line for an error text of this program. Those end with what fixes the
+ * fault, after a last "; ": that becomes the advice. One that does not gets the
+ * advice given here, which may be NULL. */
 void report_add_error(struct report *r, enum report_level level,
                       const char *check, const char *advice, const char *error);
 

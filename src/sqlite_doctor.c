@@ -157,7 +157,8 @@ static bool check_schema(struct look *look, struct store *s)
                          "move it away, or let STATE_DIR be another directory",
                          findings.data);
     else if (r != RESULT_OK)
-        report_add_error(look->report, REPORT_FAIL, CHECK, NULL,
+        report_add_error(look->report, REPORT_FAIL, CHECK,
+                         "give it to the user that runs curt.fcgi",
                          store_error(s));
     buf_free(&findings);
     return r == RESULT_OK || (r == RESULT_INVALID && !other);

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import threading
@@ -20,7 +21,7 @@ TOKEN = "FwoGZXIvYXdzEXAMPLE" + "T0k3n/+=" * 30
 
 # The checks of every host, and those of each store.
 COMMON = {"configuration", "state directory", "runtime directory", "link",
-          "redirect", "create", "pool", "socket", "hits"}
+          "redirect", "create", "pool", "socket", "cache", "hits"}
 OF_STORE = {"sqlite": {"database"},
             "dynamodb": {"region", "credentials", "endpoint", "clock",
                          "table"}}
@@ -134,6 +135,29 @@ def serving(build, settings, kind="lighttpd"):
         yield host
 
 
+@contextmanager
+def proxied(build, settings, path="/t/", edit=lambda text: text,
+            kind="lighttpd"):
+    """The same behind nginx as a reverse proxy, with the shipped file after
+    edit(); APP_URL is the proxy's, with this path."""
+    port = harness.free_port()
+    site = webservers.Site(build, kind, settings)
+    app_url = "http://127.0.0.1:%d%s" % (port, path)
+    site.pool.settings["APP_URL"] = app_url
+    with site:
+        workdir = harness.make_workdir()
+        proxy = webservers.NginxProxy(port, workdir, site.url, edit)
+        try:
+            proxy.start()
+            host = Host(build, dict(settings, APP_URL=app_url))
+            host.site, host.proxy = site, proxy
+            yield host
+            proxy.stop()
+        finally:
+            proxy.kill()
+            shutil.rmtree(workdir, ignore_errors=True)
+
+
 class OtherServer:
     """A web server that is not the one that curt is behind. tls: (certificate
     file, key file)."""
@@ -144,7 +168,8 @@ class OtherServer:
                 self.send_response(status)
                 for name, value in headers:
                     self.send_header(
-                        name, value.replace("{path}", self.path))
+                        name, value.replace("{path}", self.path).replace(
+                            "{port}", str(self.server.server_port)))
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -2,13 +2,16 @@
 wrong with one is found, named, and comes with what to do. For what concerns
 DynamoDB alone see test_doctor_dynamodb.py."""
 
+import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -20,7 +23,7 @@ import harness
 import webservers
 from aws_wire import closed_port
 from doctor_host import (EX_CONFIG, Host, OtherServer, Report,
-                         make_certificate, serving, tighten)
+                         make_certificate, proxied, serving, tighten)
 from dynamodb_local import SECRET_KEY
 from fcgi_client import END_REQUEST, STDOUT, record
 from harness import Pool, SpawnFcgiPool
@@ -202,27 +205,32 @@ def test_a_user_who_may_not_look_is_told_so(build, settings, tmp_path):
                     "configuration"} & report.failed(), report.show()
 
 
-def test_socket_that_the_pools_user_cannot_open(build, settings):
-    """It is the web server's: spawn-fcgi -u curt -U www-data -M 0660."""
-    host = Host(build, settings())
+class OtherUsersPool(Pool):
+    """Workers of the web server's account on a socket of mode 0600 that only
+    root can open; without root, of our own account."""
+
+    def launch(self):
+        user = harness.web_user()
+        with self.bind() as listener:
+            self.socket_path.chmod(0o600)
+            if user:
+                os.chown(self.workdir, user.pw_uid, -1)
+                self.log_file.touch()
+            self.process = subprocess.Popen(
+                [str(a) for a in self.command(self.worker_count)],
+                stdin=listener, stdout=subprocess.DEVNULL,
+                stderr=open(self.log_file, "ab"), env=self.env(),
+                cwd=self.workdir, preexec_fn=harness.end_with_parent,
+                **({"user": user.pw_uid, "group": user.pw_gid,
+                    "extra_groups": []} if user else {}))
+        harness.running.append(self)
+
+
+@contextmanager
+def other_users_pool(build, settings):
+    """A host with such a pool, and the pool."""
+    host = Host(build, settings)
     user = harness.web_user()
-
-    class OtherUsersPool(Pool):
-        def launch(self):
-            with self.bind() as listener:
-                self.socket_path.chmod(0o600)
-                if user:
-                    os.chown(self.workdir, user.pw_uid, -1)
-                    self.log_file.touch()
-                self.process = subprocess.Popen(
-                    [str(a) for a in self.command(self.worker_count)],
-                    stdin=listener, stdout=subprocess.DEVNULL,
-                    stderr=open(self.log_file, "ab"), env=self.env(),
-                    cwd=self.workdir, preexec_fn=harness.end_with_parent,
-                    **({"user": user.pw_uid, "group": user.pw_gid,
-                        "extra_groups": []} if user else {}))
-            harness.running.append(self)
-
     if user:
         for key in ("STATE_DIR", "RUNTIME_DIR"):
             os.chown(host.settings[key], user.pw_uid, user.pw_gid)
@@ -231,6 +239,13 @@ def test_socket_that_the_pools_user_cannot_open(build, settings):
         pool.command = lambda workers: [program, "-w", workers,
                                         "-c", pool.conf]
         pool.start()
+        yield host, pool
+
+
+def test_socket_that_the_pools_user_cannot_open(build, settings):
+    """It is the web server's: spawn-fcgi -u curt -U www-data -M 0660."""
+    user = harness.web_user()
+    with other_users_pool(build, settings()) as (host, pool):
         report = host.doctor()
         report.says("ok", "socket", "same store").says("ok", "pool")
         if user:
@@ -239,6 +254,135 @@ def test_socket_that_the_pools_user_cannot_open(build, settings):
         for path in host.path("STATE_DIR").iterdir():
             assert path.stat().st_uid == (user.pw_uid if user
                                           else os.geteuid()), path
+
+
+def name_path(directory, secret):
+    return secret
+
+
+def name_link(directory, secret):
+    link = directory / "link"
+    link.symlink_to(secret)
+    return link
+
+
+def name_through_linked_directory(directory, secret):
+    link = directory / "directory"
+    link.symlink_to(secret.parent)
+    return link / secret.name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="no other user's sockets")
+@pytest.mark.parametrize("owner", ["root", "daemon"])
+@pytest.mark.parametrize("name", [name_path, name_link,
+                                  name_through_linked_directory])
+def test_socket_of_another_program_is_not_connected_to(build, settings, name,
+                                                       owner):
+    """RUNTIME_DIR/socket is a file of the pool's user, who may write into it
+    the name of a socket that only root or another user can open."""
+    with other_users_pool(build, settings()) as (host, pool):
+        directory = pool.workdir
+        secret = harness.make_workdir() / "secret.sock"
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(secret))
+            secret.chmod(0o600)
+            shutil.chown(secret, owner)
+            server.listen(8)
+            server.setblocking(False)
+            (host.path("RUNTIME_DIR") / "socket").write_text(
+                "unix:%s\n" % name(directory, secret))
+            report = host.doctor()
+            report.says("fail", "socket", "", "another program uses")
+            with pytest.raises(BlockingIOError):
+                server.accept()
+        shutil.rmtree(secret.parent)
+        # What the advice says: a new start writes the file again.
+        pool.stop()
+        pool.start()
+        host.doctor().says("ok", "socket", "same store")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="no other user's sockets")
+def test_root_trusts_no_path_of_another_user(host):
+    """STATE_DIR is root's, so nothing tells whose pool it is, and root does
+    not become another user; but RUNTIME_DIR is the web server's."""
+    user = harness.web_user().pw_uid
+    note, secret = host.path("RUNTIME_DIR") / "socket", host.workdir / "s.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(secret))
+        secret.chmod(0o600)
+        server.listen(8)
+        server.setblocking(False)
+        note.write_text("unix:%s\n" % secret)
+        os.chown(note, user, -1)
+        host.doctor().says("fail", "socket", "no process of",
+                           "another program uses")
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_stale_socket_that_the_pools_user_cannot_open(build, settings):
+    with other_users_pool(build, settings()) as (host, pool):
+        pass
+    pool.workdir.mkdir()
+    try:
+        with pool.bind():
+            pool.socket_path.chmod(0o600)
+        host.doctor().says("fail", "socket", "refused", "start the pool")
+    finally:
+        shutil.rmtree(pool.workdir)
+
+
+def close_parent(host):
+    host.workdir.chmod(0o700)
+
+
+def remove(host):
+    host.path("STATE_DIR").rmdir()
+
+
+def put_a_file(host):
+    host.path("RUNTIME_DIR").rmdir()
+    host.path("RUNTIME_DIR").touch()
+
+
+def take_away(host):
+    os.chown(host.path("RUNTIME_DIR"), 0, 0)
+
+
+def take_the_database(host):
+    path = host.path("STATE_DIR") / "curt.db"
+    path.touch(mode=0o640)
+
+
+def open_a_file(host):
+    path = host.path("RUNTIME_DIR") / "credentials"
+    path.touch()
+    os.chown(path, harness.web_user().pw_uid, -1)
+    path.chmod(0o644)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what it says is for root")
+@pytest.mark.parametrize("fault", [close_parent, remove, put_a_file, take_away,
+                                   take_the_database, open_a_file])
+def test_advice_about_files_is_what_helps(build, settings, fault):
+    """Run as it is printed, by root."""
+    host = Host(build, settings())
+    user = harness.web_user()
+    for key in ("STATE_DIR", "RUNTIME_DIR"):
+        os.chown(host.settings[key], user.pw_uid, user.pw_gid)
+    files = {"configuration", "state directory", "runtime directory"}
+    fault(host)
+    checks = [c for c in host.doctor().of("fail") if c["check"] in files]
+    assert checks
+    for check in checks:
+        advice = check["advice"]
+        if fault is remove:  # the only one that says whose it was
+            advice = advice.replace(" curt", " www-data").replace(
+                " curt)", " www-data)")
+        subprocess.run(["sh", "-ec", advice], check=True)
+    report = host.doctor()
+    assert not {"database", "link", *files} & report.failed(), report.show()
 
 
 # ---- The configuration ----------------------------------------------------
@@ -300,7 +444,8 @@ def test_spawn_fcgi_tells_where_it_listens(build, host):
 def test_pool_on_a_tcp_port(build, host):
     class TcpPool(Pool):
         def bind(self):
-            self.listener = socket.create_server(("127.0.0.1", 0))
+            self.listener = socket.create_server(("127.0.0.1", 0),
+                                                 backlog=1024)
             self.port = self.listener.getsockname()[1]
             return self.listener
 
@@ -312,6 +457,170 @@ def test_pool_on_a_tcp_port(build, host):
         report = host.doctor()
         report.says("ok", "socket", "tcp:127.0.0.1:%d:" % pool.port)
         assert not report.of("warn", "socket")
+
+
+class ShortQueue:
+    """Pools whose socket listens with this backlog."""
+
+    def __init__(self, family, backlog):
+        self.family = family
+        self.backlog = backlog
+
+    def __call__(self, build, settings):
+        short = self
+
+        class ShortQueuePool(Pool):
+            def bind(self):
+                if short.family == socket.AF_UNIX:
+                    listener = super().bind()
+                    listener.listen(short.backlog)
+                    return listener
+                address = {socket.AF_INET: "127.0.0.1",
+                           socket.AF_INET6: "::1"}[short.family]
+                return socket.create_server((address, 0), family=short.family,
+                                            backlog=short.backlog)
+
+            def answers(self):
+                return (Path(self.settings["RUNTIME_DIR"]) / "socket").exists()
+
+        return ShortQueuePool(build, settings)
+
+
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET,
+                                    socket.AF_INET6])
+def test_short_queue_of_connections(build, host, family):
+    for backlog, words in ((64, "its queue holds 64 connections;"),
+                           (1024, None)):
+        with ShortQueue(family, backlog)(build, host.settings) as pool:
+            pool.start()
+            report = host.doctor()
+            report.says("ok", "socket")
+            if words:
+                report.says("warn", "socket", words, "spawn-fcgi -b 1024")
+                assert "sysctl" not in report.one("warn", "socket")["advice"]
+            else:
+                assert not report.of("warn", "socket"), report.show()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="unshare(1) needs root")
+def test_queue_that_the_kernel_cut(build, host):
+    """spawn-fcgi -b 1024 where net.core.somaxconn is 128, in a network
+    namespace of its own."""
+    host.run("config")
+    script = """set -e
+echo 128 >/proc/sys/net/core/somaxconn
+cd %(dir)s
+start() {
+    spawn-fcgi -s %(dir)s/s.sock -b 1024 -P %(dir)s/pid -- \\
+        %(fcgi)s -w 1 -c %(conf)s >/dev/null
+    until test -e %(run)s/socket; do sleep 0.05; done
+}
+stop() {
+    kill "$(cat pid)"
+    while kill -0 "$(cat pid)" 2>/dev/null; do sleep 0.05; done
+    rm -f %(run)s/socket
+}
+start
+%(tool)s -c %(conf)s -j doctor >before || true
+stop
+sysctl -qw net.core.somaxconn=1024
+start
+%(tool)s -c %(conf)s -j doctor >after || true
+stop
+""" % {"dir": host.workdir, "fcgi": build.fcgi, "tool": build.tool,
+       "conf": host.conf, "run": host.settings["RUNTIME_DIR"]}
+    subprocess.run(["unshare", "-n", "sh", "-c", script], check=True,
+                   timeout=60, stdout=subprocess.DEVNULL,
+                   env=harness.child_env(host.workdir))
+
+    def of_socket(name):
+        checks = json.loads((host.workdir / name).read_text())["checks"]
+        return [(c["status"], c["detail"], c["advice"] or "") for c in checks
+                if c["check"] == "socket"]
+
+    [ok, (status, detail, advice)] = of_socket("before")
+    assert ok[0] == "ok" and status == "warn"
+    assert "holds 128 connections, because net.core.somaxconn" in detail
+    assert "sysctl -w net.core.somaxconn=1024" in advice
+    assert [line[0] for line in of_socket("after")] == ["ok"]
+
+
+# ---- The cache and the room for it ----------------------------------------
+
+
+def test_cache_that_is_missing(build, host):
+    with Pool(build, host.settings) as pool:
+        pool.start()
+        host.doctor().says("ok", "cache", "64 MiB")
+        (host.path("RUNTIME_DIR") / "cache").unlink()
+        host.doctor().says("warn", "cache", ": 0 KiB, but CACHE_SIZE",
+                           "start the pool")
+        host.settings["CACHE_SIZE"] = "0"
+        assert "cache" not in host.doctor().names()
+
+
+@pytest.mark.parametrize("size", [1, 256])
+def test_cache_of_another_size(build, host, size):
+    """CACHE_SIZE was changed while the pool ran."""
+    with Pool(build, host.settings) as pool:
+        pool.start()
+        host.settings["CACHE_SIZE"] = str(size << 20)
+        report = host.doctor()
+        report.says("warn", "cache", "CACHE_SIZE is %d KiB" % (size << 10),
+                    "stop the pool, remove")
+        pool.stop()
+        (host.path("RUNTIME_DIR") / "cache").unlink()
+        pool.settings = dict(host.settings)
+        pool.start()
+        host.doctor().says("ok", "cache", "%d MiB" % size)
+
+
+@contextmanager
+def small_file_system(path, mib):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dM" % mib, "tmpfs",
+                    path], check=True)
+    try:
+        os.chmod(path, 0o755)
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount(8) needs root")
+def test_cache_that_fills_its_file_system(build, host):
+    host.settings["CACHE_SIZE"] = str(6 << 20)
+    run = host.path("RUNTIME_DIR")
+    with small_file_system(run, 8), Pool(build, host.settings) as pool:
+        pool.start()
+        report = host.doctor()
+        report.says("ok", "cache", "6 MiB")
+        report.says("warn", "runtime directory", "nearly full",
+                    "lower CACHE_SIZE, stop the pool, remove %s/cache" % run)
+        filler = run / "filler"
+        with open(filler, "wb") as f, pytest.raises(OSError):
+            f.write(bytes(8 << 20))
+        host.doctor().says("fail", "runtime directory", "is full",
+                           "lower CACHE_SIZE")
+        filler.unlink()
+        pool.stop()
+        (run / "cache").unlink()
+        host.settings["CACHE_SIZE"] = pool.settings["CACHE_SIZE"] = "1000000"
+        pool.start()
+        report = host.doctor()
+        assert not report.of("warn", "runtime directory"), report.show()
+        report.says("ok", "cache")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount(8) needs root")
+def test_state_directory_without_room(build, host):
+    with small_file_system(host.path("STATE_DIR"), 100):
+        os.chmod(host.path("STATE_DIR"), 0o750)
+        report = host.doctor()
+        report.says("warn", "state directory", "nearly full", "make room")
+        report.says("warn", "state directory", "in memory", "on a disk")
+        with open(host.path("STATE_DIR") / "filler", "wb") as f:
+            f.write(bytes(97 << 20))
+        host.doctor().says("fail", "state directory", "is full", "make room")
 
 
 def test_pool_that_is_open_to_the_network_in_name(build, host):
@@ -380,7 +689,8 @@ def cgi_answer(text):
 @pytest.mark.parametrize("answer, detail, advice", [
     (None, "no answer in time", "stuck"),
     (b"", "closed", "log of curt.fcgi"),
-    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no FastCGI", "another program"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not speak FastCGI",
+     "another program"),
     (cgi_answer(b"Status: 200 OK\r\n\r\nhello"), "not curt",
      "another program"),
 ], ids=["silent", "closes", "http", "another-fcgi"])
@@ -480,6 +790,44 @@ def test_database_of_another_program(host):
     report.says("fail", "link")
 
 
+def test_log_that_grows_behind_a_reader(build, host):
+    with Pool(build, host.settings, workers=1) as pool:
+        pool.start()
+        host.run("create", "https://example.com/")
+        path = host.path("STATE_DIR") / "curt.db"
+        wal = Path("%s-wal" % path)
+        # A backup or a report that does not end, in a process of its own.
+        reader = subprocess.Popen(
+            [sys.executable, "-c", "import sqlite3, sys\n"
+             "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+             "db.execute('BEGIN')\n"
+             "db.execute('SELECT count(*) FROM links').fetchall()\n"
+             "print('open', flush=True)\n"
+             "sys.stdin.read()", path],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            assert reader.stdout.readline() == "open\n"
+            db = sqlite3.connect(path, isolation_level=None)
+            db.execute("PRAGMA synchronous = OFF")
+            db.execute("CREATE TABLE filler (x)")
+            db.execute("INSERT INTO filler VALUES (zeroblob(%d))"
+                       % (260 << 20))
+            db.close()
+            assert wal.stat().st_size > 256 << 20
+            report = host.doctor()
+            report.says("warn", "database", "process %d keeps" % reader.pid,
+                        "end process %d (" % reader.pid)
+        finally:
+            reader.communicate("")
+        # What it says to do, and what follows.
+        report = host.doctor()
+        report.says("warn", "database", "no reader needs that")
+        harness.wait_until(
+            lambda: host.run("create", "https://example.com/")
+            and wal.stat().st_size < 100 << 20, "a smaller log")
+        assert not host.doctor().of("warn", "database")
+
+
 def test_file_that_is_no_database(host):
     path = host.path("STATE_DIR") / "curt.db"
     path.write_bytes(b"no database at all, but long enough to be one" * 100)
@@ -511,11 +859,13 @@ def test_app_url_that_does_not_resolve(host):
     (502, (), b"Bad Gateway", "does not get an answer"),
     (301, [("Location", "https://127.0.0.1{path}")], b"", "wants https"),
     (302, [("Location", "/login")], b"", "another site or rule"),
+    (301, [("Location", "http://127.0.0.1:{port}{path}")], b"",
+     "X-Forwarded-Proto"),
     (404, (), b'{"title":"Not Found","trace_id":"1-2-3"}', "another curt"),
     (503, (), b'{"title":"Service Unavailable","trace_id":"1-2-3"}',
      "log of curt.fcgi"),
-], ids=["404", "200", "403", "502", "https", "login", "another-curt",
-        "curts-503"])
+], ids=["404", "200", "403", "502", "https", "login", "itself",
+        "another-curt", "curts-503"])
 def test_another_web_server_at_app_url(host, status, headers, body, advice):
     with OtherServer(status, headers, body) as other:
         host.settings["APP_URL"] = other.url
@@ -565,3 +915,107 @@ def test_certificate_of_app_url(host, tmp_path):
         report.says("fail", "redirect", "certificate", "renewal")
         assert "AWS_CA_BUNDLE" not in report.show()
         assert not report.of("warn", "configuration")
+
+
+def test_https_where_http_is_served(host):
+    """TLS ends elsewhere, and APP_URL has the port behind it."""
+    with OtherServer(404) as other:
+        host.settings["APP_URL"] = other.url.replace("http:", "https:")
+        host.doctor().says("fail", "redirect", "", "speaks http, not https")
+
+
+# ---- A proxy before the web server ---------------------------------------
+
+
+def follow(url):
+    """(status, Location) of a GET without following it."""
+    host, _, path = url.partition("://")[2].partition("/")
+    connection = http.client.HTTPConnection(host, timeout=20)
+    try:
+        connection.request("GET", "/" + path)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Location")
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("kind", ["lighttpd", "apache-proxy-fcgi"])
+def test_proxy_as_shipped_passes_the_longest_location(build, settings, kind):
+    with proxied(build, settings(), kind=kind) as host:
+        target = "https://example.com/" + "x" * 7980
+        url = host.run("create", target).stdout.strip()
+        assert follow(url) == (301, target)
+        report = host.doctor()
+        report.check_ready("sqlite")
+        assert stored_ids(host) == [url.rpartition("/")[2]]
+
+
+def without(*directives):
+    """Drops the lines of these directives from a shipped file."""
+    def edit(text):
+        for directive in directives:
+            text, count = re.subn(r"^ +%s .*\n" % directive, "", text,
+                                  flags=re.M)
+            assert count
+        return text
+    return edit
+
+
+def test_proxy_with_stock_buffers(build, settings):
+    """Short links work, so the fault shows to those with a long one only."""
+    with proxied(build, settings(),
+                 edit=without("proxy_buffer_size", "proxy_buffers")) as host:
+        report = host.doctor()
+        report.says("fail", "redirect", "status 502 with a Location of 8000",
+                    "proxy_buffer_size 16k")
+        assert report.failed() == {"redirect"}, report.show()
+        assert stored_ids(host) == []
+        # What it says to do is what helps.
+        advice = report.one("fail", "redirect")["advice"]
+        size = re.search(r"(proxy_buffer_size \d+k) and (proxy_buffers \d+ "
+                         r"\d+k)", advice)
+        host.proxy.stop()
+        host.proxy.edit = lambda text: text.replace(
+            "proxy_buffer_size 16k;", size[1] + ";").replace(
+            "proxy_buffers 4 16k;", size[2] + ";")
+        host.proxy.start()
+        host.doctor().check_ready("sqlite")
+
+
+def test_nginx_with_stock_fastcgi_buffers(build, settings, monkeypatch):
+    shipped = webservers.Nginx.deploy_file
+
+    def deploy_file(server):
+        path = shipped(server)
+        path.write_text(without("fastcgi_buffer_size", "fastcgi_buffers")(
+            path.read_text()))
+        return path
+
+    monkeypatch.setattr(webservers.Nginx, "deploy_file", deploy_file)
+    with serving(build, settings(), "nginx") as host:
+        report = host.doctor()
+        report.says("fail", "redirect", "status 502 with a Location of 8000",
+                    "fastcgi_buffer_size")
+        assert report.failed() == {"redirect"}, report.show()
+
+
+@pytest.mark.parametrize("path, location, target, arrived", [
+    ("/s/t/", "^~ /s/", "/", "/t/"),
+    ("/t/", "^~ /t/", "/t/app/", "/t/app/"),
+    ("/go/", "^~ /go/", "/t/", "/t/"),
+], ids=["stripped", "added", "replaced"])
+def test_proxy_that_changes_the_path(build, settings, path, location, target,
+                                     arrived):
+    def edit(text):
+        text = text.replace("location ^~ /t/", "location " + location)
+        head, tail = text.split("location " + location)
+        return head + "location " + location + tail.replace(
+            "http://127.0.0.1:8080;", "http://127.0.0.1:8080%s;" % target)
+
+    with proxied(build, settings(), path, edit) as host:
+        report = host.doctor()
+        report.says("fail", "redirect", "reaches curt, but with the path %s"
+                    % arrived, "proxy_pass without a path")
+        report.says("ok", "create").says("ok", "socket", "same store")
+        # A path of its own in lighttpd's file, and none after proxy_pass.
+        assert report.failed() == {"redirect"}, report.show()

@@ -330,6 +330,27 @@ http {{
                 "-e", self.error_log, "-g", "daemon off;"]
 
 
+class NginxProxy(Nginx):
+    """A reverse proxy before another site (http://127.0.0.1:8080 in the shipped
+    file). It is not one of the set-ups of curt itself."""
+
+    name = "nginx-proxy"
+    shipped = "nginx/curt-proxy.conf"
+
+    def __init__(self, port, workdir, backend, edit=lambda text: text):
+        super().__init__(port, workdir, "", "", "")
+        self.backend = backend
+        self.edit = edit
+
+    def deploy_file(self):
+        path = super().deploy_file()
+        text = path.read_text()
+        assert text.count("http://127.0.0.1:8080") == 2
+        path.write_text(self.edit(text).replace("http://127.0.0.1:8080",
+                                                self.backend))
+        return path
+
+
 KINDS = {
     c.name: c
     for c in (Lighttpd, LighttpdBinPath, ApacheProxy, ApacheFcgid, Nginx)

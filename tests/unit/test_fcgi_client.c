@@ -76,13 +76,21 @@ static void stop(struct server *s)
 
 static struct buf answer, reason;
 
+static enum result ask(const char *address, int64_t deadline)
+{
+    int fd;
+    enum result r = fcgi_client_connect(address, deadline, &fd, &reason);
+    if (r == RESULT_OK)
+        r = fcgi_client_ask(fd, "GET", "/t/x", deadline, &answer, &reason);
+    return r;
+}
+
 static enum result ask_with(const char *format, unsigned port)
 {
     char address[64];
     snprintf(address, sizeof(address), "tcp:%s:%u", format, port);
     buf_reset(&answer);
-    return fcgi_client_ask(address, "GET", "/t/x",
-                           clock_monotonic_ms() + WAIT_MS, &answer, &reason);
+    return ask(address, clock_monotonic_ms() + WAIT_MS);
 }
 
 static enum result ask_server(const char *bytes, size_t len, bool hang)
@@ -195,10 +203,9 @@ static void test_nobody_listens(void **state)
     assert_int_equal(ask_with("127.0.0.1", s.port), RESULT_OK);
     stop(&s);
     assert_int_equal(ask_with("127.0.0.1", s.port), RESULT_NOT_FOUND);
-    assert_int_equal(fcgi_client_ask("unix:/nonexistent/curt.sock", "GET", "/",
-                                     clock_monotonic_ms() + WAIT_MS, &answer,
-                                     &reason),
-                     RESULT_NOT_FOUND);
+    assert_int_equal(
+        ask("unix:/nonexistent/curt.sock", clock_monotonic_ms() + WAIT_MS),
+        RESULT_NOT_FOUND);
 }
 
 static void test_bad_addresses(void **state)
@@ -218,18 +225,15 @@ static void test_bad_addresses(void **state)
                                       "tcp:[::1:80",
                                       "/run/curt.sock"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_int_equal(fcgi_client_ask(bad[i], "GET", "/",
-                                         clock_monotonic_ms() + WAIT_MS,
-                                         &answer, &reason),
+        assert_int_equal(ask(bad[i], clock_monotonic_ms() + WAIT_MS),
                          RESULT_INVALID);
     char *path = mem_printf("unix:/%0200d", 0);
-    assert_int_equal(fcgi_client_ask(path, "GET", "/", 0, &answer, &reason),
-                     RESULT_INVALID);
+    assert_int_equal(ask(path, 0), RESULT_INVALID);
     free(path);
     char *uri = mem_printf("/%040000d", 0);
-    assert_int_equal(
-        fcgi_client_ask("tcp:127.0.0.1:1", "GET", uri, 0, &answer, &reason),
-        RESULT_INVALID);
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(fcgi_client_ask(fd, "GET", uri, 0, &answer, &reason),
+                     RESULT_INVALID);
     free(uri);
 }
 

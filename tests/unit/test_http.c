@@ -219,6 +219,35 @@ static void a_problem_has_four_members(void **state)
     assert_string_equal(http_reason(299), "");
 }
 
+static void a_404_says_what_was_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const good[] = {"/t/x", "/s/t/a%20b?c=1&d='", "/",
+                                       "http://h/t/x"};
+    static const char *const bad[] = {
+        "", "/t/\"", "/t/a b", "/t/\xc3\xa9", "/<script>", "/t/\\", "/\n"};
+    char longest[1026];
+    for (size_t i = 0; i < COUNT(good); i++) {
+        f->req.uri = good[i];
+        http_problem(&f->res, &f->req, 404, "x");
+        json_object *problem = parse_problem(&f->res);
+        assert_string_equal(member(problem, "instance"), good[i]);
+        json_object_put(problem);
+    }
+    for (size_t i = 0; i < COUNT(bad) + 2; i++) {
+        memset(longest, 'x', 1025);
+        longest[1025] = '\0';
+        f->req.uri = i < COUNT(bad) ? bad[i] : i == COUNT(bad) ? NULL : longest;
+        http_problem(&f->res, &f->req, 404, "x");
+        json_object *problem = parse_problem(&f->res);
+        assert_false(json_object_object_get_ex(problem, "instance", NULL));
+        json_object_put(problem);
+    }
+    f->req.uri = "/t/x";
+    http_problem(&f->res, &f->req, 405, "x");
+    assert_null(strstr(f->res.body.data, "instance"));
+}
+
 static void a_problem_is_kept_by_no_cache(void **state)
 {
     struct fixture *f = *state;
@@ -362,6 +391,7 @@ int main(void)
         ANSWER(fields_come_in_order),
         ANSWER(begin_starts_over),
         ANSWER(a_problem_has_four_members),
+        ANSWER(a_404_says_what_was_asked_for),
         ANSWER(a_problem_is_kept_by_no_cache),
         ANSWER(unavailable_says_when_to_come_back),
         ANSWER(details_of_any_bytes_are_json),
