@@ -235,9 +235,11 @@ static void test_hits_flush_ends_at_a_throttled_answer(void **state)
     (void)state;
     struct hits *h = ledger_open();
     struct hits_flushed out;
+    const char *reason;
     _Atomic int64_t left = 5;
     for (unsigned i = 0; i < WINDOW; i++)
         ledger_count(h, i, 2);
+    assert_true(hits_begin_flush(h, 0, 1, &reason));
     hits_flush(h, &ledger_store, 0, 1, &left, &out);
     assert_int_equal(out.links, 5);
     assert_int_equal(out.failed, 0);
@@ -246,6 +248,7 @@ static void test_hits_flush_ends_at_a_throttled_answer(void **state)
     assert_int_equal(ledger_pending(h), 2 * (WINDOW - 5));
 
     left = 5;
+    assert_true(hits_begin_flush(h, 0, 1, &reason));
     atomic_store(&ledger->next, RESULT_THROTTLED);
     hits_flush(h, &ledger_store, 0, 1, &left, &out);
     assert_int_equal(out.links, 0);
@@ -259,6 +262,7 @@ static void test_hits_flush_ends_at_a_throttled_answer(void **state)
     assert_int_equal(ledger_pending(h), 2 * (WINDOW - 5));
 
     left = WINDOW - 5;
+    assert_true(hits_begin_flush(h, 0, 1, &reason));
     hits_flush(h, &ledger_store, 0, 1, &left, &out);
     assert_int_equal(out.links, WINDOW - 5);
     assert_int_equal(left, 0); /* and nothing is left to send */

@@ -106,7 +106,7 @@ int main(void)
         return 1;
     const int failed = cmocka_run_group_tests(cases, NULL, NULL);
     static const char *const names[] = {"curt.db", "curt.db-lock", "clock",
-                                        "writers"};
+                                        "files.lock", "writers"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
         unlink(path);
