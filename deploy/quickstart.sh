@@ -281,7 +281,8 @@ END
 
 write_configuration() {
     step "Configuration in $run"
-    mkdir -p "$var/state" "$var/runtime" "$var/www"
+    mkdir -p "$var/runtime" "$var/www"
+    mkdir -p -m 0750 "$var/state"
     choose_port
     choose_socket
     write_curt_conf
