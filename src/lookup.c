@@ -23,10 +23,6 @@
  * last question failed, it is not waited for at all. */
 #define STALE_WAIT_MS 100
 
-/* What a question may take beyond STORE_TIMEOUT, in milliseconds, before its
- * process counts as dead. */
-#define FLIGHT_MARGIN_MS 500
-
 /* How often a process looks whether another one has the answer. */
 #define POLL_US 200
 
@@ -150,12 +146,14 @@ static enum result fly(struct lookup *l, const char *short_id,
 enum result lookup_link(struct lookup *l, const char *short_id,
                         struct cache_entry *out)
 {
-    const int64_t max_ms =
-        (int64_t)l->conf->store_timeout * 1000 + FLIGHT_MARGIN_MS;
+    const int64_t timeout_ms = (int64_t)l->conf->store_timeout * 1000;
+    /* After that a flight counts as dead: whoever waited for it still has time
+     * for a query of its own. */
+    const int64_t max_ms = timeout_ms / 2;
     const struct timespec pause = {0, POLL_US * 1000};
     const int64_t begin_ms = clock_monotonic_ms();
     const int64_t limit_ms =
-        l->store->limit != 0 ? l->store->limit : begin_ms + max_ms;
+        l->store->limit != 0 ? l->store->limit : begin_ms + timeout_ms;
     int64_t now_ms = begin_ms;
     enum freshness freshness;
     while (!know(l, short_id, now_ms, out, &freshness)) {

@@ -350,6 +350,22 @@ static void a_killed_leader_is_replaced(void **state)
     assert_int_equal(atomic_load(&told->gets), 1);
 }
 
+/* Its time is bounded by its own request, which began at the same moment. */
+static void lookup_behind_a_killed_leader_is_answered_in_time(void **state)
+{
+    (void)state;
+    struct cache_entry out;
+    pid_t leader = crew_start(lead_and_sleep, NULL);
+    while (atomic_load(&told->gate) == 0)
+        crew_sleep_us(1000);
+    crew_slay(leader);
+    store_set_limit(&store,
+                    clock_monotonic_ms() + (int64_t)conf->store_timeout * 1000);
+    assert_int_equal(lookup_link(&lookup, "id", &out), RESULT_OK);
+    assert_true(clock_monotonic_ms() < store.limit);
+    store_set_limit(&store, 0);
+}
+
 /* A store that hangs costs each one who waits STORE_TIMEOUT, and not one after
  * the other: that is one second here. */
 static void many_wait_for_a_hanging_store_at_once(void **state)
@@ -466,6 +482,7 @@ int main(void)
         TEST(without_a_cache_each_one_asks),
         TEST(many_who_want_one_id_ask_once),
         TEST(a_killed_leader_is_replaced),
+        TEST(lookup_behind_a_killed_leader_is_answered_in_time),
         TEST(many_wait_for_a_hanging_store_at_once),
         TEST(a_hanging_store_holds_up_one_reader_of_a_known_link),
         TEST(lookup_waiters_share_what_is_not_in_the_cache),
