@@ -52,12 +52,24 @@ int ctl_status(enum result r)
     return EX_SOFTWARE;
 }
 
+void ctl_say(FILE *out, const char *format, ...)
+{
+    va_list ap;
+    struct buf line;
+    buf_init(&line, CTL_OUTPUT_MAX);
+    va_start(ap, format);
+    buf_vaddf(&line, format, ap);
+    va_end(ap);
+    utf8_print(out, line.data);
+    fputc('\n', out);
+    buf_free(&line);
+}
+
 int ctl_store_failed(const struct ctl *ctl, enum result r)
 {
     const char *error = store_error(ctl->store);
-    fprintf(stderr, "curt: %s%s", result_text(r), error[0] != '\0' ? ": " : "");
-    utf8_print(stderr, error);
-    fputc('\n', stderr);
+    ctl_say(stderr, "curt: %s%s%s", result_text(r),
+            error[0] != '\0' ? ": " : "", error);
     return ctl_status(r);
 }
 
@@ -77,11 +89,8 @@ void ctl_print_lines(FILE *out, const char *prefix, char *text)
 {
     char *rest = NULL;
     for (char *line = strtok_r(text, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest)) {
-        fputs(prefix, out);
-        utf8_print(out, line);
-        fputc('\n', out);
-    }
+         line = strtok_r(NULL, "\n", &rest))
+        ctl_say(out, "%s%s", prefix, line);
 }
 
 /* Returns the exit status. */
@@ -124,7 +133,7 @@ static int run_create(struct ctl *ctl, const char *url)
     else if (ctl->json)
         status = print_link_json(&link);
     else
-        ctl_print_lines(stdout, "", link.short_url);
+        ctl_say(stdout, "%s", link.short_url);
     link_free(&link);
     return status;
 }
@@ -137,18 +146,15 @@ static const char *take_id(const struct ctl *ctl, const char *argument)
         argument += len;
     if (ids_valid(argument, strlen(argument)))
         return argument;
-    fputs("curt: \"", stderr);
-    utf8_print(stderr, argument);
-    fprintf(stderr, "\" is not a valid short id: 1 to %d letters and digits\n",
-            IDS_MAX);
+    ctl_say(stderr,
+            "curt: \"%s\" is not a valid short id: 1 to %d letters and digits",
+            argument, IDS_MAX);
     return NULL;
 }
 
 static void print_field(const char *name, const char *value)
 {
-    printf("%-11s ", name);
-    utf8_print(stdout, value != NULL ? value : "-");
-    putchar('\n');
+    ctl_say(stdout, "%-11s %s", name, value != NULL ? value : "-");
 }
 
 static void print_link(const struct link *link)
@@ -163,7 +169,7 @@ static void print_link(const struct link *link)
         printf("%-11s %lld%s\n", "ttl", (long long)link->ttl,
                link_expired(link->ttl, clock_now()) ? " (expired)" : "");
     if (link->ttl_note != NULL)
-        printf("%-11s %s\n", "ttl_note", link->ttl_note);
+        print_field("ttl_note", link->ttl_note);
     printf("%-11s %llu\n", "hits", (unsigned long long)link->hits);
     print_field("analytics", link->analytics);
 }
@@ -231,7 +237,7 @@ static int run_hits(struct ctl *ctl, const char *argument)
     (void)argument;
     uint64_t hits, links;
     if (ctl->hits_result != RESULT_OK && ctl->hits_result != RESULT_NOT_FOUND) {
-        fprintf(stderr, "curt: %s/hits: %s\n", ctl->conf.state_dir,
+        ctl_say(stderr, "curt: %s/hits: %s", ctl->conf.state_dir,
                 ctl->hits_reason);
         return EX_NOPERM;
     }
@@ -279,13 +285,10 @@ static int run_config(struct ctl *ctl, const char *argument)
                 : number
                     ? json_object_new_uint64(strtoull(value.data, NULL, 10))
                     : json_object_new_string(value.data));
-        else if (!set)
+        else if (set)
+            ctl_say(stdout, "%s = %s", key.name, value.data);
+        else
             printf("# %s is not set\n", key.name);
-        else {
-            printf("%s = ", key.name);
-            utf8_print(stdout, value.data);
-            putchar('\n');
-        }
     }
     if (!ctl->json && ctl->conf.cache_size_chosen)
         puts("# CACHE_SIZE is not set: at most half of the free space in "
@@ -419,7 +422,7 @@ static int run_verb(struct ctl *ctl, const struct verb *verb,
     if (verb->bare)
         return verb->run(ctl, argument);
     if (conf_load(ctl->file, &ctl->conf, &faults) != RESULT_OK) {
-        fputs(faults.data, stderr);
+        ctl_print_lines(stderr, "", faults.data);
         buf_free(&faults);
         return EX_CONFIG;
     }

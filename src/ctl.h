@@ -46,6 +46,11 @@ struct ctl {
 /* The exit status for a result. */
 int ctl_status(enum result r);
 
+/* Prints a line, whose arguments may come from anywhere, so that a terminal
+ * only shows them: utf8_print(). */
+void ctl_say(FILE *out, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Says on standard error why the last operation of the store failed; r is its
  * result, and the exit status for it is returned. */
 int ctl_store_failed(const struct ctl *ctl, enum result r);
@@ -57,8 +62,7 @@ void ctl_print_json(struct json_object *object);
 int ctl_backup(struct ctl *ctl, const char *file);
 int ctl_restore(struct ctl *ctl, const char *file);
 
-/* Prints the lines of text, which is cut up, each after prefix, so that a
- * terminal only shows them: utf8_print(). */
+/* Prints the lines of text, which is cut up, each after prefix, likewise. */
 void ctl_print_lines(FILE *out, const char *prefix, char *text);
 
 /* ---- The verb "table" ------------------------------------------------ */

@@ -22,13 +22,13 @@
 
 static int refuse_dynamodb(const struct ctl *ctl)
 {
-    fprintf(stderr,
+    ctl_say(stderr,
             "curt: STORE is dynamodb, which has backups of its own: "
             "point-in-time recovery (`curt table create "
             "--point-in-time-recovery`, `aws dynamodb "
             "restore-table-to-point-in-time`) and on-demand backups (`aws "
             "dynamodb create-backup --table-name %s --backup-name NAME`, `aws "
-            "dynamodb restore-table-from-backup`)\n",
+            "dynamodb restore-table-from-backup`)",
             ctl->conf.table != NULL ? ctl->conf.table : "TABLE");
     return EX_USAGE;
 }
@@ -49,7 +49,7 @@ int ctl_backup(struct ctl *ctl, const char *file)
     enum result r = sqlite_backup(&ctl->conf, file, &copy, &reason);
     hits_pending_all(ctl->hits, &hits, &links);
     if (r != RESULT_OK) {
-        fprintf(stderr, "curt: no backup was made: %s\n", reason.data);
+        ctl_say(stderr, "curt: no backup was made: %s", reason.data);
     } else if (ctl->json) {
         json_object *answer = json_object_new_object();
         add_number(answer, "links", copy.links);
@@ -57,10 +57,11 @@ int ctl_backup(struct ctl *ctl, const char *file)
         add_number(answer, "pending", hits);
         ctl_print_json(answer);
     } else {
-        printf("%s: %llu links, %llu bytes; %llu hits were still in the "
-               "journal\n",
-               file, (unsigned long long)copy.links,
-               (unsigned long long)copy.bytes, (unsigned long long)hits);
+        ctl_say(stdout,
+                "%s: %llu links, %llu bytes; %llu hits were still in the "
+                "journal",
+                file, (unsigned long long)copy.links,
+                (unsigned long long)copy.bytes, (unsigned long long)hits);
     }
     buf_free(&reason);
     return r == RESULT_OK ? 0 : ctl_status(r);
@@ -135,15 +136,15 @@ static int lock_out_pool(const struct conf *conf)
     const int error = errno;
     const long user = find_user(conf, name, sizeof(name));
     if (user > 0) {
-        fprintf(stderr,
+        ctl_say(stderr,
                 "curt: nothing was restored: process %ld (%s) uses %s; stop "
                 "curt.fcgi and every other program that uses the database, "
-                "then run this again\n",
+                "then run this again",
                 user, name, conf->state_dir);
     } else if (lock < 0) {
-        fprintf(stderr,
+        ctl_say(stderr,
                 "curt: nothing was restored: %s/janitor.lock: %s; stop "
-                "curt.fcgi, then run this again\n",
+                "curt.fcgi, then run this again",
                 conf->state_dir,
                 error == EWOULDBLOCK ? "another process holds it"
                                      : strerror(error));
@@ -156,17 +157,21 @@ static int lock_out_pool(const struct conf *conf)
 }
 
 /* Opens the new database, which brings its schema up to date, and moves the
- * hits of the journal to it: those of links that it does not have are
- * dropped. */
+ * hits of its journal to it: those of links that it does not have are dropped.
+ * The journal of another store is kept, as the pool would. */
 static enum result take_into_use(struct ctl *ctl, struct hits_flushed *flushed)
 {
     const char *reason;
     _Atomic int64_t left = INT64_MAX;
+    bool failed = false;
     *flushed = (struct hits_flushed){0};
     enum result r = store_table_create(ctl->store, NULL);
+    struct hits *own =
+        ctl->hits != NULL ? hits_open(&ctl->conf, &failed) : NULL;
     /* What cannot be flushed now stays in the journal, for the janitor. */
-    if (r == RESULT_OK && hits_begin_flush(ctl->hits, 0, 1, &reason))
-        hits_flush(ctl->hits, ctl->store, 0, 1, &left, flushed);
+    if (r == RESULT_OK && hits_begin_flush(own, 0, 1, &reason))
+        hits_flush(own, ctl->store, 0, 1, &left, flushed);
+    hits_close(own);
     return r;
 }
 
@@ -185,7 +190,7 @@ int ctl_restore(struct ctl *ctl, const char *file)
     enum result r = sqlite_restore(&ctl->conf, file, &copy, &reason);
     int status = ctl_status(r);
     if (r != RESULT_OK) {
-        fprintf(stderr, "curt: the restore failed: %s\n", reason.data);
+        ctl_say(stderr, "curt: the restore failed: %s", reason.data);
     } else if ((r = take_into_use(ctl, &flushed)) != RESULT_OK) {
         fputs("curt: the links were restored, but the database cannot be "
               "opened\n",
@@ -199,11 +204,12 @@ int ctl_restore(struct ctl *ctl, const char *file)
         add_number(answer, "dropped", flushed.dropped);
         ctl_print_json(answer);
     } else {
-        printf("%llu links were restored from %s; %llu hits of the journal "
-               "were added to them, %llu hits of other links were dropped\n",
-               (unsigned long long)copy.links, file,
-               (unsigned long long)flushed.hits,
-               (unsigned long long)flushed.dropped);
+        ctl_say(stdout,
+                "%llu links were restored from %s; %llu hits of the journal "
+                "were added to them, %llu hits of other links were dropped",
+                (unsigned long long)copy.links, file,
+                (unsigned long long)flushed.hits,
+                (unsigned long long)flushed.dropped);
     }
     buf_free(&reason);
     close(lock);

@@ -22,8 +22,8 @@ static bool take_billing(struct store_table *wanted, const char *text)
     else if (strcmp(text, "provisioned") == 0)
         wanted->billing = STORE_BILLING_PROVISIONED;
     else {
-        fprintf(stderr,
-                "curt: --billing %s: must be on-demand or provisioned\n", text);
+        ctl_say(stderr, "curt: --billing %s: must be on-demand or provisioned",
+                text);
         return false;
     }
     return true;
@@ -34,7 +34,7 @@ static bool take_units(const char *option, const char *text, uint64_t *units,
 {
     *given = num_parse(text, UNITS_MAX, units) && *units > 0;
     if (!*given)
-        fprintf(stderr, "curt: %s %s: must be a number from 1 to %d\n", option,
+        ctl_say(stderr, "curt: %s %s: must be a number from 1 to %d", option,
                 text, UNITS_MAX);
     return *given;
 }
@@ -73,7 +73,7 @@ static bool take_tag(struct store_table *wanted, char *text)
 {
     char *value = strchr(text, '=');
     if (value == NULL) {
-        fprintf(stderr, "curt: --tag %s: must be KEY=VALUE\n", text);
+        ctl_say(stderr, "curt: --tag %s: must be KEY=VALUE", text);
         return false;
     }
     *value++ = '\0';
@@ -196,7 +196,7 @@ int ctl_table(struct ctl *ctl, const char *action)
     if (strcmp(action, "check") == 0)
         return ctl->table.given ? ctl_table_misplaced() : check(ctl);
     if (strcmp(action, "create") != 0) {
-        fprintf(stderr, "curt: table %s: must be create or check\n", action);
+        ctl_say(stderr, "curt: table %s: must be create or check", action);
         return EX_USAGE;
     }
     const char *fault = options_fault(ctl);

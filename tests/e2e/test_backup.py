@@ -239,6 +239,33 @@ def test_restore_after_a_clean_stop(build, how):
         assert make_link(pool)
 
 
+def test_restore_leaves_hits_of_another_store(build, store_settings):
+    dynamodb = store_settings("dynamodb")
+    with Pool(build, {**dynamodb, "HITS_FLUSH": 3600}, workers=1) as pool:
+        pool.settings["STORE"] = "sqlite"
+        pool.write_conf()
+        pool.tool("create", "https://example.com/")
+        backup = backup_of(pool)
+        pool.settings["STORE"] = "dynamodb"
+        pool.start()
+        link = make_link(pool)
+        for _ in range(3):
+            check_redirect(pool, link)
+        for pid in [pool.pid] + descendants_of(pool.pid):
+            freeze(pid)
+            os.kill(pid, signal.SIGKILL)
+        pool.kill()
+        pool.process = None
+        pool.settings["STORE"] = "sqlite"
+        pool.write_conf()
+        answer = json.loads(pool.tool("--json", "restore", backup).stdout)
+        assert (answer["hits"], answer["dropped"]) == (0, 0)
+        assert "3 hits wait for another table" in pool.tool("hits").stdout
+        pool.settings["STORE"] = "dynamodb"
+        pool.start()
+        assert hits_of(pool, link) == 3
+
+
 def test_restore_on_a_new_host(build):
     with Pool(build, SETTINGS, workers=1) as other, \
             Pool(build, SETTINGS, workers=1) as pool:

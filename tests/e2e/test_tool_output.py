@@ -158,3 +158,33 @@ def test_tool_faults_of_a_configuration_are_shown(build):
         assert "MAX_CHAR" in text and not OBEYED.search(text)
     status, _, err = run(pool, "get", "\x1b[2J")
     assert status == 78 and "MAX_CHAR" in err
+
+
+def test_tool_shows_arguments_and_names(build, store_settings, tmp_path):
+    """In what it says of them, good or bad; and of another process."""
+    settings = store_settings("sqlite")
+    settings["STATE_DIR"] += "/\u009b31m"
+    pool = harness.Pool(build, settings)
+    pool.write_conf()
+    odd = tmp_path / HOSTILE.replace("/", "").replace("\x08", "")
+    run(pool, "table", "create")
+    for args, wanted in [
+            (["backup", odd], 0), (["backup", odd / "no"], None), (["restore", odd], 0),
+            (["restore", odd / "no"], None), (["-c", odd / "no", "get", "x"], 78),
+            (["table", HOSTILE], 64), (["get", HOSTILE], 65),
+            (["table", "create", "--tag", HOSTILE], 64),
+            (["table", "create", "--billing", HOSTILE], 64),
+            (["table", "create", "--read-units", HOSTILE], 64)]:
+        status, out, err = run(pool, *args)
+        assert wanted is None or status == wanted, (args, status, err)
+        assert r"\x1b" in out + err, args
+    holder = subprocess.Popen(
+        ["/usr/bin/python3", "-c",
+         "import sys; open('/proc/self/comm', 'w').write('\x1b[2J\\n');"
+         "kept = open(sys.argv[1]); print(flush=True); sys.stdin.read()",
+         settings["STATE_DIR"] + "/curt.db"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    status, _, err = run(pool, "restore", odd)
+    holder.communicate()
+    assert status == 75 and r"(\x1b[2J)" in err, err
