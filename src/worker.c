@@ -71,12 +71,18 @@ static void handle_signals(const struct conf *conf, void (*hup)(int))
     handle_signal(SIGTERM, on_stop);
 }
 
+/* The store, and the journal and cache, which belong to it. */
+static void open_store(struct app *app)
+{
+    app->store = store_new_pooled(app->conf);
+    app->hits = hits_open(app->conf, &app->hits_failed);
+    app->cache = cache_open(app->conf, &app->cache_failed);
+}
+
 static void open_worker(struct worker *w, const struct conf *conf)
 {
-    *w =
-        (struct worker){.app = {.conf = conf, .store = store_new_pooled(conf)}};
-    w->app.hits = hits_open(conf, &w->app.hits_failed);
-    w->app.cache = cache_open(conf, &w->app.cache_failed);
+    *w = (struct worker){.app = {.conf = conf}};
+    open_store(&w->app);
     http_response_init(&w->res);
     w->fcgi = fcgi_new(conf, router_takes_body);
 }
@@ -159,10 +165,10 @@ static void reload(struct worker *w, struct conf *conf, const char *conf_file)
         conf_keep_fixed(&fresh, conf);
         store_free(w->app.store);
         cache_close(w->app.cache);
+        hits_close(w->app.hits);
         conf_free(conf);
         *conf = fresh;
-        w->app.store = store_new_pooled(conf);
-        w->app.cache = cache_open(conf, &w->app.cache_failed);
+        open_store(&w->app);
         log_set_level((enum log_level)conf->log_level);
         if (drain_timeout > 0)
             drain_timeout = (sig_atomic_t)conf->drain_timeout;

@@ -430,6 +430,31 @@ def test_hits_of_another_table_wait_for_it(build, store_settings):
     books.check(Table(first).hits())
 
 
+def test_alone_hits_follow_a_region_that_a_hup_changes(build, store_settings):
+    """The regions of DynamoDB Local have the same tables, journals have not."""
+    settings = store_settings("dynamodb")
+    config = Path(settings["STATE_DIR"]) / "config"
+    config.write_text("[profile one]\nregion = eu-west-1\n"
+                      "[profile two]\nregion = eu-west-2\n")
+    del settings["AWS_REGION"]
+    settings.update(HITS_FLUSH=1, AWS_CONFIG_FILE=str(config),
+                    AWS_PROFILE="one")
+    with Pool(build, settings, workers=0).start() as pool:
+        books = Books(pool, make_links(pool, 2))
+        books.follow(4)
+        pool.settings["AWS_PROFILE"] = "two"
+        pool.write_conf()
+        pool.signal(signal.SIGHUP)
+        wait_said(pool, "the configuration was loaded again", "info")
+        wait_until(lambda: books.follow(1) or said(pool, "kept as hits."),
+                   "another journal", 10)
+        books.follow(4)
+        wait_until(lambda: pool.request("GET", "/t/-").status == 404
+                   and sum(Table(settings).hits().values())
+                   == sum(books.seen.values()), "a flush", 10)
+        books.check(Table(settings).hits())
+
+
 def test_without_a_journal_hits_go_to_the_store(build, store_env):
     settings = {**store_env, "HITS_FLUSH": 3600}
     (Path(store_env["STATE_DIR"]) / "hits").mkdir()
