@@ -61,6 +61,7 @@ struct hits {
     struct mapfile file;
     struct journal *journal;
     size_t prepared; /* slots with something to send, in this flush */
+    bool on_disk;    /* what earlier flushes have written down */
 };
 
 #define USED       ((uint64_t)1 << 40)
@@ -287,7 +288,8 @@ static bool prepare(struct hits *h, struct slot *slot)
     if (load(&slot->sent) > done) {
         /* Written again: after a failed write the kernel takes the page for
          * clean, and the next fdatasync() would succeed without it. */
-        store_release(&slot->seq, load(&slot->seq));
+        if (!h->on_disk)
+            store_release(&slot->seq, load(&slot->seq));
         return true;
     }
     if (count == done) {
@@ -324,10 +326,11 @@ bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
     h->prepared = 0;
     for (size_t i = 0; i < count; i++)
         h->prepared += prepare(h, &h->journal->slots[first + i]);
-    if (h->prepared == 0 || fdatasync(h->file.fd) == 0)
-        return true;
-    *reason = strerror(errno);
-    return false;
+    const bool written = h->prepared == 0 || fdatasync(h->file.fd) == 0;
+    h->on_disk = written && (parts == 1 || h->on_disk);
+    if (!written)
+        *reason = strerror(errno);
+    return written;
 }
 
 /* Sends what a slot has written down. False: the store does not take it. */

@@ -470,6 +470,37 @@ static void hits_are_not_sent_when_the_disk_fails(void **state)
     hits_close(h);
 }
 
+/* Bytes that this process has given the disk to write (proc(5)). */
+static unsigned long long written_bytes(void)
+{
+    unsigned long long n = 0;
+    char line[80];
+    FILE *io = fopen("/proc/self/io", "r");
+    assert_non_null(io);
+    while (fgets(line, sizeof(line), io) != NULL)
+        (void)sscanf(line, "write_bytes: %llu", &n);
+    fclose(io);
+    return n;
+}
+
+/* While a table is throttled there is a flush a second. */
+static void hits_that_wait_are_not_written_again(void **state)
+{
+    (void)state;
+    const char *reason;
+    struct hits *h = ledger_open();
+    for (unsigned i = 0; i < 1000; i++) {
+        char id[IDS_MAX + 1];
+        snprintf(id, sizeof(id), "wait%u", i);
+        assert_true(hits_count(h, id));
+    }
+    assert_true(hits_begin_flush(h, 0, 1, &reason));
+    const unsigned long long before = written_bytes();
+    assert_true(hits_begin_flush(h, 0, 1, &reason));
+    assert_true(written_bytes() - before < 100 * 4096);
+    hits_close(h);
+}
+
 /* Whatever became of the janitor's lock. */
 static void hits_are_flushed_by_one_process_at_a_time(void **state)
 {
@@ -585,6 +616,7 @@ int main(void)
         TEST(hits_of_another_store_wait_for_it),
         TEST(hits_beside_sqlite_stay_when_the_directory_moves),
         TEST(hits_are_not_sent_when_the_disk_fails),
+        TEST(hits_that_wait_are_not_written_again),
         TEST(hits_are_flushed_by_one_process_at_a_time),
         TEST(hits_crafted_file_harms_nobody),
     };
