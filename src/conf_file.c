@@ -6,20 +6,14 @@
 #include <string.h>
 #include <sys/types.h>
 
-#include "utf8.h"
-
 /* U+FEFF in UTF-8: some editors put it at the beginning of a file. */
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
 void conf_file_add_text(struct buf *faults, const char *text)
 {
-    for (size_t len = strlen(text), pos = 0; pos < len;) {
-        const size_t start = pos;
-        const uint32_t point = utf8_next(text, len, &pos);
-        if (point == UTF8_BAD || utf8_is_control(point))
-            buf_add_char(faults, '?');
-        else
-            buf_add(faults, text + start, pos - start);
+    for (; *text != '\0'; text++) {
+        bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
+        buf_add_char(faults, control ? '?' : *text);
     }
 }
 

@@ -21,8 +21,8 @@ typedef void conf_file_take(void *context, unsigned line, const char *name,
 void conf_file_read(const char *path, bool may_be_absent, conf_file_take *take,
                     void *context, struct buf *faults);
 
-/* Appends text from a user to a fault: control characters, and bytes that are
- * not UTF-8, as '?'. */
+/* Appends text from a user to a fault, ASCII control characters as '?', so that
+ * it stays on one line. Whoever prints it escapes the others: utf8_print(). */
 void conf_file_add_text(struct buf *faults, const char *text);
 
 #endif

@@ -8,6 +8,7 @@
 #include "doctor_parts.h"
 #include "log.h"
 #include "mem.h"
+#include "utf8.h"
 
 /* Exit status where sysexits(3) has no word for it: not ready. */
 #define EXIT_NOT_READY 1
@@ -65,19 +66,21 @@ static void print_text(const struct report *r)
  */
 static int refuse(char *faults, bool json)
 {
-    if (!json) {
-        fputs(faults, stderr);
-        return EX_CONFIG;
-    }
     struct report report;
     report_init(&report);
     char *rest = NULL;
     for (char *line = strtok_r(faults, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest))
+         line = strtok_r(NULL, "\n", &rest)) {
         report_add(&report, REPORT_FAIL, "configuration",
                    "correct it; `curt keys` prints the values of each key",
                    "%s", line);
-    print_json(&report);
+        if (!json) {
+            utf8_print(stderr, line);
+            fputc('\n', stderr);
+        }
+    }
+    if (json)
+        print_json(&report);
     report_free(&report);
     return EX_CONFIG;
 }

@@ -171,6 +171,7 @@ def test_tool_shows_arguments_and_names(build, store_settings, tmp_path):
     for args, wanted in [
             (["backup", odd], 0), (["backup", odd / "no"], None), (["restore", odd], 0),
             (["restore", odd / "no"], None), (["-c", odd / "no", "get", "x"], 78),
+            (["-c", odd / "no", "doctor"], 78),
             (["table", HOSTILE], 64), (["get", HOSTILE], 65),
             (["table", "create", "--tag", HOSTILE], 64),
             (["table", "create", "--billing", HOSTILE], 64),
