@@ -607,8 +607,9 @@ static struct conn *wait_conn(struct fcgi *f)
         eventfd_read(wake_fd, &count);
     if (event.data.ptr != f)
         return event.data.ptr;
-    /* The signal may have come together with the connection. */
-    return stop_wanted || pause_wanted ? NULL : accept_conn(f);
+    /* Also where fcgi_stop() came at the same time: the connection woke no other
+     * worker. */
+    return pause_wanted ? NULL : accept_conn(f);
 }
 
 /* The connection whose request can be answered; NULL: there is none, because

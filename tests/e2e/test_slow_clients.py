@@ -256,6 +256,31 @@ def test_request_that_came_with_the_signal_is_answered(build, workers):
             assert pool.process.wait(20) == 0
 
 
+def test_connection_that_came_with_the_signal_is_answered(build):
+    """It wakes one worker only, the first one that waits."""
+    with Pool(build, {}, workers=2).start() as pool:
+        pair = pool.workers()
+        before = connections(pair[0])
+        kept = pool.client()
+        assert kept.request("GET", "/t/-", keep=True).status == 404
+        # Who has this connection is now the last of the two.
+        first = pair[connections(pair[0]) > before]
+        freeze(pool.pid)
+        here = os.sched_getaffinity(0)
+        try:
+            # The worker does not run before both have come.
+            os.sched_setaffinity(0, {min(here)})
+            os.sched_setaffinity(first, {min(here)})
+            os.sched_setscheduler(first, os.SCHED_IDLE, os.sched_param(0))
+            client = pool.client().connect()
+            os.kill(first, signal.SIGUSR1)
+        finally:
+            os.sched_setaffinity(0, here)
+        assert client.request("GET", "/t/-").status == 404
+        os.kill(pool.pid, signal.SIGCONT)
+        kept.close()
+
+
 class NonBlockingPool(Pool):
     def bind(self):
         listener = super().bind()
