@@ -44,13 +44,11 @@ struct conn {
     struct fcgi_reader reader;
     struct http_request req;
     struct buf path;
-    bool announced;    /* CONTENT_LENGTH came */
-    bool ready;        /* the request can be answered */
-    bool answered;     /* it has been */
+    bool answered;     /* the request has been */
     bool kept;         /* the connection has served a request before */
     bool eof;          /* the web server will send nothing more */
     bool useless;      /* to be closed */
-    uint64_t length;   /* CONTENT_LENGTH */
+    uint64_t length;   /* CONTENT_LENGTH; 0 without one */
     size_t sent;       /* of reader.out */
     size_t memory;     /* what it has of fcgi.memory */
     uint32_t events;   /* what epoll waits for; 0: not in its set */
@@ -173,7 +171,7 @@ static struct conn *open_conn(struct fcgi *f, int fd)
     f->used++;
     c->fd = fd;
     c->deadline = 0;
-    c->kept = c->eof = c->useless = c->ready = c->answered = false;
+    c->kept = c->eof = c->useless = c->answered = false;
     return c;
 }
 
@@ -183,7 +181,7 @@ static void reset_conn(struct conn *c)
     fcgi_reader_next(&c->reader);
     if (c->path.cap > 1024)
         buf_free(&c->path);
-    c->ready = c->answered = false;
+    c->answered = false;
     c->kept = true;
     c->deadline = 0;
 }
@@ -369,11 +367,13 @@ static bool read_head(struct fcgi *f, struct conn *c)
     trace_choose(&f->traces, trace_id, req->trace_id);
     read_path(&c->path, req);
     c->reader.body.max = f->conf->max_body;
-    c->announced = content_length != NULL &&
-                   num_parse(content_length, UINT64_MAX, &c->length);
-    req->body_too_large = c->announced && c->length > f->conf->max_body;
-    c->ready = req->body_too_large || !f->takes_body(req);
-    c->reader.discard = c->ready;
+    c->length = 0;
+    if (content_length != NULL)
+        num_parse(content_length, UINT64_MAX, &c->length);
+    const bool takes_body = f->takes_body(req);
+    if (takes_body && c->length > f->conf->max_body)
+        req->body_fault = 413;
+    c->reader.discard = !takes_body || req->body_fault != 0;
     return true;
 }
 
@@ -411,19 +411,21 @@ static void send_out(struct conn *c)
     c->sent = 0;
 }
 
-/* The body is whole, or is not waited for any longer. */
-static void end_body(struct conn *c)
+/* The body is whole, or is not waited for any longer: fault says why. */
+static void end_body(struct conn *c, int fault)
 {
     struct http_request *req = &c->req;
     const struct buf *body = &c->reader.body;
-    req->body_too_large = buf_failed(body);
-    req->body_broken = !req->body_too_large && req->refused == 0 &&
-                       c->announced && body->len < c->length;
-    if (!req->body_too_large && !req->body_broken && req->refused == 0) {
+    if (buf_failed(body))
+        fault = 413;
+    else if (fault == 0 && body->len < c->length)
+        fault = 400;
+    req->body_fault = fault;
+    if (fault == 0) {
         req->body = body->data;
         req->body_len = body->len;
     }
-    c->ready = c->reader.discard = true;
+    c->reader.discard = true;
 }
 
 /* Passes what was read to the current connection. True: its request can be
@@ -450,11 +452,12 @@ static bool feed(struct fcgi *f, struct conn *c)
             c->useless = true;
         } else if (event == FCGI_ABORTED) {
             c->answered = true;
-        } else if (!c->ready && (event == FCGI_END || buf_failed(&r->body))) {
-            end_body(c);
+        } else if (!r->discard &&
+                   (event == FCGI_END || buf_failed(&r->body))) {
+            end_body(c, 0);
         }
     }
-    return c->ready && !c->answered && !c->useless;
+    return r->discard && !c->answered && !c->useless;
 }
 
 /* Has epoll wait for events of a connection. The worker that has one more to
@@ -568,9 +571,9 @@ static bool give_up(struct fcgi *f, struct conn *c, int status)
         return true;
     if (idle && c->reader.state != FCGI_NONE) {
         c->deadline = 0; /* a request came just before the end */
-    } else if (c->reader.state == FCGI_IN_BODY && !c->ready && !c->eof) {
-        c->req.refused = status;
-        end_body(c);
+    } else if (c->reader.state == FCGI_IN_BODY && !c->reader.discard &&
+               !c->eof) {
+        end_body(c, status);
         return true;
     } else {
         c->useless = true;

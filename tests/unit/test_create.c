@@ -208,11 +208,10 @@ static void other_bodies_have_their_own_status(void **state)
     assert_int_equal(app_post(f, "{\"long_url\":\"http://x/\"}"), 415);
     app_assert_problem(f, "\"status\":415");
     f->req.content_type = NULL;
-    f->req.body_too_large = true;
+    f->req.body_fault = 413;
     assert_int_equal(app_post(f, ""), 413);
     app_assert_problem(f, "larger than 65536 bytes");
-    f->req.body_too_large = false;
-    f->req.body_broken = true;
+    f->req.body_fault = 400;
     assert_int_equal(app_post(f, ""), 400);
     app_assert_problem(f, "ended early");
     /* The body of another request does not matter to it. */
