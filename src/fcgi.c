@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -25,8 +26,9 @@
 /* Longest REQUEST_URI that is looked at; web servers allow 8 KiB or so. */
 #define URI_MAX 16384
 
-/* How many connections a worker has, and the memory that their requests and
- * answers may take together, in bytes. Above that one is given up. */
+/* How many connections a worker has, if it may open twice as many files, and
+ * the memory that their requests and answers may take together, in bytes. Above
+ * that one is given up. */
 #define CONNS_MAX  512
 #define MEMORY_MAX (1u << 25)
 
@@ -74,6 +76,7 @@ struct fcgi {
     struct conn *free;
     size_t made; /* places that were in use at some time */
     size_t used; /* connections */
+    size_t most;
     size_t memory;
     int64_t next_deadline; /* no connection's is earlier */
     struct buf answer;
@@ -134,6 +137,7 @@ struct fcgi *fcgi_new(const struct conf *conf,
                       bool (*takes_body)(const struct http_request *req))
 {
     struct fcgi *f = mem_zalloc(sizeof(*f));
+    struct rlimit files = {.rlim_cur = RLIM_INFINITY};
     int domain = AF_UNIX;
     socklen_t len = sizeof(domain);
     f->conf = conf;
@@ -141,6 +145,8 @@ struct fcgi *fcgi_new(const struct conf *conf,
     getsockopt(FCGI_SOCKET, SOL_SOCKET, SO_DOMAIN, &domain, &len);
     f->tcp = domain != AF_UNIX;
     f->allowed = getenv("FCGI_WEB_SERVER_ADDRS");
+    getrlimit(RLIMIT_NOFILE, &files);
+    f->most = files.rlim_cur / 2 < CONNS_MAX ? files.rlim_cur / 2 : CONNS_MAX;
     f->conns = mem_zalloc(CONNS_MAX * sizeof(*f->conns));
     f->next_deadline = INT64_MAX;
     buf_init(&f->answer, HTTP_HEAD_MAX + HTTP_BODY_MAX + 128);
@@ -633,7 +639,7 @@ static struct conn *next_request(struct fcgi *f)
             begin_stop(f);
         if (f->stopping && f->used == 0)
             return NULL;
-        const bool full = f->used == CONNS_MAX || f->memory > MEMORY_MAX;
+        const bool full = f->used == f->most || f->memory > MEMORY_MAX;
         c = full ? find_surplus(f) : find_overdue(f);
         if (c != NULL) {
             if (give_up(f, c, full ? 503 : 408))

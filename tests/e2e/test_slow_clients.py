@@ -211,6 +211,23 @@ def test_more_connections_than_a_worker_has(build):
             client.close()
 
 
+class FewFilesPool(Pool):
+    def command(self, workers):
+        return ["prlimit", "--nofile=64"] + super().command(workers)
+
+
+def test_more_connections_than_the_process_may_open_files(build):
+    settings = {"REQUEST_TIMEOUT": 60}
+    with FewFilesPool(build, settings, workers=1).start() as pool:
+        short_id = make_link(pool)
+        peers = [slow_peer(pool, SLOW["params"]) for _ in range(100)]
+        check_quick_redirects(pool, short_id, "https://example.com/page")
+        assert make_link(pool)
+        assert not said(pool, "could not be accepted")
+        for client in peers:
+            client.close()
+
+
 def test_memory_of_slow_requests_is_bounded(build):
     """60 of them with 1.9 MB of parameters each."""
     with Pool(build, {"REQUEST_TIMEOUT": 60}, workers=1).start() as pool:
