@@ -458,8 +458,7 @@ static bool feed(struct fcgi *f, struct conn *c)
             c->useless = true;
         } else if (event == FCGI_ABORTED) {
             c->answered = true;
-        } else if (!r->discard &&
-                   (event == FCGI_END || buf_failed(&r->body))) {
+        } else if (!r->discard && (event == FCGI_END || buf_failed(&r->body))) {
             end_body(c, 0);
         }
     }
@@ -616,8 +615,7 @@ static struct conn *wait_conn(struct fcgi *f)
         eventfd_read(wake_fd, &count);
     if (event.data.ptr != f)
         return event.data.ptr;
-    /* Also where fcgi_stop() came at the same time: the connection woke no other
-     * worker. */
+    /* Also where fcgi_stop() came at the same time: it woke no other worker. */
     return pause_wanted ? NULL : accept_conn(f);
 }
 
