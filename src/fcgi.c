@@ -445,9 +445,9 @@ static bool feed(struct fcgi *f, struct conn *c)
                 return true;
             if (!r->keep)
                 break;
-            /* The next request. Nobody sends it without the answer to the
-             * last one. */
-            c->useless = c->sent < r->out.len;
+            /* The next request. The last answer must be on its way. */
+            send_out(c);
+            c->useless = c->useless || c->sent < r->out.len;
             reset_conn(c);
             continue;
         }
