@@ -83,7 +83,7 @@ struct fcgi {
     char chunk[CHUNK];
 };
 
-/* The event descriptor ends a wait that a signal's handler came just before. */
+/* The event descriptor also ends a wait that begins after the signal. */
 static volatile sig_atomic_t stop_wanted;
 static volatile sig_atomic_t pause_wanted;
 static volatile sig_atomic_t wake_fd = -1;
@@ -465,8 +465,8 @@ static bool feed(struct fcgi *f, struct conn *c)
     return r->discard && !c->answered && !c->useless;
 }
 
-/* Has epoll wait for events of a connection. The worker that has one more to
- * look after leaves the next one to the others. */
+/* Has epoll wait for events of a connection. The other workers get the next
+ * one. */
 static bool expect(struct fcgi *f, struct conn *c, uint32_t events)
 {
     const bool added = c->events == 0;
@@ -484,8 +484,8 @@ static bool expect(struct fcgi *f, struct conn *c, uint32_t events)
     return true;
 }
 
-/* Nothing more is to be done with the connection now: closes it, or waits for
- * its next word. */
+/* Nothing more is to be done with the connection now: closes it, or has epoll
+ * wait for it. */
 static void settle(struct fcgi *f, struct conn *c)
 {
     struct fcgi_reader *r = &c->reader;

@@ -219,6 +219,17 @@ static void other_bodies_have_their_own_status(void **state)
     assert_int_equal(f->store.creates, 0);
 }
 
+/* A HUP may lower it when the body has come already. */
+static void a_lower_max_body_cuts_no_body_that_came(void **state)
+{
+    struct fixture *f = *state;
+    f->conf.max_body = 8;
+    assert_int_equal(
+        app_post(f, "{\"long_url\":\"http://x/0123456789abcdefghij\"}"), 200);
+    assert_string_equal(f->store.stored.long_url,
+                        "http://x/0123456789abcdefghij");
+}
+
 static void the_longest_url_is_redirected_as_it_was_stored(void **state)
 {
     struct fixture *f = *state;
@@ -302,6 +313,7 @@ int main(void)
         APP(each_result_of_create_has_its_status),
         APP(a_url_that_is_refused_is_not_stored),
         APP(other_bodies_have_their_own_status),
+        APP(a_lower_max_body_cuts_no_body_that_came),
         APP(the_longest_url_is_redirected_as_it_was_stored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
