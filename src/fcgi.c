@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -25,8 +26,9 @@
 /* Longest REQUEST_URI that is looked at; web servers allow 8 KiB or so. */
 #define URI_MAX 16384
 
-/* How many connections a worker has, and the memory that their requests and
- * answers may take together, in bytes. Above that one is given up. */
+/* How many connections a worker has, if it may open twice as many files, and
+ * the memory that their requests and answers may take together, in bytes. Above
+ * that one is given up. */
 #define CONNS_MAX  512
 #define MEMORY_MAX (1u << 25)
 
@@ -44,13 +46,11 @@ struct conn {
     struct fcgi_reader reader;
     struct http_request req;
     struct buf path;
-    bool announced;    /* CONTENT_LENGTH came */
-    bool ready;        /* the request can be answered */
-    bool answered;     /* it has been */
+    bool answered;     /* the request has been */
     bool kept;         /* the connection has served a request before */
     bool eof;          /* the web server will send nothing more */
     bool useless;      /* to be closed */
-    uint64_t length;   /* CONTENT_LENGTH */
+    uint64_t length;   /* CONTENT_LENGTH; 0 without one */
     size_t sent;       /* of reader.out */
     size_t memory;     /* what it has of fcgi.memory */
     uint32_t events;   /* what epoll waits for; 0: not in its set */
@@ -76,13 +76,14 @@ struct fcgi {
     struct conn *free;
     size_t made; /* places that were in use at some time */
     size_t used; /* connections */
+    size_t most;
     size_t memory;
     int64_t next_deadline; /* no connection's is earlier */
     struct buf answer;
     char chunk[CHUNK];
 };
 
-/* The event descriptor ends a wait that a signal's handler came just before. */
+/* The event descriptor also ends a wait that begins after the signal. */
 static volatile sig_atomic_t stop_wanted;
 static volatile sig_atomic_t pause_wanted;
 static volatile sig_atomic_t wake_fd = -1;
@@ -136,6 +137,7 @@ struct fcgi *fcgi_new(const struct conf *conf,
                       bool (*takes_body)(const struct http_request *req))
 {
     struct fcgi *f = mem_zalloc(sizeof(*f));
+    struct rlimit files = {.rlim_cur = RLIM_INFINITY};
     int domain = AF_UNIX;
     socklen_t len = sizeof(domain);
     f->conf = conf;
@@ -143,6 +145,8 @@ struct fcgi *fcgi_new(const struct conf *conf,
     getsockopt(FCGI_SOCKET, SOL_SOCKET, SO_DOMAIN, &domain, &len);
     f->tcp = domain != AF_UNIX;
     f->allowed = getenv("FCGI_WEB_SERVER_ADDRS");
+    getrlimit(RLIMIT_NOFILE, &files);
+    f->most = files.rlim_cur / 2 < CONNS_MAX ? files.rlim_cur / 2 : CONNS_MAX;
     f->conns = mem_zalloc(CONNS_MAX * sizeof(*f->conns));
     f->next_deadline = INT64_MAX;
     buf_init(&f->answer, HTTP_HEAD_MAX + HTTP_BODY_MAX + 128);
@@ -173,7 +177,7 @@ static struct conn *open_conn(struct fcgi *f, int fd)
     f->used++;
     c->fd = fd;
     c->deadline = 0;
-    c->kept = c->eof = c->useless = c->ready = c->answered = false;
+    c->kept = c->eof = c->useless = c->answered = false;
     return c;
 }
 
@@ -183,7 +187,7 @@ static void reset_conn(struct conn *c)
     fcgi_reader_next(&c->reader);
     if (c->path.cap > 1024)
         buf_free(&c->path);
-    c->ready = c->answered = false;
+    c->answered = false;
     c->kept = true;
     c->deadline = 0;
 }
@@ -369,11 +373,13 @@ static bool read_head(struct fcgi *f, struct conn *c)
     trace_choose(&f->traces, trace_id, req->trace_id);
     read_path(&c->path, req);
     c->reader.body.max = f->conf->max_body;
-    c->announced = content_length != NULL &&
-                   num_parse(content_length, UINT64_MAX, &c->length);
-    req->body_too_large = c->announced && c->length > f->conf->max_body;
-    c->ready = req->body_too_large || !f->takes_body(req);
-    c->reader.discard = c->ready;
+    c->length = 0;
+    if (content_length != NULL)
+        num_parse(content_length, UINT64_MAX, &c->length);
+    const bool takes_body = f->takes_body(req);
+    if (takes_body && c->length > f->conf->max_body)
+        req->body_fault = 413;
+    c->reader.discard = !takes_body || req->body_fault != 0;
     return true;
 }
 
@@ -411,19 +417,21 @@ static void send_out(struct conn *c)
     c->sent = 0;
 }
 
-/* The body is whole, or is not waited for any longer. */
-static void end_body(struct conn *c)
+/* The body is whole, or is not waited for any longer: fault says why. */
+static void end_body(struct conn *c, int fault)
 {
     struct http_request *req = &c->req;
     const struct buf *body = &c->reader.body;
-    req->body_too_large = buf_failed(body);
-    req->body_broken = !req->body_too_large && req->refused == 0 &&
-                       c->announced && body->len < c->length;
-    if (!req->body_too_large && !req->body_broken && req->refused == 0) {
+    if (buf_failed(body))
+        fault = 413;
+    else if (fault == 0 && body->len < c->length)
+        fault = 400;
+    req->body_fault = fault;
+    if (fault == 0) {
         req->body = body->data;
         req->body_len = body->len;
     }
-    c->ready = c->reader.discard = true;
+    c->reader.discard = true;
 }
 
 /* Passes what was read to the current connection. True: its request can be
@@ -437,9 +445,9 @@ static bool feed(struct fcgi *f, struct conn *c)
                 return true;
             if (!r->keep)
                 break;
-            /* The next request. Nobody sends it without the answer to the
-             * last one. */
-            c->useless = c->sent < r->out.len;
+            /* The next request. The last answer must be on its way. */
+            send_out(c);
+            c->useless = c->useless || c->sent < r->out.len;
             reset_conn(c);
             continue;
         }
@@ -450,15 +458,15 @@ static bool feed(struct fcgi *f, struct conn *c)
             c->useless = true;
         } else if (event == FCGI_ABORTED) {
             c->answered = true;
-        } else if (!c->ready && (event == FCGI_END || buf_failed(&r->body))) {
-            end_body(c);
+        } else if (!r->discard && (event == FCGI_END || buf_failed(&r->body))) {
+            end_body(c, 0);
         }
     }
-    return c->ready && !c->answered && !c->useless;
+    return r->discard && !c->answered && !c->useless;
 }
 
-/* Has epoll wait for events of a connection. The worker that has one more to
- * look after leaves the next one to the others. */
+/* Has epoll wait for events of a connection. The other workers get the next
+ * one. */
 static bool expect(struct fcgi *f, struct conn *c, uint32_t events)
 {
     const bool added = c->events == 0;
@@ -476,8 +484,8 @@ static bool expect(struct fcgi *f, struct conn *c, uint32_t events)
     return true;
 }
 
-/* Nothing more is to be done with the connection now: closes it, or waits for
- * its next word. */
+/* Nothing more is to be done with the connection now: closes it, or has epoll
+ * wait for it. */
 static void settle(struct fcgi *f, struct conn *c)
 {
     struct fcgi_reader *r = &c->reader;
@@ -568,9 +576,9 @@ static bool give_up(struct fcgi *f, struct conn *c, int status)
         return true;
     if (idle && c->reader.state != FCGI_NONE) {
         c->deadline = 0; /* a request came just before the end */
-    } else if (c->reader.state == FCGI_IN_BODY && !c->ready && !c->eof) {
-        c->req.refused = status;
-        end_body(c);
+    } else if (c->reader.state == FCGI_IN_BODY && !c->reader.discard &&
+               !c->eof) {
+        end_body(c, status);
         return true;
     } else {
         c->useless = true;
@@ -607,8 +615,8 @@ static struct conn *wait_conn(struct fcgi *f)
         eventfd_read(wake_fd, &count);
     if (event.data.ptr != f)
         return event.data.ptr;
-    /* The signal may have come together with the connection. */
-    return stop_wanted || pause_wanted ? NULL : accept_conn(f);
+    /* Also where fcgi_stop() came at the same time: it woke no other worker. */
+    return pause_wanted ? NULL : accept_conn(f);
 }
 
 /* The connection whose request can be answered; NULL: there is none, because
@@ -629,7 +637,7 @@ static struct conn *next_request(struct fcgi *f)
             begin_stop(f);
         if (f->stopping && f->used == 0)
             return NULL;
-        const bool full = f->used == CONNS_MAX || f->memory > MEMORY_MAX;
+        const bool full = f->used == f->most || f->memory > MEMORY_MAX;
         c = full ? find_surplus(f) : find_overdue(f);
         if (c != NULL) {
             if (give_up(f, c, full ? 503 : 408))

@@ -31,7 +31,7 @@ struct fcgi *fcgi_new(const struct conf *conf,
 void fcgi_free(struct fcgi *f);
 
 /* Waits for the next request that can be answered: it is whole, or it needs no
- * body, or its body will not come (http.h: refused, body_too_large). It stays
+ * body, or its body will not come (http.h: body_fault). It stays
  * valid until fcgi_finish(), which must follow. *req is NULL where fcgi_pause()
  * was called instead. False: fcgi_stop() was called and nothing more is to be
  * answered, or the socket failed (logged). */

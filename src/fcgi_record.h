@@ -43,7 +43,8 @@ struct fcgi_reader {
     enum fcgi_state state;
     uint16_t id;
     bool keep;          /* FCGI_KEEP_CONN */
-    bool discard;       /* set by the caller: answer without the body */
+    bool discard;       /* set by the caller: the request can be answered,
+                         * and what still comes of its body is dropped */
     struct buf params;  /* name-value pairs: fcgi_next_pair() */
     struct buf body;    /* its max is the caller's; longer: buf_failed() */
     struct buf out;     /* records for the web server; the caller sends them */

@@ -76,6 +76,26 @@ static bool is_cross_site(const struct http_request *req,
     return req->origin != NULL && !url_is_origin(req->origin, app);
 }
 
+static void answer_no_body(const struct app *app,
+                           const struct http_request *req,
+                           struct http_response *res)
+{
+    char detail[128];
+    if (req->body_fault == 413) {
+        snprintf(detail, sizeof(detail), "The body is larger than %llu bytes.",
+                 (unsigned long long)app->conf->max_body);
+        http_problem(res, req, 413, detail);
+    } else if (req->body_fault == 503) {
+        http_unavailable(res, req,
+                         "Too many requests are still arriving. "
+                         "Please try again.");
+    } else {
+        http_problem(res, req, req->body_fault,
+                     req->body_fault == 408 ? "The body did not arrive in time."
+                                            : "The body ended early.");
+    }
+}
+
 void h_create(struct app *app, const struct http_request *req,
               struct http_response *res)
 {
@@ -86,20 +106,13 @@ void h_create(struct app *app, const struct http_request *req,
                      "browser.");
         return;
     }
-    if (req->body_too_large) {
-        char detail[128];
-        snprintf(detail, sizeof(detail), "The body is larger than %llu bytes.",
-                 (unsigned long long)app->conf->max_body);
-        http_problem(res, req, 413, detail);
-        return;
-    }
-    if (req->body_broken) {
-        http_problem(res, req, 400, "The body ended early.");
+    if (req->body_fault != 0) {
+        answer_no_body(app, req, res);
         return;
     }
     struct buf long_url;
     const char *detail = "";
-    buf_init(&long_url, 3 * app->conf->max_body);
+    buf_init(&long_url, req->body_len);
     switch (body_read(req, &long_url, &detail)) {
     case BODY_OK:
         create(app, req, &long_url, res);

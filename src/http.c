@@ -185,9 +185,8 @@ static void add_problem_page(struct http_response *res, const char *trace_id,
     http_end(res, "text/html; charset=utf-8");
 }
 
-/* What was asked for, in a 404: where a proxy on the way changed the path, it
- * shows there. Only a URI reference (RFC 9457, section 3.1.5) of some length.
- */
+/* The URI of the request, so that a 404 shows what a proxy made of the path.
+ * Only a URI reference (RFC 9457, section 3.1.5) of some length. */
 static void add_instance(json_object *problem, const char *uri)
 {
     static const char allowed[] =

@@ -34,10 +34,9 @@ struct http_request {
     const char *remote_addr;
     const char *body; /* never NULL */
     size_t body_len;
-    bool body_too_large; /* over MAX_BODY: body is empty */
-    bool body_broken;    /* it ended early: body is empty */
-    int refused; /* 408: the body did not come in time; 503: the worker has too
-                  * many requests that wait for theirs; else 0 */
+    int body_fault; /* the status, where a body that the handler needs is
+                     * missing: 413 over MAX_BODY, 400 it ended early, 408 not
+                     * in time, 503 too many wait for theirs; else 0 */
     char trace_id[TRACE_MAX + 1];
 };
 

@@ -10,7 +10,7 @@
 struct text {
     const char *s;
     const char *end;
-    bool lone_surrogate; /* which was what stopped the reading */
+    bool lone_surrogate; /* it stopped the reading */
 };
 
 static bool take(struct text *t, char c)

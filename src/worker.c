@@ -120,12 +120,6 @@ static void answer_request(struct worker *w, const struct http_request *req)
         log_error("the web server sends no REQUEST_URI; see the shipped "
                   "deployment files");
         http_problem(&w->res, req, 500, "The web server is misconfigured.");
-    } else if (req->refused == 408) {
-        http_problem(&w->res, req, 408, "The body did not arrive in time.");
-    } else if (req->refused == 503) {
-        http_unavailable(&w->res, req,
-                         "Too many requests are still arriving. "
-                         "Please try again.");
     } else {
         const int64_t now_ms = clock_monotonic_ms();
         reopen_files(&w->app, now_ms);
@@ -148,7 +142,8 @@ int worker_run(const struct conf *conf, _Atomic pid_t *answered)
     handle_signals(conf, SIG_IGN);
     while (fcgi_accept(w.fcgi, &req)) {
         answer_request(&w, req);
-        *answered = self;
+        if (*answered != self) /* the workers share the cache line */
+            *answered = self;
     }
     close_worker(&w);
     return 0;

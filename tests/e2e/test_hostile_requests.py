@@ -311,6 +311,17 @@ def test_an_aborted_request_creates_nothing(pool):
     check_alive(pool)
 
 
+def test_requests_right_after_an_aborted_one(pool):
+    abort = (fcgi_client.begin(flags=1)
+             + fcgi_client.record(fcgi_client.ABORT_REQUEST))
+    with pool.client() as client:
+        request = client.request_bytes("GET", "/t/-", keep=True)
+        client.send(abort + request + request)
+        assert client.read_record() == (3, 1, bytes(8))
+        assert client.response().status == 404
+        assert client.response().status == 404
+
+
 def test_padding_and_tiny_records_are_the_same_request(pool):
     params = fcgi_client.pairs({"REQUEST_METHOD": "GET",
                                 "REQUEST_URI": "/t/-"})

@@ -211,6 +211,23 @@ def test_more_connections_than_a_worker_has(build):
             client.close()
 
 
+class FewFilesPool(Pool):
+    def command(self, workers):
+        return ["prlimit", "--nofile=64"] + super().command(workers)
+
+
+def test_more_connections_than_the_process_may_open_files(build):
+    settings = {"REQUEST_TIMEOUT": 60}
+    with FewFilesPool(build, settings, workers=1).start() as pool:
+        short_id = make_link(pool)
+        peers = [slow_peer(pool, SLOW["params"]) for _ in range(100)]
+        check_quick_redirects(pool, short_id, "https://example.com/page")
+        assert make_link(pool)
+        assert not said(pool, "could not be accepted")
+        for client in peers:
+            client.close()
+
+
 def test_memory_of_slow_requests_is_bounded(build):
     """60 of them with 1.9 MB of parameters each."""
     with Pool(build, {"REQUEST_TIMEOUT": 60}, workers=1).start() as pool:
@@ -254,6 +271,31 @@ def test_request_that_came_with_the_signal_is_answered(build, workers):
             assert kept.closed()
         if not workers:
             assert pool.process.wait(20) == 0
+
+
+def test_connection_that_came_with_the_signal_is_answered(build):
+    """It wakes one worker only, the first one that waits."""
+    with Pool(build, {}, workers=2).start() as pool:
+        pair = pool.workers()
+        before = connections(pair[0])
+        kept = pool.client()
+        assert kept.request("GET", "/t/-", keep=True).status == 404
+        # Who has this connection is now the last of the two.
+        first = pair[connections(pair[0]) > before]
+        freeze(pool.pid)
+        here = os.sched_getaffinity(0)
+        try:
+            # The worker does not run before both have come.
+            os.sched_setaffinity(0, {min(here)})
+            os.sched_setaffinity(first, {min(here)})
+            os.sched_setscheduler(first, os.SCHED_IDLE, os.sched_param(0))
+            client = pool.client().connect()
+            os.kill(first, signal.SIGUSR1)
+        finally:
+            os.sched_setaffinity(0, here)
+        assert client.request("GET", "/t/-").status == 404
+        os.kill(pool.pid, signal.SIGCONT)
+        kept.close()
 
 
 class NonBlockingPool(Pool):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import webservers
-from harness import find_program, wait_until
+from harness import find_program, free_port, wait_until
 
 LONG_URL = "https://www.example.org/a/path?q=1&lang=en#part"
 TRACE = "Root=1-5bff2bce-0123456789abcdef01234567;Sampled=1"
@@ -536,6 +536,20 @@ def test_ids_at_the_root(build, store_settings, kind):
         check_problem(ask(site, "GET", "/", host), 404)
         check_problem(ask(site, "GET", "/robots.txt", host), 404)
         check_problem(ask(site, "GET", "/create", host), 405)
+
+
+def test_ids_at_the_root_of_a_proxy(build, store_settings):
+    """There /.well-known/ stays with the proxy."""
+    host = {"Host": "sho.rt"}
+    with webservers.Site(build, "nginx", store_settings("sqlite"),
+                         at_root=True) as site:
+        with webservers.NginxProxy(free_port(), None, site.url,
+                                   at_root=True) as proxy:
+            name = "/.well-known/acme-challenge/token"
+            (proxy.docroot / name[1:]).write_text("a token of the proxy\n")
+            proxy.start()
+            assert ask(proxy, "GET", name, host).text == "a token of the proxy\n"
+            check_problem(ask(proxy, "GET", "/abc", host), 404)
 
 
 @pytest.mark.parametrize("kind", webservers.KINDS)

@@ -337,8 +337,9 @@ class NginxProxy(Nginx):
     name = "nginx-proxy"
     shipped = "nginx/curt-proxy.conf"
 
-    def __init__(self, port, workdir, backend, edit=lambda text: text):
-        super().__init__(port, workdir, "", "", "")
+    def __init__(self, port, workdir, backend, edit=lambda text: text,
+                 at_root=False):
+        super().__init__(port, workdir, "", "", "", at_root=at_root)
         self.backend = backend
         self.edit = edit
 

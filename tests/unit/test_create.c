@@ -208,16 +208,26 @@ static void other_bodies_have_their_own_status(void **state)
     assert_int_equal(app_post(f, "{\"long_url\":\"http://x/\"}"), 415);
     app_assert_problem(f, "\"status\":415");
     f->req.content_type = NULL;
-    f->req.body_too_large = true;
+    f->req.body_fault = 413;
     assert_int_equal(app_post(f, ""), 413);
     app_assert_problem(f, "larger than 65536 bytes");
-    f->req.body_too_large = false;
-    f->req.body_broken = true;
+    f->req.body_fault = 400;
     assert_int_equal(app_post(f, ""), 400);
     app_assert_problem(f, "ended early");
     /* The body of another request does not matter to it. */
     assert_int_equal(app_request(f, "GET", "/t/abc"), 301);
     assert_int_equal(f->store.creates, 0);
+}
+
+/* A HUP may lower it when the body has come already. */
+static void a_lower_max_body_cuts_no_body_that_came(void **state)
+{
+    struct fixture *f = *state;
+    f->conf.max_body = 8;
+    assert_int_equal(
+        app_post(f, "{\"long_url\":\"http://x/0123456789abcdefghij\"}"), 200);
+    assert_string_equal(f->store.stored.long_url,
+                        "http://x/0123456789abcdefghij");
 }
 
 static void the_longest_url_is_redirected_as_it_was_stored(void **state)
@@ -303,6 +313,7 @@ int main(void)
         APP(each_result_of_create_has_its_status),
         APP(a_url_that_is_refused_is_not_stored),
         APP(other_bodies_have_their_own_status),
+        APP(a_lower_max_body_cuts_no_body_that_came),
         APP(the_longest_url_is_redirected_as_it_was_stored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
