@@ -68,17 +68,16 @@ static void give_to_owner(const char *path, int fd)
 static struct dbfile *open_lock(const char *path, bool create,
                                 struct buf *reason)
 {
-    int fd =
-        create ? open_beside(path, "-lock", O_RDWR | O_CREAT | O_EXCL) : -1;
-    if (fd >= 0)
-        give_to_owner(path, fd);
-    else
-        fd = open_beside(path, "-lock", O_RDWR);
-    if (fd < 0 && (create || errno != ENOENT)) {
-        buf_addf(reason, "%s-lock: %s; give it to the user that runs curt.fcgi",
-                 path, strerror(errno));
+    char *name = mem_printf("%s-lock", path), *dir = mem_dup(path);
+    const bool absent = !create && access(name, F_OK) < 0 && errno == ENOENT;
+    const int fd = absent ? -1 : lock_open(dirname(dir), name);
+    if (fd < 0 && !absent)
+        buf_addf(reason, "%s: %s; give it to the user that runs curt.fcgi",
+                 name, strerror(errno));
+    free(name);
+    free(dir);
+    if (fd < 0 && !absent)
         return NULL;
-    }
     struct dbfile *f = mem_zalloc(sizeof(*f));
     *f = (struct dbfile){
         .path = mem_dup(path), .lock = fd, .log = -1, .main = -1};
@@ -210,10 +209,15 @@ static bool log_is_foreign(struct dbfile *f)
         return false;
     if (dbfile_is_rollback(header))
         return true;
-    return read_record(f, &r) && read_salts(f, salts) &&
-           memcmp(r.salts, salts, SALTS_SIZE) == 0 &&
-           memcmp(r.header, header, DBFILE_HEADER_SIZE) != 0 &&
-           !log_has_header(f, &r, header);
+    const bool foreign = read_record(f, &r) && read_salts(f, salts) &&
+                         memcmp(r.salts, salts, SALTS_SIZE) == 0 &&
+                         memcmp(r.header, header, DBFILE_HEADER_SIZE) != 0 &&
+                         !log_has_header(f, &r, header);
+    /* Until SQLite has it open, another program may remove the log. */
+    if (f->log >= 0)
+        close(f->log);
+    f->log = -1;
+    return foreign;
 }
 
 /* Makes the file where it is missing. */
@@ -392,16 +396,20 @@ static bool inherit(const struct dbfile *f, const char *fresh)
 enum result dbfile_replace(struct dbfile *f, const char *fresh,
                            const char *cache, struct buf *reason)
 {
+    if (!remove_beside(cache, "")) {
+        buf_addf(reason, "%s: %s; remove it", cache, strerror(errno));
+        return RESULT_UNAVAILABLE;
+    }
     char *restored = mem_printf("%s-restored", f->path);
-    /* A log, a journal or a cache of the old file never meets the new one: they
-     * go while the name "-restored" keeps everybody from opening either. */
+    /* A log or a journal of the old file never meets the new one: they are
+     * removed while the name "-restored" keeps everybody from opening either.
+     */
     const bool done =
         inherit(f, fresh) && rename(fresh, restored) == 0 &&
-        dbfile_sync_parent(restored) && remove_beside(cache, "") &&
-        remove_beside(f->path, "-wal") && remove_beside(f->path, "-shm") &&
-        remove_beside(f->path, "-journal") && ftruncate(f->lock, 0) == 0 &&
-        dbfile_sync_parent(restored) && rename(restored, f->path) == 0 &&
-        dbfile_sync_parent(f->path);
+        dbfile_sync_parent(restored) && remove_beside(f->path, "-wal") &&
+        remove_beside(f->path, "-shm") && remove_beside(f->path, "-journal") &&
+        ftruncate(f->lock, 0) == 0 && dbfile_sync_parent(restored) &&
+        rename(restored, f->path) == 0 && dbfile_sync_parent(f->path);
     if (!done)
         buf_addf(reason, "%s: %s", f->path, strerror(errno));
     free(restored);
