@@ -335,6 +335,9 @@ def test_restore_refuses_what_is_not_sound(build):
                 (variant("other", sql("PRAGMA application_id = 7")),
                  "not a database of curt"),
                 (variant("newer", sql("PRAGMA user_version = 99")), "newer"),
+                (variant("column", sql("ALTER TABLE links RENAME COLUMN "
+                                       "long_url TO target")), "long_url"),
+                (variant("table", sql("DROP TABLE links")), "links"),
                 (variant("damaged", damage), ""), (variant("cut", cut), ""),
                 (variant("text", lambda p: p.write_text("x" * 5000)),
                  "not a database"),
