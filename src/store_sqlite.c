@@ -14,7 +14,6 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -539,18 +538,18 @@ static enum result sqlite_table_check(struct store *base, struct buf *findings)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     disconnect(s);
-    struct stat st;
-    if (stat(s->path, &st) < 0 && errno == ENOENT) {
+    int version = 0;
+    const bool absent = access(s->path, F_OK) < 0 && errno == ENOENT;
+    enum result r = absent ? RESULT_OK : open_file(s, false);
+    if (r == RESULT_OK && !absent)
+        r = read_version(s, &version);
+    if (r == RESULT_OK && version == 0) { /* another process begins it */
         buf_addf(findings,
                  "%s: is not there yet; `curt table create` makes it, and so "
                  "does the first request\n",
                  s->path);
-        return RESULT_NOT_FOUND;
+        r = RESULT_NOT_FOUND;
     }
-    int version = 0;
-    enum result r = open_file(s, false);
-    if (r == RESULT_OK)
-        r = read_version(s, &version);
     if (r == RESULT_OK && access(s->path, W_OK) < 0)
         r = store_fail(base, RESULT_DENIED, "%s: %s", s->path, strerror(errno));
     if (r == RESULT_INVALID)
