@@ -122,10 +122,16 @@ bool dbfile_has_log(const char *path)
 
 /* ---- The record ------------------------------------------------------ */
 
-static bool read_record(const struct dbfile *f, struct record *r)
+/* What was not recorded is zero. */
+static struct record read_record(const struct dbfile *f)
 {
-    return f->lock >= 0 && pread(f->lock, r, sizeof(*r), 0) == sizeof(*r) &&
-           memcmp(r->magic, record_magic, sizeof(record_magic)) == 0;
+    struct record r;
+    if (f->lock < 0 || pread(f->lock, &r, sizeof(r), 0) != sizeof(r) ||
+        memcmp(r.magic, record_magic, sizeof(record_magic)) != 0) {
+        r = (struct record){.inode = 0};
+        memcpy(r.magic, record_magic, sizeof(record_magic));
+    }
+    return r;
 }
 
 /* In one write, which a kill does not tear. What is not written is not known,
@@ -154,20 +160,17 @@ static bool read_salts(struct dbfile *f, unsigned char salts[SALTS_SIZE])
 bool dbfile_log_is_new(struct dbfile *f)
 {
     unsigned char salts[SALTS_SIZE];
-    struct record r;
     if (!read_salts(f, salts) || memcmp(salts, f->salts, SALTS_SIZE) == 0)
         return false;
     memcpy(f->salts, salts, SALTS_SIZE);
-    return !read_record(f, &r) || memcmp(r.salts, salts, SALTS_SIZE) != 0;
+    const struct record r = read_record(f);
+    return memcmp(r.salts, salts, SALTS_SIZE) != 0;
 }
 
 void dbfile_record(struct dbfile *f,
                    const unsigned char header[DBFILE_HEADER_SIZE])
 {
-    struct record r;
-    if (!read_record(f, &r))
-        r = (struct record){.inode = 0};
-    memcpy(r.magic, record_magic, sizeof(r.magic));
+    struct record r = read_record(f);
     memcpy(r.salts, f->salts, SALTS_SIZE);
     memcpy(r.header, header, DBFILE_HEADER_SIZE);
     write_record(f, &r);
@@ -204,12 +207,12 @@ static bool log_has_header(struct dbfile *f, const struct record *r,
 static bool log_is_foreign(struct dbfile *f)
 {
     unsigned char header[DBFILE_HEADER_SIZE], salts[SALTS_SIZE];
-    struct record r;
+    const struct record r = read_record(f);
     if (!dbfile_has_log(f->path) || !dbfile_read_header(f->path, header))
         return false;
     if (dbfile_is_rollback(header))
         return true;
-    const bool foreign = read_record(f, &r) && read_salts(f, salts) &&
+    const bool foreign = r.header[0] != 0 && read_salts(f, salts) &&
                          memcmp(r.salts, salts, SALTS_SIZE) == 0 &&
                          memcmp(r.header, header, DBFILE_HEADER_SIZE) != 0 &&
                          !log_has_header(f, &r, header);
@@ -236,7 +239,6 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
                               struct buf *reason)
 {
     struct stat st;
-    struct record r;
     char *restored = mem_printf("%s-restored", f->path);
     const bool interrupted = access(restored, F_OK) == 0;
     free(restored);
@@ -255,9 +257,8 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
         close(fd);
     if (!there)
         return RESULT_OK; /* SQLite gives the reason */
-    const bool known = read_record(f, &r);
-    if (first ? log_is_foreign(f)
-              : known && r.inode != 0 && r.inode != st.st_ino) {
+    struct record r = read_record(f);
+    if (first ? log_is_foreign(f) : r.inode != 0 && r.inode != st.st_ino) {
         buf_addf(reason,
                  "%s was replaced, and %s-wal has the changes of the file that "
                  "was there before; stop curt.fcgi, move the file elsewhere "
@@ -265,10 +266,7 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
                  f->path, f->path);
         return RESULT_INTERNAL;
     }
-    if (first && (!known || r.inode != st.st_ino)) {
-        if (!known)
-            r = (struct record){.inode = 0};
-        memcpy(r.magic, record_magic, sizeof(r.magic));
+    if (first && r.inode != st.st_ino) {
         r.inode = st.st_ino;
         write_record(f, &r);
     }

@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -126,6 +127,35 @@ static void dbfile_syncs_the_log_that_sqlite_has(void **state)
     buf_free(&reason);
 }
 
+/* After a power loss a log can have its length and no contents. */
+static void dbfile_opens_beside_a_log_of_zeros(void **state)
+{
+    (void)state;
+    struct dbfile *f;
+    struct buf reason;
+    char name[80];
+    buf_init(&reason, 256);
+    snprintf(name, sizeof(name), "%s-lock", path);
+    unlink(name);
+    snprintf(name, sizeof(name), "%s-wal", path);
+    FILE *log = fopen(name, "w");
+    assert_non_null(log);
+    assert_int_equal(ftruncate(fileno(log), 4152), 0);
+    fclose(log);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(dbfile_open(path, true, 0, &f, &reason), RESULT_OK);
+        dbfile_close(f);
+    }
+    /* Whoever can open the lock file can keep everybody out. */
+    struct stat st;
+    snprintf(name, sizeof(name), "%s-lock", path);
+    assert_int_equal(stat(name, &st), 0);
+    assert_int_equal(st.st_mode & 077, 0);
+    snprintf(name, sizeof(name), "%s-wal", path);
+    buf_free(&reason);
+    unlink(name);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -133,6 +163,7 @@ int main(void)
         cmocka_unit_test(sqlite_connects_no_longer_than_the_request),
         cmocka_unit_test(sqlite_knows_the_newest_link),
         cmocka_unit_test(dbfile_syncs_the_log_that_sqlite_has),
+        cmocka_unit_test(dbfile_opens_beside_a_log_of_zeros),
     };
     struct buf faults;
     if (mkdtemp(dir) == NULL)
