@@ -68,17 +68,16 @@ static void give_to_owner(const char *path, int fd)
 static struct dbfile *open_lock(const char *path, bool create,
                                 struct buf *reason)
 {
-    int fd =
-        create ? open_beside(path, "-lock", O_RDWR | O_CREAT | O_EXCL) : -1;
-    if (fd >= 0)
-        give_to_owner(path, fd);
-    else
-        fd = open_beside(path, "-lock", O_RDWR);
-    if (fd < 0 && (create || errno != ENOENT)) {
-        buf_addf(reason, "%s-lock: %s; give it to the user that runs curt.fcgi",
-                 path, strerror(errno));
+    char *name = mem_printf("%s-lock", path), *dir = mem_dup(path);
+    const bool absent = !create && access(name, F_OK) < 0 && errno == ENOENT;
+    const int fd = absent ? -1 : lock_open(dirname(dir), name);
+    if (fd < 0 && !absent)
+        buf_addf(reason, "%s: %s; give it to the user that runs curt.fcgi",
+                 name, strerror(errno));
+    free(name);
+    free(dir);
+    if (fd < 0 && !absent)
         return NULL;
-    }
     struct dbfile *f = mem_zalloc(sizeof(*f));
     *f = (struct dbfile){
         .path = mem_dup(path), .lock = fd, .log = -1, .main = -1};
@@ -123,10 +122,16 @@ bool dbfile_has_log(const char *path)
 
 /* ---- The record ------------------------------------------------------ */
 
-static bool read_record(const struct dbfile *f, struct record *r)
+/* What was not recorded is zero. */
+static struct record read_record(const struct dbfile *f)
 {
-    return f->lock >= 0 && pread(f->lock, r, sizeof(*r), 0) == sizeof(*r) &&
-           memcmp(r->magic, record_magic, sizeof(record_magic)) == 0;
+    struct record r;
+    if (f->lock < 0 || pread(f->lock, &r, sizeof(r), 0) != sizeof(r) ||
+        memcmp(r.magic, record_magic, sizeof(record_magic)) != 0) {
+        r = (struct record){.inode = 0};
+        memcpy(r.magic, record_magic, sizeof(record_magic));
+    }
+    return r;
 }
 
 /* In one write, which a kill does not tear. What is not written is not known,
@@ -155,20 +160,17 @@ static bool read_salts(struct dbfile *f, unsigned char salts[SALTS_SIZE])
 bool dbfile_log_is_new(struct dbfile *f)
 {
     unsigned char salts[SALTS_SIZE];
-    struct record r;
     if (!read_salts(f, salts) || memcmp(salts, f->salts, SALTS_SIZE) == 0)
         return false;
     memcpy(f->salts, salts, SALTS_SIZE);
-    return !read_record(f, &r) || memcmp(r.salts, salts, SALTS_SIZE) != 0;
+    const struct record r = read_record(f);
+    return memcmp(r.salts, salts, SALTS_SIZE) != 0;
 }
 
 void dbfile_record(struct dbfile *f,
                    const unsigned char header[DBFILE_HEADER_SIZE])
 {
-    struct record r;
-    if (!read_record(f, &r))
-        r = (struct record){.inode = 0};
-    memcpy(r.magic, record_magic, sizeof(r.magic));
+    struct record r = read_record(f);
     memcpy(r.salts, f->salts, SALTS_SIZE);
     memcpy(r.header, header, DBFILE_HEADER_SIZE);
     write_record(f, &r);
@@ -205,15 +207,20 @@ static bool log_has_header(struct dbfile *f, const struct record *r,
 static bool log_is_foreign(struct dbfile *f)
 {
     unsigned char header[DBFILE_HEADER_SIZE], salts[SALTS_SIZE];
-    struct record r;
+    const struct record r = read_record(f);
     if (!dbfile_has_log(f->path) || !dbfile_read_header(f->path, header))
         return false;
     if (dbfile_is_rollback(header))
         return true;
-    return read_record(f, &r) && read_salts(f, salts) &&
-           memcmp(r.salts, salts, SALTS_SIZE) == 0 &&
-           memcmp(r.header, header, DBFILE_HEADER_SIZE) != 0 &&
-           !log_has_header(f, &r, header);
+    const bool foreign = r.header[0] != 0 && read_salts(f, salts) &&
+                         memcmp(r.salts, salts, SALTS_SIZE) == 0 &&
+                         memcmp(r.header, header, DBFILE_HEADER_SIZE) != 0 &&
+                         !log_has_header(f, &r, header);
+    /* Until SQLite has it open, another program may remove the log. */
+    if (f->log >= 0)
+        close(f->log);
+    f->log = -1;
+    return foreign;
 }
 
 /* Makes the file where it is missing. */
@@ -232,7 +239,6 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
                               struct buf *reason)
 {
     struct stat st;
-    struct record r;
     char *restored = mem_printf("%s-restored", f->path);
     const bool interrupted = access(restored, F_OK) == 0;
     free(restored);
@@ -251,9 +257,8 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
         close(fd);
     if (!there)
         return RESULT_OK; /* SQLite gives the reason */
-    const bool known = read_record(f, &r);
-    if (first ? log_is_foreign(f)
-              : known && r.inode != 0 && r.inode != st.st_ino) {
+    struct record r = read_record(f);
+    if (first ? log_is_foreign(f) : r.inode != 0 && r.inode != st.st_ino) {
         buf_addf(reason,
                  "%s was replaced, and %s-wal has the changes of the file that "
                  "was there before; stop curt.fcgi, move the file elsewhere "
@@ -261,10 +266,7 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
                  f->path, f->path);
         return RESULT_INTERNAL;
     }
-    if (first && (!known || r.inode != st.st_ino)) {
-        if (!known)
-            r = (struct record){.inode = 0};
-        memcpy(r.magic, record_magic, sizeof(r.magic));
+    if (first && r.inode != st.st_ino) {
         r.inode = st.st_ino;
         write_record(f, &r);
     }
@@ -392,16 +394,20 @@ static bool inherit(const struct dbfile *f, const char *fresh)
 enum result dbfile_replace(struct dbfile *f, const char *fresh,
                            const char *cache, struct buf *reason)
 {
+    if (!remove_beside(cache, "")) {
+        buf_addf(reason, "%s: %s; remove it", cache, strerror(errno));
+        return RESULT_UNAVAILABLE;
+    }
     char *restored = mem_printf("%s-restored", f->path);
-    /* A log, a journal or a cache of the old file never meets the new one: they
-     * go while the name "-restored" keeps everybody from opening either. */
+    /* A log or a journal of the old file never meets the new one: they are
+     * removed while the name "-restored" keeps everybody from opening either.
+     */
     const bool done =
         inherit(f, fresh) && rename(fresh, restored) == 0 &&
-        dbfile_sync_parent(restored) && remove_beside(cache, "") &&
-        remove_beside(f->path, "-wal") && remove_beside(f->path, "-shm") &&
-        remove_beside(f->path, "-journal") && ftruncate(f->lock, 0) == 0 &&
-        dbfile_sync_parent(restored) && rename(restored, f->path) == 0 &&
-        dbfile_sync_parent(f->path);
+        dbfile_sync_parent(restored) && remove_beside(f->path, "-wal") &&
+        remove_beside(f->path, "-shm") && remove_beside(f->path, "-journal") &&
+        ftruncate(f->lock, 0) == 0 && dbfile_sync_parent(restored) &&
+        rename(restored, f->path) == 0 && dbfile_sync_parent(f->path);
     if (!done)
         buf_addf(reason, "%s: %s", f->path, strerror(errno));
     free(restored);

@@ -54,7 +54,7 @@ void dbfile_close(struct dbfile *f);
  * its owner and mode; f is from dbfile_open_alone(). Between the first and the
  * last step nothing can open the database, also after a kill or a power loss:
  * dbfile_open() refuses, and another restore begins again. cache: a file that
- * is removed on the way. */
+ * is removed before the first step. */
 enum result dbfile_replace(struct dbfile *f, const char *fresh,
                            const char *cache, struct buf *reason) MUST_CHECK;
 

@@ -215,8 +215,9 @@ static void say_clock(struct janitor *j)
                     (long long)ahead);
     if (odd < 0 && j->clock_odd != odd)
         log_warning("the clock is %lld s behind the latest time that curt has "
-                    "seen; set it: links would expire too late",
-                    (long long)-ahead);
+                    "seen; set it; if it is right, stop curt.fcgi and remove "
+                    "%s/clock",
+                    (long long)-ahead, j->conf->state_dir);
     if (odd == 0 && j->clock_odd != odd)
         log_info("the clock agrees with the measured time again");
     j->clock_odd = odd;

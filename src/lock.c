@@ -36,9 +36,7 @@ void lock_give_to_owner(int fd, const char *dir)
                     dir, strerror(errno));
 }
 
-/* Opens the file so that no other user can. One of an earlier version, which
- * let the group read it, is closed to the group. */
-static int open_file(const char *dir, const char *path)
+int lock_open(const char *dir, const char *path)
 {
     const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
     struct stat st;
@@ -78,7 +76,7 @@ int lock_take(const char *dir, const char *name, unsigned wait_us)
     bool again;
     do {
         again = false;
-        fd = open_file(dir, path);
+        fd = lock_open(dir, path);
         if (fd < 0)
             break;
         const bool locked = lock_wait(fd, wait_us);

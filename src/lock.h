@@ -10,9 +10,14 @@
  * EWOULDBLOCK: another process has it. */
 bool lock_wait(int fd, unsigned wait_us);
 
-/* Takes the lock of the file dir/name, which is created if it is missing.
- * Only its owner can open it, because whoever can open a file can lock it. A
- * file that was removed or replaced in the meantime does not count. Returns a
+/* Opens a file to lock, which is created in dir if it is missing. Only its
+ * owner can open it, because whoever can open a file can lock it; one of an
+ * earlier version, which the group could read, is closed to the group. Returns
+ * a descriptor, or -1 and errno. */
+int lock_open(const char *dir, const char *path);
+
+/* Takes the lock of the file dir/name, by lock_open(). A file that was removed
+ * or replaced in the meantime does not count. Returns a
  * descriptor, and closing it releases the lock; or -1 with errno as above, or
  * with why the file cannot be used. */
 int lock_take(const char *dir, const char *name, unsigned wait_us);

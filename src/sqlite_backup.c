@@ -41,8 +41,9 @@ static enum result sqlite_failed(int rc, const char *path, const char *text,
 {
     buf_addf(reason, "%s: %s", path, text);
     rc &= 0xff;
-    return rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB ? RESULT_INVALID
-                                                       : RESULT_UNAVAILABLE;
+    return rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB || rc == SQLITE_ERROR
+               ? RESULT_INVALID
+               : RESULT_UNAVAILABLE;
 }
 
 /* ---- Checking a copy ------------------------------------------------- */
@@ -63,6 +64,11 @@ static int read_value(sqlite3 *db, const char *sql, char **word,
     sqlite3_finalize(query);
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
+
+/* Fails where a column is missing. */
+static const char count_links[] =
+    "SELECT count(*) FROM (SELECT short_id, long_url, short_url, created_at,"
+    " ttl, hits, analytics FROM links)";
 
 /* Whose database it is, and whether all of its pages are sound (check: which
  * PRAGMA looks). */
@@ -96,7 +102,7 @@ static enum result check_database(sqlite3 *db, const char *name,
     if (rc == SQLITE_ABORT)
         return RESULT_INVALID;
     if (rc == SQLITE_OK)
-        rc = read_value(db, "SELECT count(*) FROM links", NULL, &links);
+        rc = read_value(db, count_links, NULL, &links);
     copy->links = (uint64_t)links;
     return rc == SQLITE_OK
                ? RESULT_OK

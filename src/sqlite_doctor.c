@@ -119,13 +119,15 @@ static void check_clock(struct look *look, struct store *s)
         w.time = newest;
     wallclock_now(&w);
     const int64_t ahead = wall - w.time;
-    static const char set[] = "set the clock";
+    char *remove = mem_printf("set the clock; if it is right, stop curt.fcgi "
+                              "and remove %s/clock",
+                              s->conf->state_dir);
     if (wall < CURT_BUILD_TIME)
-        report_add(look->report, REPORT_FAIL, CLOCK, set,
+        report_add(look->report, REPORT_FAIL, CLOCK, "set the clock",
                    "this host's clock shows a time before this curt was built, "
                    "so no links are created");
     else if (ahead < -WALLCLOCK_BEHIND)
-        report_add(look->report, REPORT_WARN, CLOCK, set,
+        report_add(look->report, REPORT_WARN, CLOCK, remove,
                    "this host's clock is %lld s behind the latest time that "
                    "curt has seen",
                    (long long)-ahead);
@@ -136,6 +138,7 @@ static void check_clock(struct look *look, struct store *s)
                    "this host's clock is %lld s ahead of the time that curt "
                    "has measured: it jumped, or this machine was off",
                    (long long)ahead);
+    free(remove);
 }
 
 /* What curt says of the file, with store_table_check(). True: it can be looked

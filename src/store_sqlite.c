@@ -14,7 +14,6 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -23,7 +22,6 @@
 #include "schema.h"
 #include "sqlite_doctor.h"
 #include "turn.h"
-#include "wallclock.h"
 
 /* Pages in the log that make a checkpoint worthwhile: SQLite's own default. */
 #define LOG_PAGES 1000
@@ -189,17 +187,6 @@ static enum result read_version(struct store_sqlite *s, int *version)
     return RESULT_OK;
 }
 
-/* The time at which a database is made is the first that curt can rely on. */
-static void begin_clock(const struct store_sqlite *s)
-{
-    struct wallclock w;
-    if (wallclock_load(s->base.conf->state_dir, &w))
-        return;
-    wallclock_now(&w);
-    if (!wallclock_save(s->base.conf->state_dir, &w))
-        log_warning("%s/clock: %s", s->base.conf->state_dir, strerror(errno));
-}
-
 /* Brings the schema up to date. The version is read again under the write
  * lock: another worker may have been faster. */
 static enum result migrate(struct store_sqlite *s)
@@ -208,7 +195,6 @@ static enum result migrate(struct store_sqlite *s)
     int rc = run(s, "BEGIN IMMEDIATE");
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA user_version", &version);
-    const bool is_new = version == 0;
     for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
         rc = run(s, schema_steps[version]);
     if (rc == SQLITE_OK) {
@@ -219,8 +205,6 @@ static enum result migrate(struct store_sqlite *s)
         rc = run(s, stamp);
         free(stamp);
     }
-    if (rc == SQLITE_OK && is_new)
-        begin_clock(s);
     return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
 }
 
@@ -539,18 +523,18 @@ static enum result sqlite_table_check(struct store *base, struct buf *findings)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     disconnect(s);
-    struct stat st;
-    if (stat(s->path, &st) < 0 && errno == ENOENT) {
+    int version = 0;
+    const bool absent = access(s->path, F_OK) < 0 && errno == ENOENT;
+    enum result r = absent ? RESULT_OK : open_file(s, false);
+    if (r == RESULT_OK && !absent)
+        r = read_version(s, &version);
+    if (r == RESULT_OK && version == 0) { /* another process begins it */
         buf_addf(findings,
                  "%s: is not there yet; `curt table create` makes it, and so "
                  "does the first request\n",
                  s->path);
-        return RESULT_NOT_FOUND;
+        r = RESULT_NOT_FOUND;
     }
-    int version = 0;
-    enum result r = open_file(s, false);
-    if (r == RESULT_OK)
-        r = read_version(s, &version);
     if (r == RESULT_OK && access(s->path, W_OK) < 0)
         r = store_fail(base, RESULT_DENIED, "%s: %s", s->path, strerror(errno));
     if (r == RESULT_INVALID)

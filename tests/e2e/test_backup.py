@@ -362,6 +362,9 @@ def test_restore_refuses_what_is_not_sound(build):
                 (variant("other", sql("PRAGMA application_id = 7")),
                  "not a database of curt"),
                 (variant("newer", sql("PRAGMA user_version = 99")), "newer"),
+                (variant("column", sql("ALTER TABLE links RENAME COLUMN "
+                                       "long_url TO target")), "long_url"),
+                (variant("table", sql("DROP TABLE links")), "links"),
                 (variant("damaged", damage), ""), (variant("cut", cut), ""),
                 (variant("text", lambda p: p.write_text("x" * 5000)),
                  "not a database"),
@@ -373,6 +376,13 @@ def test_restore_refuses_what_is_not_sound(build):
             assert done.returncode == 65, (path, done.stderr)
             assert word in done.stderr and str(path) in done.stderr
             assert digests(state(pool).parent) == was, path
+        # A cache that cannot be removed leaves the old database as it was.
+        cache = Path(pool.settings["RUNTIME_DIR"]) / "cache"
+        cache.mkdir()
+        done = pool.tool("restore", backup, check=False)
+        assert done.returncode == 75 and str(cache) in done.stderr
+        assert digests(state(pool).parent) == was
+        cache.rmdir()
         pool.start()
         check_redirect(pool, make_link(pool))
 

@@ -380,6 +380,8 @@ def test_clock_before_the_build_makes_no_links(build):
         check_redirect(pool, link)
         line = wait_said(pool, "behind the latest time", "warning")[0]
         assert line["proc"] == "janitor" and "set it" in line["msg"]
+        # The way out where the clock was wrong before and is right now.
+        assert "remove %s/clock" % pool.settings["STATE_DIR"] in line["msg"]
         done = pool.tool("create", "https://example.com/", check=False)
         assert done.returncode == 75 and "was built" in done.stderr
         report = json.loads(pool.tool("doctor", "--json", check=False).stdout)

@@ -8,10 +8,12 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "create.h"
+#include "dbfile.h"
 #include "store.h"
 
 static char dir[] = "/tmp/test_store_sqlite.XXXXXX";
@@ -86,12 +88,82 @@ static void sqlite_knows_the_newest_link(void **state)
     sqlite3_close(db);
 }
 
+/* Reads the salts in a file beside the database. */
+static void read_salts(const char *ending, unsigned char salts[8])
+{
+    char name[80];
+    snprintf(name, sizeof(name), "%s%s", path, ending);
+    FILE *f = fopen(name, "r");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 16, SEEK_SET), 0);
+    assert_int_equal(fread(salts, 8, 1, f), 1);
+    fclose(f);
+}
+
+/* A log that was left over, and that its program removes before SQLite opens
+ * the database here: the log to sync is the next one. */
+static void dbfile_syncs_the_log_that_sqlite_has(void **state)
+{
+    (void)state;
+    struct dbfile *f;
+    struct buf reason;
+    unsigned char salts[8], recorded[8];
+    const unsigned char header[DBFILE_HEADER_SIZE] = {0};
+    buf_init(&reason, 256);
+    struct store *s = store_new(&conf);
+    create_within(s, 20000, RESULT_OK);
+    sqlite3 *shell = hold("UPDATE links SET hits = hits + 1");
+    store_free(s);
+    assert_int_equal(dbfile_open(path, true, 0, &f, &reason), RESULT_OK);
+    sqlite3_close(shell);
+    shell = hold("UPDATE links SET hits = hits + 1");
+    assert_true(dbfile_log_is_new(f));
+    dbfile_record(f, header);
+    read_salts("-wal", salts);
+    read_salts("-lock", recorded);
+    assert_memory_equal(recorded, salts, sizeof(salts));
+    sqlite3_close(shell);
+    dbfile_close(f);
+    buf_free(&reason);
+}
+
+/* After a power loss a log can have its length and no contents. */
+static void dbfile_opens_beside_a_log_of_zeros(void **state)
+{
+    (void)state;
+    struct dbfile *f;
+    struct buf reason;
+    char name[80];
+    buf_init(&reason, 256);
+    snprintf(name, sizeof(name), "%s-lock", path);
+    unlink(name);
+    snprintf(name, sizeof(name), "%s-wal", path);
+    FILE *log = fopen(name, "w");
+    assert_non_null(log);
+    assert_int_equal(ftruncate(fileno(log), 4152), 0);
+    fclose(log);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(dbfile_open(path, true, 0, &f, &reason), RESULT_OK);
+        dbfile_close(f);
+    }
+    /* Whoever can open the lock file can keep everybody out. */
+    struct stat st;
+    snprintf(name, sizeof(name), "%s-lock", path);
+    assert_int_equal(stat(name, &st), 0);
+    assert_int_equal(st.st_mode & 077, 0);
+    snprintf(name, sizeof(name), "%s-wal", path);
+    buf_free(&reason);
+    unlink(name);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(sqlite_waits_no_longer_than_the_request),
         cmocka_unit_test(sqlite_connects_no_longer_than_the_request),
         cmocka_unit_test(sqlite_knows_the_newest_link),
+        cmocka_unit_test(dbfile_syncs_the_log_that_sqlite_has),
+        cmocka_unit_test(dbfile_opens_beside_a_log_of_zeros),
     };
     struct buf faults;
     if (mkdtemp(dir) == NULL)
