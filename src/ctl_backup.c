@@ -190,7 +190,7 @@ int ctl_restore(struct ctl *ctl, const char *file)
     enum result r = sqlite_restore(&ctl->conf, file, &copy, &reason);
     int status = ctl_status(r);
     if (r != RESULT_OK) {
-        ctl_say(stderr, "curt: the restore failed: %s", reason.data);
+        ctl_say(stderr, "curt: nothing was restored: %s", reason.data);
     } else if ((r = take_into_use(ctl, &flushed)) != RESULT_OK) {
         fputs("curt: the links were restored, but the database cannot be "
               "opened\n",

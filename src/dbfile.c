@@ -203,8 +203,7 @@ static bool log_has_header(struct dbfile *f, const struct record *r,
     }
 }
 
-/* Whether the log belongs to another file than the one at the path. */
-static bool log_is_foreign(struct dbfile *f)
+bool dbfile_is_replaced(struct dbfile *f)
 {
     unsigned char header[DBFILE_HEADER_SIZE], salts[SALTS_SIZE];
     const struct record r = read_record(f);
@@ -258,12 +257,12 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
     if (!there)
         return RESULT_OK; /* SQLite gives the reason */
     struct record r = read_record(f);
-    if (first ? log_is_foreign(f) : r.inode != 0 && r.inode != st.st_ino) {
+    if (first ? dbfile_is_replaced(f) : r.inode != 0 && r.inode != st.st_ino) {
         buf_addf(reason,
                  "%s was replaced, and %s-wal has the changes of the file that "
-                 "was there before; stop curt.fcgi, move the file elsewhere "
-                 "and run `curt restore FILE` with it or with a backup",
-                 f->path, f->path);
+                 "was there before; stop curt.fcgi and run `curt restore %s`, "
+                 "or restore a backup",
+                 f->path, f->path, f->path);
         return RESULT_INTERNAL;
     }
     if (first && r.inode != st.st_ino) {
@@ -391,6 +390,17 @@ static bool inherit(const struct dbfile *f, const char *fresh)
     return done;
 }
 
+/* Moves one of the old files out of the way, for the operator. */
+static bool keep_beside(const char *path, const char *ending)
+{
+    char *name = mem_printf("%s%s", path, ending);
+    char *kept = mem_printf("%s-old%s", path, ending);
+    const bool gone = rename(name, kept) == 0 || errno == ENOENT;
+    free(name);
+    free(kept);
+    return gone;
+}
+
 enum result dbfile_replace(struct dbfile *f, const char *fresh,
                            const char *cache, struct buf *reason)
 {
@@ -399,15 +409,20 @@ enum result dbfile_replace(struct dbfile *f, const char *fresh,
         return RESULT_UNAVAILABLE;
     }
     char *restored = mem_printf("%s-restored", f->path);
+    /* What an interrupted run has kept already stays. */
+    bool done =
+        access(restored, F_OK) == 0 ||
+        (remove_beside(f->path, "-old") && remove_beside(f->path, "-old-wal") &&
+         remove_beside(f->path, "-old-shm") &&
+         remove_beside(f->path, "-old-journal"));
     /* A log or a journal of the old file never meets the new one: they are
-     * removed while the name "-restored" keeps everybody from opening either.
-     */
-    const bool done =
-        inherit(f, fresh) && rename(fresh, restored) == 0 &&
-        dbfile_sync_parent(restored) && remove_beside(f->path, "-wal") &&
-        remove_beside(f->path, "-shm") && remove_beside(f->path, "-journal") &&
-        ftruncate(f->lock, 0) == 0 && dbfile_sync_parent(restored) &&
-        rename(restored, f->path) == 0 && dbfile_sync_parent(f->path);
+     * moved while the name "-restored" keeps everybody from opening either. */
+    done = done && inherit(f, fresh) && rename(fresh, restored) == 0 &&
+           dbfile_sync_parent(restored) && keep_beside(f->path, "") &&
+           keep_beside(f->path, "-wal") && keep_beside(f->path, "-journal") &&
+           remove_beside(f->path, "-shm") && ftruncate(f->lock, 0) == 0 &&
+           dbfile_sync_parent(restored) && rename(restored, f->path) == 0 &&
+           dbfile_sync_parent(f->path);
     if (!done)
         buf_addf(reason, "%s: %s", f->path, strerror(errno));
     free(restored);

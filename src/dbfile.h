@@ -50,9 +50,14 @@ enum result dbfile_open_alone(const char *path, struct dbfile **out,
 /* Gives the lock back, after SQLite has closed the file; NULL is allowed. */
 void dbfile_close(struct dbfile *f);
 
+/* Whether the log belongs to another file than the one at the path; f is from
+ * dbfile_open_alone(). */
+bool dbfile_is_replaced(struct dbfile *f) MUST_CHECK;
+
 /* Puts the complete database at fresh into the place of the one at path, with
- * its owner and mode; f is from dbfile_open_alone(). Between the first and the
- * last step nothing can open the database, also after a kill or a power loss:
+ * its owner and mode; f is from dbfile_open_alone(). The old one is kept, with
+ * -old after its name, until the next time. Between the first and the last step
+ * nothing can open the database, also after a kill or a power loss:
  * dbfile_open() refuses, and another restore begins again. cache: a file that
  * is removed before the first step. */
 enum result dbfile_replace(struct dbfile *f, const char *fresh,

@@ -197,8 +197,8 @@ enum result sqlite_backup(const struct conf *conf, const char *file,
     enum result r = RESULT_OK;
     if (!is_replaceable(file)) {
         buf_addf(reason,
-                 "%s: exists and was not made by `curt backup`; remove "
-                 "it or choose another name",
+                 "%s: exists and was not made by `curt backup`; choose another "
+                 "name",
                  file);
         r = RESULT_INVALID;
     }
@@ -267,18 +267,28 @@ static enum result copy_bytes(const char *from, const char *to, bool needed,
     return in < 0 ? RESULT_INVALID : RESULT_UNAVAILABLE;
 }
 
-/* Why file cannot be a backup, as far as is seen without SQLite. */
-static const char *file_fault(const char *path, const char *file)
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 &&
+           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+/* Why file cannot be a backup, as far as is seen without SQLite. own: it is the
+ * database of f itself, which is right where it was copied there by hand. */
+static const char *file_fault(struct dbfile *f, const char *file, bool own)
 {
     unsigned char header[DBFILE_HEADER_SIZE];
-    struct stat live, st;
-    if (stat(file, &st) == 0 && stat(path, &live) == 0 &&
-        st.st_dev == live.st_dev && st.st_ino == live.st_ino)
-        return "is the database itself; move it elsewhere first, without its "
-               "-wal";
+    struct stat st;
+    if (own && !dbfile_is_replaced(f))
+        return "is the database itself, which needs no restore; name a backup";
+    if (stat(file, &st) < 0)
+        return strerror(errno);
+    if (S_ISDIR(st.st_mode))
+        return "is a directory";
     if (!dbfile_read_header(file, header))
         return "is not an SQLite database";
-    if (dbfile_is_rollback(header) && dbfile_has_log(file))
+    if (!own && dbfile_is_rollback(header) && dbfile_has_log(file))
         return "the -wal next to it belongs to another file; remove that";
     return NULL;
 }
@@ -291,14 +301,17 @@ enum result sqlite_restore(const struct conf *conf, const char *file,
     char *cache = mem_printf("%s/cache", conf->runtime_dir);
     struct dbfile *f = NULL;
     enum result r = dbfile_open_alone(path, &f, reason);
-    const char *fault = r == RESULT_OK ? file_fault(path, file) : NULL;
+    const bool own = is_same_file(path, file);
+    const char *fault = r == RESULT_OK ? file_fault(f, file, own) : NULL;
     if (fault != NULL) {
         buf_addf(reason, "%s: %s", file, fault);
         r = RESULT_INVALID;
     }
     if (r == RESULT_OK)
         remove_all(fresh); /* of a run that was killed */
-    for (size_t i = 0; r == RESULT_OK && i < ENDINGS_KEPT; i++) {
+    /* The log beside a file that was copied there is not its own. */
+    const size_t count = own ? 1 : ENDINGS_KEPT;
+    for (size_t i = 0; r == RESULT_OK && i < count; i++) {
         char *from = mem_printf("%s%s", file, endings[i]);
         char *to = mem_printf("%s%s", fresh, endings[i]);
         r = copy_bytes(from, to, i == 0, reason);

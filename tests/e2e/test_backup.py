@@ -228,6 +228,11 @@ def test_restore_after_a_clean_stop(build, how):
                           "bytes": backup.stat().st_size}
         assert (backup.read_bytes(), backup.stat().st_mtime_ns) == was
         assert no_log(state(pool)) and links_in(state(pool)) == {old, hit}
+        # What was there, its log included, is kept for a way back.
+        pool.tool("restore", state(pool, "curt.db-old"))
+        assert links_in(state(pool)) == {old, hit, new}
+        pool.tool("restore", state(pool, "curt.db-old"))
+        assert links_in(state(pool)) == {old, hit}
         owner = state(pool).parent.stat()
         for name in ("curt.db", "curt.db-lock", "janitor.lock"):
             made = state(pool, name).stat()
@@ -388,8 +393,9 @@ def test_restore_refuses_what_is_not_sound(build):
 
 
 # Before the copy, in it, after it, and at each kind of step of the exchange.
-KILLS = (("sendfile", 1), ("fsync", 2), ("rename", 1), ("unlink", 6),
-         ("unlink", 8), ("ftruncate", 1), ("rename", 2), ("fsync", 5))
+KILLS = (("sendfile", 1), ("fsync", 2), ("rename", 1), ("rename", 2),
+         ("rename", 3), ("rename", 4), ("unlink", 10), ("ftruncate", 1),
+         ("rename", 5), ("fsync", 5))
 
 
 def test_restore_that_is_killed(build):
@@ -482,7 +488,8 @@ def test_copied_over_a_killed_pool(build, amount, how, copy):
                               text=True, check=False)
         assert done.returncode == 78 and "curt restore" in done.stderr
         assert digests(state(pool).parent) == was
-        pool.tool("restore", backup)
+        # The copy where it is, or the backup.
+        pool.tool("restore", state(pool) if how == "curt" else backup)
         assert links_in(state(pool)) == links
         pool.start()
         for link in random.sample(sorted(links), 5):
