@@ -22,6 +22,7 @@
 #include "schema.h"
 #include "sqlite_doctor.h"
 #include "turn.h"
+#include "wallclock.h"
 
 /* Pages in the log that make a checkpoint worthwhile: SQLite's own default. */
 #define LOG_PAGES 1000
@@ -187,6 +188,17 @@ static enum result read_version(struct store_sqlite *s, int *version)
     return RESULT_OK;
 }
 
+/* The time at which a database is made is the first that curt can rely on. */
+static void begin_clock(const struct store_sqlite *s)
+{
+    struct wallclock w;
+    if (wallclock_load(s->base.conf->state_dir, &w))
+        return;
+    wallclock_now(&w);
+    if (!wallclock_save(s->base.conf->state_dir, &w))
+        log_warning("%s/clock: %s", s->base.conf->state_dir, strerror(errno));
+}
+
 /* Brings the schema up to date. The version is read again under the write
  * lock: another worker may have been faster. */
 static enum result migrate(struct store_sqlite *s)
@@ -195,6 +207,7 @@ static enum result migrate(struct store_sqlite *s)
     int rc = run(s, "BEGIN IMMEDIATE");
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA user_version", &version);
+    const bool is_new = version == 0;
     for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
         rc = run(s, schema_steps[version]);
     if (rc == SQLITE_OK) {
@@ -205,6 +218,8 @@ static enum result migrate(struct store_sqlite *s)
         rc = run(s, stamp);
         free(stamp);
     }
+    if (rc == SQLITE_OK && is_new)
+        begin_clock(s);
     return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
 }
 
