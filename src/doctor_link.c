@@ -378,7 +378,7 @@ static void check_create(struct doctor *d, struct aws_http *http)
                    url);
     else if (answer.status == 401 || answer.status == 403)
         report_add(d->report, REPORT_OK, "create", NULL,
-                   "GET %s: status %d: the web server wants a password, which "
+                   "GET %s: status %ld: the web server wants a password, which "
                    "curt doctor does not have",
                    url, answer.status);
     else if (answer.status == 405)
