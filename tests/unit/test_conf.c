@@ -521,7 +521,7 @@ static void test_conf_write_is_read_back(void **state)
         "TABLE = a\\b\\\n",
         "TABLE = \xc3\xa9\xff\n",
         "AWS_SESSION_TOKEN = se=cr\"et==\n",
-        "STORE = dynamodb\nMAX_CHAR = 9\nLOG_LEVEL = debug\n"
+        "STORE = dynamodb\nMAX_CHAR = 9\nLOG_LEVEL = debug\n",
         "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE = ipv6\n",
     };
     struct buf text;

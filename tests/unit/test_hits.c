@@ -82,7 +82,7 @@ static void the_parts_of_a_flush_are_the_whole(void **state)
         sum += WINDOW * (WINDOW + 1) / 2;
         for (unsigned part = 0; part < parts; part++) {
             assert_true(hits_begin_flush(h, part, parts, &reason));
-            hits_flush(h, &ledger_store, part, parts, &LEDGER_UNLIMITED, &out);
+            hits_flush(h, &ledger_store, part, parts, ledger_unlimited(), &out);
         }
         assert_int_equal(ledger_pending(h), 0);
     }
@@ -104,7 +104,7 @@ static void without_a_journal_nothing_is_counted(void **state)
     hits_pending_all(NULL, &hits, &links);
     assert_int_equal(hits + links, 0);
     assert_true(hits_begin_flush(NULL, 0, 1, &reason));
-    hits_flush(NULL, &ledger_store, 0, 1, &LEDGER_UNLIMITED, &out);
+    hits_flush(NULL, &ledger_store, 0, 1, ledger_unlimited(), &out);
     assert_int_equal(out.hits + out.failed, 0);
     hits_close(NULL);
     ledger_conf->state_dir[strlen(ledger_conf->state_dir) - 1] ^= 1;
@@ -554,7 +554,7 @@ static void hits_crafted_file_harms_nobody(void **state)
         (void)hits_pending(h, ledger_ids[1]);
         (void)ledger_pending(h);
         assert_true(hits_begin_flush(h, 0, SLOTS / 4096, &reason));
-        hits_flush(h, &store, 0, SLOTS / 4096, &LEDGER_UNLIMITED, &out);
+        hits_flush(h, &store, 0, SLOTS / 4096, ledger_unlimited(), &out);
         hits_close(h);
     }
     free(junk);

@@ -49,7 +49,7 @@ static void flush_on(void *arg)
         const unsigned look = part % 16 != 0 ? 0 : part;
         if (!hits_begin_flush(h, look, SLOTS / 1024, &reason))
             _exit(2);
-        hits_flush(h, &ledger_store, look, SLOTS / 1024, &LEDGER_UNLIMITED,
+        hits_flush(h, &ledger_store, look, SLOTS / 1024, ledger_unlimited(),
                    &out);
         atomic_fetch_add(&ledger->rounds, 1);
     }
@@ -189,7 +189,7 @@ static void flush_one(void *arg)
     const char *reason;
     const unsigned slot = (unsigned)(ids_hash(ledger_ids[0]) % SLOTS);
     assert_true(hits_begin_flush(arg, slot, SLOTS, &reason));
-    hits_flush(arg, &ledger_store, slot, SLOTS, &LEDGER_UNLIMITED, &out);
+    hits_flush(arg, &ledger_store, slot, SLOTS, ledger_unlimited(), &out);
 }
 
 static void count_one(void *arg)
@@ -311,7 +311,7 @@ static void a_slot_may_change_hands_at_any_instruction(void **state)
         expected++;
         for (int i = 0; i < 3; i++) {
             assert_true(hits_begin_flush(h, 0, SLOTS / 128, &reason));
-            hits_flush(h, &ledger_store, 0, SLOTS / 128, &LEDGER_UNLIMITED,
+            hits_flush(h, &ledger_store, 0, SLOTS / 128, ledger_unlimited(),
                        &out);
         }
         assert_int_equal(ledger_stored(0), 2 * expected);
