@@ -1,5 +1,6 @@
 #include "wallclock.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +16,9 @@
 /* Two steps that are further apart than this, in seconds, were not watching
  * the wall clock in between. */
 #define STEP_MAX 60
+
+/* How long another process may take to write the file, in microseconds. */
+#define SAVE_WAIT_US 1000000
 
 /* Time, uptime, boot, watched. */
 #define FORMAT   "clock 1 %" PRId64 " %" PRId64 " %" PRIx64 " %" PRId64 "\n"
@@ -74,6 +78,10 @@ bool wallclock_load(const char *dir, struct wallclock *w)
 
 bool wallclock_save(const char *dir, const struct wallclock *w)
 {
+    /* The janitor may write while a worker creates the database. */
+    int lock = lock_take(dir, "files.lock", SAVE_WAIT_US);
+    if (lock < 0)
+        return false;
     char *path = mem_printf("%s/clock", dir);
     char *fresh = mem_printf("%s.new", path);
     unlink(fresh); /* of a process that was killed */
@@ -86,7 +94,10 @@ bool wallclock_save(const char *dir, const struct wallclock *w)
         close(fd);
         done = done && rename(fresh, path) == 0;
     }
+    const int error = errno;
     free(fresh);
     free(path);
+    close(lock);
+    errno = error;
     return done;
 }
