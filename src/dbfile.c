@@ -17,6 +17,10 @@
 /* How often a lock is tried, in milliseconds. */
 #define LOCK_STEP_MS 20
 
+/* How often a file that others seem to have open is looked at again, before it
+ * counts as replaced. */
+#define REPLACED_LOOKS 10
+
 /* The bytes on which SQLite locks a database (os.h of its source, and "The
  * Lock-Byte Page" of the file format). */
 #define LOCK_FIRST 0x40000000
@@ -292,7 +296,8 @@ static bool take_shared(const struct dbfile *f, int64_t limit, bool *first)
 enum result dbfile_open(const char *path, bool create, int64_t limit,
                         struct dbfile **out, struct buf *reason)
 {
-    bool first;
+    bool first, again;
+    unsigned looks = 0;
     *out = open_lock(path, create, reason);
     if (*out == NULL)
         return RESULT_UNAVAILABLE;
@@ -306,8 +311,17 @@ enum result dbfile_open(const char *path, bool create, int64_t limit,
         r = check_file(*out, first, create, reason);
         /* A change of the lock is not atomic: another process may be faster,
          * and then all begins again. */
-    } while (r == RESULT_OK && first &&
-             flock((*out)->lock, LOCK_SH | LOCK_NB) < 0);
+        again = r == RESULT_OK && first &&
+                flock((*out)->lock, LOCK_SH | LOCK_NB) < 0;
+        /* The others may be about to close a file that could not be opened. */
+        if (r == RESULT_INTERNAL && !first && looks++ < REPLACED_LOOKS &&
+            clock_monotonic_ms() < limit) {
+            buf_reset(reason);
+            flock((*out)->lock, LOCK_UN);
+            clock_pause_ms(LOCK_STEP_MS);
+            again = true;
+        }
+    } while (again);
     if (r != RESULT_OK) {
         dbfile_close(*out);
         *out = NULL;

@@ -23,6 +23,10 @@
  * last question failed, it is not waited for at all. */
 #define STALE_WAIT_MS 100
 
+/* What a query may take beyond STORE_TIMEOUT, in milliseconds, before its
+ * process counts as dead. */
+#define MARGIN_MS 500
+
 /* How often a process looks whether another one has the answer. */
 #define POLL_US 200
 
@@ -147,9 +151,6 @@ enum result lookup_link(struct lookup *l, const char *short_id,
                         struct cache_entry *out)
 {
     const int64_t timeout_ms = (int64_t)l->conf->store_timeout * 1000;
-    /* After that a flight counts as dead: whoever waited for it still has time
-     * for a query of its own. */
-    const int64_t max_ms = timeout_ms / 2;
     const struct timespec pause = {0, POLL_US * 1000};
     const int64_t begin_ms = clock_monotonic_ms();
     const int64_t limit_ms =
@@ -157,6 +158,10 @@ enum result lookup_link(struct lookup *l, const char *short_id,
     int64_t now_ms = begin_ms;
     enum freshness freshness;
     while (!know(l, short_id, now_ms, out, &freshness)) {
+        /* After that a flight counts as dead. Who has nothing to serve must
+         * still have time for a query of its own. */
+        const int64_t max_ms =
+            freshness == USELESS ? timeout_ms / 2 : timeout_ms + MARGIN_MS;
         switch (cache_begin_flight(l->cache, short_id, now_ms, max_ms)) {
         case CACHE_FLIGHT_MINE:
             /* Another process may have ended its flight since the look. */

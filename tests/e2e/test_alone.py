@@ -193,7 +193,8 @@ def test_alone_a_begun_request_is_finished(build, name, in_body):
         half.finish()
         assert pool.process.wait(30) == 0
         late.socket.settimeout(20)
-        assert late.closed()
+        # Not accepted; or it came before the process saw the signal.
+        assert late.closed() or b"404" in late.socket.recv(65536)
         late.close()
 
 
