@@ -350,7 +350,7 @@ static bool work(const struct conf *conf, int lock)
                     "stopped",
                     conf->state_dir);
     end_work(&j);
-    return locked;
+    return locked || !going;
 }
 
 /* Moves the last hits, if no other janitor does. */
