@@ -103,6 +103,7 @@ class RotatingKeys(Keys):
     def __init__(self):
         super().__init__()
         self.fetches = 0
+        self.fetched = time.monotonic()
         self.server = Server(("127.0.0.1", 0), self.Handler)
         self.server.owner = self
         self.thread = threading.Thread(target=self.server.serve_forever,
@@ -128,7 +129,6 @@ class RotatingKeys(Keys):
                         secrets.token_urlsafe(30),
                         secrets.token_urlsafe(400) + "/+==")
         self.known[self.current[0]] = self.current
-        self.since = time.monotonic()
 
     def expire(self, key_id):
         with self.lock:
@@ -137,13 +137,14 @@ class RotatingKeys(Keys):
                 self.rotate()
 
     def may_expire(self):
-        return time.monotonic() - self.since > KEYS_LIVE
+        return time.monotonic() - self.fetched > KEYS_LIVE
 
     def answer(self, path, authorization):
         if path != "/credentials" or authorization != self.authorization:
             return 403, b"{}"
         with self.lock:
             self.fetches += 1
+            self.fetched = time.monotonic()
             key_id, secret, token = self.current
         end = (datetime.datetime.now(datetime.timezone.utc)
                + datetime.timedelta(hours=1))

@@ -582,7 +582,7 @@ def test_what_may_be_deleted_is_not_missed(build, store, store_settings,
                 (Path(pool.settings[key]) / Path(path).name).unlink()
         pool.start()
         assert pool.request("GET", "/t/" + short_id).status == 301
-        assert hits_of(pool, short_id) == 2
+        harness.wait_until(lambda: hits_of(pool, short_id) == 2, "two hits")
 
 
 def pending(pool):
