@@ -16,6 +16,8 @@ enum type {
     TYPE_STRING,
     TYPE_SECRET,
     TYPE_URL,
+    TYPE_HOME,
+    TYPE_COLOR,
     TYPE_NUMBER,
     TYPE_CHOICE,
     TYPE_DIR
@@ -81,6 +83,10 @@ static const struct key keys[] = {
     NUMBER("CACHE_TTL", cache_ttl, "60", 0, 86400),
     NUMBER("CACHE_STALE", cache_stale, "86400", 0, 31536000),
     NUMBER("HITS_FLUSH", hits_flush, "5", 1, 3600),
+    {"HOME", TYPE_HOME, AT(home), "page", 0, 0, NULL, true},
+    STRING("SITE_NAME", site_name, NULL, true),
+    STRING("SITE_TEXT", site_text, NULL, true),
+    {"SITE_COLOR", TYPE_COLOR, AT(site_color), NULL, 0, 0, NULL, true},
     CHOICE("CREATE_AUTH", create_auth, "open", create_auths, true),
     CHOICE("LIMITS", limits, "off", limits, true),
     CHOICE("LOG_LEVEL", log_level, "info", levels, true),
@@ -156,6 +162,13 @@ static int *choice_at(const struct conf *conf, const struct key *key)
 static bool is_text(const struct key *key)
 {
     return key->type != TYPE_NUMBER && key->type != TYPE_CHOICE;
+}
+
+/* The value in the environment. HOME has none: every login sets it, to
+ * something else. */
+static const char *read_env(const struct key *key)
+{
+    return key->type == TYPE_HOME ? NULL : getenv(key->name);
 }
 
 static size_t find_key(const char *name)
@@ -234,6 +247,25 @@ static bool has_control(const char *s)
     return *s != '\0';
 }
 
+static bool is_home(const char *value)
+{
+    struct buf url;
+    const char *reason;
+    buf_init(&url, URL_MAX);
+    const bool right =
+        strcmp(value, "page") == 0 || strcmp(value, "off") == 0 ||
+        (url_normalise(value, strlen(value), &url, &reason) == RESULT_OK &&
+         strcmp(value, url.data) == 0);
+    buf_free(&url);
+    return right;
+}
+
+static bool is_color(const char *value)
+{
+    return value[0] == '#' && strlen(value) == 7 &&
+           strspn(value + 1, "0123456789abcdefABCDEF") == 6;
+}
+
 static void set_string(struct loader *l, size_t i, const char *value)
 {
     const struct key *key = &keys[i];
@@ -252,6 +284,14 @@ static void set_string(struct loader *l, size_t i, const char *value)
                url_app_parse(value, &l->conf->app, &reason) != RESULT_OK) {
         begin_fault_of(l, i, value);
         buf_addf(l->faults, "%s; right would be https://sho.rt/t/\n", reason);
+    } else if (key->type == TYPE_HOME && !is_home(value)) {
+        begin_fault_of(l, i, value);
+        buf_add_str(l->faults, "is not right; it must be page, off or a URL, "
+                               "such as https://example.org/\n");
+    } else if (key->type == TYPE_COLOR && *place != NULL && !is_color(value)) {
+        begin_fault_of(l, i, value);
+        buf_add_str(l->faults, "is not right; it must be a colour such as "
+                               "#0b57d0\n");
     }
 }
 
@@ -316,7 +356,7 @@ static void take_line(void *context, unsigned line, const char *name,
             begin_fault(l, i);
             buf_add_str(l->faults, "a quoted value must begin and end with a "
                                    "\" and have none inside\n");
-        } else if (getenv(name) == NULL) {
+        } else if (read_env(&keys[i]) == NULL) {
             /* The environment wins: a value it replaces need not be right. */
             set_value(l, i, value);
         }
@@ -326,7 +366,7 @@ static void take_line(void *context, unsigned line, const char *name,
 static void read_environment(struct loader *l)
 {
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        const char *value = getenv(keys[i].name);
+        const char *value = read_env(&keys[i]);
         if (value == NULL)
             continue;
         l->origins[i] = (struct origin){.given = true};
@@ -432,7 +472,7 @@ void conf_write(const struct conf *conf, struct buf *out)
 {
     for (size_t i = 0; i < KEY_COUNT; i++) {
         const struct key *key = &keys[i];
-        if (getenv(key->name) != NULL)
+        if (read_env(key) != NULL)
             continue; /* it wins there as well */
         buf_addf(out, "%s=", key->name);
         const char *text = is_text(key) ? *string_at(conf, key) : NULL;
@@ -458,6 +498,7 @@ struct conf_key conf_key(size_t i)
         [TYPE_STRING] = "string", [TYPE_URL] = "string",
         [TYPE_SECRET] = "secret", [TYPE_NUMBER] = "number",
         [TYPE_CHOICE] = "choice", [TYPE_DIR] = "directory",
+        [TYPE_HOME] = "string",   [TYPE_COLOR] = "string",
     };
     const struct key *key = &keys[i];
     return (struct conf_key){.name = key->name,

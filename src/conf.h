@@ -37,6 +37,10 @@ struct conf {
     uint64_t cache_ttl;       /* seconds; 0: no cache */
     uint64_t cache_stale;     /* seconds */
     uint64_t hits_flush;      /* seconds */
+    char *home; /* "page", "off", or where GET of the prefix leads; not NULL */
+    char *site_name;
+    char *site_text;
+    char *site_color; /* "#rrggbb" */
     int create_auth;
     int limits;
     int log_level; /* enum log_level */

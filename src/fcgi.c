@@ -317,6 +317,9 @@ static void read_path(struct buf *path, struct http_request *req)
         buf_reset(path);
     req->path = path->data;
     req->path_len = path->len;
+    req->query = uri + strcspn(uri, "?#");
+    req->query += *req->query == '?';
+    req->query_len = strcspn(req->query, "#");
 }
 
 /* Takes what curt needs out of the parameters, in one pass over them, and puts
@@ -333,6 +336,8 @@ static bool take_parameters(struct buf *params, struct http_request *req,
         {"REQUEST_METHOD", 14, &req->method_name},
         {"REMOTE_ADDR", 11, &req->remote_addr},
         {"HTTP_ACCEPT", 11, &req->accept},
+        {"HTTP_ACCEPT_LANGUAGE", 20, &req->accept_language},
+        {"HTTP_IF_NONE_MATCH", 18, &req->if_none_match},
         {"HTTP_USER_AGENT", 15, &req->user_agent},
         {"HTTP_X_AMZN_TRACE_ID", 20, trace_id},
         {"HTTP_SEC_FETCH_SITE", 19, &req->sec_fetch_site},

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "body.h"
+#include "clock.h"
 #include "create.h"
 #include "handlers.h"
 #include "log.h"
@@ -12,12 +13,31 @@ static bool wants_json(const char *accept)
     return json > 0 && json >= http_accept_quality(accept, "text/plain");
 }
 
+static void answer_link_page(const struct http_request *req,
+                             const struct link *link, struct http_response *res)
+{
+    char expires[H_TIME_SIZE], ttl[CLOCK_TEXT_SIZE] = "";
+    if (link->ttl != LINK_NEVER)
+        clock_text(link->ttl, ttl);
+    h_time_text(ttl, expires);
+    const struct page_value values[] = {
+        {"short_id", link->short_id}, {"short_url", link->short_url},
+        {"target", link->long_url},   {"expires", expires},
+        {"title", link->short_url},   {NULL, NULL},
+    };
+    http_page(res, req, 200, "home.html", values);
+}
+
 static void answer_link(const struct http_request *req, const struct link *link,
                         struct http_response *res)
 {
+    if (http_wants_page(req)) {
+        answer_link_page(req, link, res);
+        return;
+    }
     http_begin(res, req, 200);
     http_field(res, "Cache-Control", "no-store");
-    http_field(res, "Vary", "Accept");
+    http_field(res, "Vary", "Accept, Accept-Language");
     if (wants_json(req->accept)) {
         link_to_json(link, false, &res->body);
         http_end(res, "application/json");
@@ -27,12 +47,28 @@ static void answer_link(const struct http_request *req, const struct link *link,
     }
 }
 
-static void answer_refused(const struct http_request *req, const char *reason,
-                           struct http_response *res)
+/* What was wrong with the request: for a browser, beside the field of the form
+ * (long_url, or NULL). */
+static void refuse(const struct app *app, const struct http_request *req,
+                   int status, const char *detail, const char *long_url,
+                   struct http_response *res)
+{
+    if (!http_wants_page(req) || strcmp(app->conf->home, "page") != 0) {
+        http_problem(res, req, status, detail);
+        return;
+    }
+    const struct page_value values[] = {
+        {"error", detail}, {"long_url", long_url}, {NULL, NULL}};
+    http_page(res, req, status, "home.html", values);
+}
+
+static void refuse_url(const struct app *app, const struct http_request *req,
+                       const char *reason, const char *long_url,
+                       struct http_response *res)
 {
     char detail[256];
     snprintf(detail, sizeof(detail), "The member long_url %s.", reason);
-    http_problem(res, req, 400, detail);
+    refuse(app, req, 400, detail, long_url, res);
 }
 
 static void create(struct app *app, const struct http_request *req,
@@ -53,7 +89,7 @@ static void create(struct app *app, const struct http_request *req,
         answer_link(req, &link, res);
         log_info("link %s created", link.short_id);
     } else if (r == RESULT_INVALID) {
-        answer_refused(req, reason, res);
+        refuse_url(app, req, reason, long_url->data, res);
     } else if (r == RESULT_CONFLICT) {
         http_unavailable(res, req,
                          "No free short id was found. Please try again.");
@@ -84,7 +120,7 @@ static void answer_no_body(const struct app *app,
     if (req->body_fault == 413) {
         snprintf(detail, sizeof(detail), "The body is larger than %llu bytes.",
                  (unsigned long long)app->conf->max_body);
-        http_problem(res, req, 413, detail);
+        refuse(app, req, 413, detail, NULL, res);
     } else if (req->body_fault == 503) {
         http_unavailable(res, req,
                          "Too many requests are still arriving. "
@@ -118,7 +154,7 @@ void h_create(struct app *app, const struct http_request *req,
         create(app, req, &long_url, res);
         break;
     case BODY_BAD:
-        http_problem(res, req, 400, detail);
+        refuse(app, req, 400, detail, NULL, res);
         break;
     case BODY_UNSUPPORTED:
         http_problem(res, req, 415, detail);

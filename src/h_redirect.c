@@ -44,11 +44,28 @@ static void answer_redirect(const struct http_request *req,
     buf_add_str(&res->body, "<!DOCTYPE html>\n<html lang=\"en\"><head>"
                             "<meta charset=\"utf-8\"><title>Moved</title>"
                             "</head>\n<body><a href=\"");
-    http_add_html(&res->body, link->url);
+    page_add_html(&res->body, link->url);
     buf_add_str(&res->body, "\">");
-    http_add_html(&res->body, link->url);
+    page_add_html(&res->body, link->url);
     buf_add_str(&res->body, "</a></body></html>\n");
     http_end(res, "text/html; charset=utf-8");
+}
+
+bool h_refuse_link(struct app *app, const struct http_request *req,
+                   enum result r, int64_t ttl, int64_t now, const char *what,
+                   struct http_response *res)
+{
+    if (r == RESULT_NOT_FOUND)
+        http_problem(res, req, 404, "There is no such link.");
+    else if (r == RESULT_CORRUPT)
+        http_problem(res, req, 500, "This link is damaged.");
+    else if (r != RESULT_OK)
+        h_store_failed(app, req, r, what, res);
+    else if (link_expired(ttl, now))
+        http_problem(res, req, 410, "This link has expired.");
+    else
+        return false;
+    return true;
 }
 
 void h_redirect(struct app *app, const struct http_request *req,
@@ -58,15 +75,9 @@ void h_redirect(struct app *app, const struct http_request *req,
     struct cache_entry link;
     enum result r = lookup_link(&lookup, short_id, &link);
     int64_t now = clock_now();
-    if (r == RESULT_NOT_FOUND) {
-        http_problem(res, req, 404, "There is no such link.");
-    } else if (r == RESULT_CORRUPT) {
-        http_problem(res, req, 500, "This link is damaged.");
-    } else if (r != RESULT_OK) {
-        h_store_failed(app, req, r, "redirect", res);
-    } else if (link_expired(link.ttl, now)) {
-        http_problem(res, req, 410, "This link has expired.");
-    } else if (link.url_len == 0) {
+    if (h_refuse_link(app, req, r, link.ttl, now, "redirect", res))
+        return;
+    if (link.url_len == 0) {
         /* It was expired when it was read, and the clock has gone back. */
         log_error("link %s cannot be served: its long_url is invalid",
                   short_id);

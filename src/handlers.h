@@ -29,6 +29,38 @@ void h_create(struct app *app, const struct http_request *req,
 void h_redirect(struct app *app, const struct http_request *req,
                 const char *short_id, struct http_response *res);
 
+/* GET or HEAD of the same and '+': a page that shows where the link leads. Not
+ * counted as a hit. */
+void h_preview(struct app *app, const struct http_request *req,
+               const char *short_id, struct http_response *res);
+
+/* Answers for a link that cannot be followed: r is what its lookup gave, ttl is
+ * its own, now is clock_now(). what: for the log. False, and no answer: it can
+ * be. */
+bool h_refuse_link(struct app *app, const struct http_request *req,
+                   enum result r, int64_t ttl, int64_t now, const char *what,
+                   struct http_response *res);
+
+/* GET or HEAD of APP_URL's path, and of "/": the page with the form, or what
+ * HOME says. */
+void h_home(struct app *app, const struct http_request *req,
+            struct http_response *res);
+
+/* GET or HEAD of a file of src/pages: its name is the end of the path. */
+void h_file(struct app *app, const struct http_request *req,
+            struct http_response *res);
+
+/* GET or HEAD of /robots.txt. */
+void h_robots(struct app *app, const struct http_request *req,
+              struct http_response *res);
+
+/* Room for h_time_text(). */
+#define H_TIME_SIZE 17
+
+/* Writes a time of the table, "2018-11-29T00:05:02", as pages show it:
+ * "2018-11-29 00:05". */
+void h_time_text(const char *stored, char text[H_TIME_SIZE]);
+
 /* The answer to a request that the store could not serve: 503 with
  * Retry-After, and the reason in the log. what: "link create", ... */
 void h_store_failed(struct app *app, const struct http_request *req,

@@ -234,3 +234,14 @@ const char *host_normalise(const char *s, size_t len, struct buf *out)
     buf_free(&name);
     return reason;
 }
+
+void host_add_unicode(struct buf *out, const char *host)
+{
+    char *unicode = NULL;
+    if (idn2_to_unicode_8z8z(host, &unicode, 0) == IDN2_OK) {
+        buf_add_str(out, unicode);
+        idn2_free(unicode);
+    } else {
+        buf_add_str(out, host);
+    }
+}

@@ -21,4 +21,9 @@
  * allow, such as emoji; they are accepted in punycode. */
 const char *host_normalise(const char *s, size_t len, struct buf *out);
 
+/* Appends host, as host_normalise() makes it, with its punycode labels in
+ * Unicode: to be shown beside host, never in its place (names in two alphabets
+ * can look the same). What cannot be decoded is appended as it is. */
+void host_add_unicode(struct buf *out, const char *host);
+
 #endif

@@ -1,6 +1,7 @@
 #include "http.h"
 
 #include <json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -10,8 +11,9 @@
 #define DETAIL_MAX   4096
 #define INSTANCE_MAX 1024
 
-void http_response_init(struct http_response *res)
+void http_response_init(struct http_response *res, const struct conf *conf)
 {
+    res->conf = conf;
     res->status = 500;
     buf_init(&res->head, HTTP_HEAD_MAX);
     buf_init(&res->body, HTTP_BODY_MAX);
@@ -48,6 +50,34 @@ void http_end(struct http_response *res, const char *content_type)
     buf_add(&res->head, "\r\n", 2);
 }
 
+/* Whether a field's list of entity tags has this one, compared weakly. */
+static bool has_etag(const char *list, const char *etag)
+{
+    while (list != NULL && *list != '\0') {
+        list += strspn(list, ", \t");
+        if (*list == '*')
+            return true;
+        list += strncmp(list, "W/", 2) == 0 ? 2 : 0;
+        const size_t len = strcspn(list, ", \t");
+        if (len == strlen(etag) && memcmp(list, etag, len) == 0)
+            return true;
+        list += len;
+    }
+    return false;
+}
+
+bool http_begin_cached(struct http_response *res,
+                       const struct http_request *req, const char *etag,
+                       const char *cache_control)
+{
+    const bool known = has_etag(req->if_none_match, etag);
+    http_begin(res, req, known ? 304 : 200);
+    http_field(res, "Cache-Control", cache_control);
+    http_field(res, "ETag", etag);
+    http_field(res, "X-Content-Type-Options", "nosniff");
+    return !known;
+}
+
 const char *http_reason(int status)
 {
     static const struct {
@@ -56,6 +86,8 @@ const char *http_reason(int status)
     } reasons[] = {
         {200, "OK"},
         {301, "Moved Permanently"},
+        {302, "Found"},
+        {304, "Not Modified"},
         {400, "Bad Request"},
         {403, "Forbidden"},
         {404, "Not Found"},
@@ -132,57 +164,78 @@ bool http_type_is(const char *content_type, const char *type)
     return len == strlen(type) && strncasecmp(content_type, type, len) == 0;
 }
 
-static const char *html_entity(char c)
+bool http_wants_page(const struct http_request *req)
 {
-    switch (c) {
-    case '&':
-        return "&amp;";
-    case '<':
-        return "&lt;";
-    case '>':
-        return "&gt;";
-    case '"':
-        return "&quot;";
-    default:
-        return "&#39;";
+    static const char *const others[] = {"application/problem+json",
+                                         "application/json", "text/plain"};
+    const int html = http_accept_quality(req->accept, "text/html");
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (http_accept_quality(req->accept, others[i]) > html)
+            return false;
+    return html > 0;
+}
+
+/* The language of src/pages/messages.txt that Accept-Language (RFC 9110,
+ * section 12.5.4) prefers; "de-AT" is "de". */
+static void choose_language(const char *accept, char out[PAGE_LANGUAGE_SIZE])
+{
+    char name[PAGE_LANGUAGE_SIZE];
+    int best = 0;
+    page_language(0, out);
+    for (; accept != NULL && *accept != '\0'; accept += *accept == ',') {
+        accept += skip_space(accept);
+        const size_t len = strcspn(accept, ",");
+        const size_t tag = strcspn(accept, "-;, \t");
+        const size_t whole = strcspn(accept, ";, \t");
+        const size_t gap = whole + skip_space(accept + whole);
+        const int quality =
+            find_quality(accept + gap, len > gap ? len - gap : 0);
+        for (size_t i = 0; quality > best && page_language(i, name); i++) {
+            if (strlen(name) == tag && strncasecmp(accept, name, tag) == 0) {
+                memcpy(out, name, sizeof(name));
+                best = quality;
+            }
+        }
+        accept += len;
     }
 }
 
-void http_add_html(struct buf *out, const char *s)
+void http_page(struct http_response *res, const struct http_request *req,
+               int status, const char *name, const struct page_value *values)
 {
-    for (;;) {
-        size_t plain = strcspn(s, "&<>\"'");
-        buf_add(out, s, plain);
-        s += plain;
-        if (*s == '\0')
-            return;
-        buf_add_str(out, html_entity(*s++));
-    }
-}
-
-static bool wants_html(const char *accept)
-{
-    int html = http_accept_quality(accept, "text/html");
-    return html > 0 &&
-           html >= http_accept_quality(accept, "application/problem+json") &&
-           html >= http_accept_quality(accept, "application/json");
-}
-
-static void add_problem_page(struct http_response *res, const char *trace_id,
-                             const char *detail)
-{
-    struct buf *body = &res->body;
-    buf_addf(body,
-             "<!DOCTYPE html>\n<html lang=\"en\"><head>"
-             "<meta charset=\"utf-8\">"
-             "<meta name=\"viewport\" content=\"width=device-width\">"
-             "<title>%d %s</title></head>\n<body><h1>%s</h1>\n<p>",
-             res->status, http_reason(res->status), http_reason(res->status));
-    http_add_html(body, detail);
-    buf_add_str(body, "</p>\n<p><small>");
-    http_add_html(body, trace_id);
-    buf_add_str(body, "</small></p></body></html>\n");
+    char language[PAGE_LANGUAGE_SIZE];
+    choose_language(req->accept_language, language);
+    http_begin(res, req, status);
+    http_field(res, "Cache-Control", "no-store");
+    http_field(res, "Vary", "Accept, Accept-Language");
+    http_field(res, "Content-Language", language);
+    http_field(res, "Content-Security-Policy",
+               "default-src 'none'; script-src 'self'; style-src 'self'; "
+               "img-src 'self'; connect-src 'self'; form-action 'self'; "
+               "base-uri 'none'; frame-ancestors 'none'");
+    http_field(res, "X-Content-Type-Options", "nosniff");
+    /* Not "no-referrer": the form's Origin would be "null" with it. */
+    http_field(res, "Referrer-Policy", "same-origin");
+    page_render(&res->body, res->conf, language, name, values);
     http_end(res, "text/html; charset=utf-8");
+}
+
+static void answer_problem_page(struct http_response *res,
+                                const struct http_request *req, int status,
+                                const char *detail)
+{
+    char number[12];
+    snprintf(number, sizeof(number), "%d", status);
+    const struct page_value values[] = {
+        {"status", number},
+        {"title", detail},
+        {"is_404", status == 404 ? "1" : NULL},
+        {"is_410", status == 410 ? "1" : NULL},
+        {"is_503", status == 503 ? "1" : NULL},
+        {"trace_id", req->trace_id},
+        {NULL, NULL},
+    };
+    http_page(res, req, status, "error.html", values);
 }
 
 /* The URI of the request, so that a 404 shows what a proxy made of the path.
@@ -198,18 +251,22 @@ static void add_instance(json_object *problem, const char *uri)
                                json_object_new_string(uri));
 }
 
-static void add_problem_json(struct http_response *res,
-                             const struct http_request *req, const char *detail)
+static void answer_problem_json(struct http_response *res,
+                                const struct http_request *req, int status,
+                                const char *detail)
 {
     json_object *problem = json_object_new_object();
     json_object_object_add(problem, "title",
-                           json_object_new_string(http_reason(res->status)));
-    json_object_object_add(problem, "status", json_object_new_int(res->status));
+                           json_object_new_string(http_reason(status)));
+    json_object_object_add(problem, "status", json_object_new_int(status));
     json_object_object_add(problem, "detail", json_object_new_string(detail));
     json_object_object_add(problem, "trace_id",
                            json_object_new_string(req->trace_id));
-    if (res->status == 404)
+    if (status == 404)
         add_instance(problem, req->uri);
+    http_begin(res, req, status);
+    http_field(res, "Cache-Control", "no-store");
+    http_field(res, "Vary", "Accept, Accept-Language");
     buf_add_str(&res->body, json_object_to_json_string_ext(
                                 problem, JSON_C_TO_STRING_PLAIN |
                                              JSON_C_TO_STRING_NOSLASHESCAPE));
@@ -224,13 +281,10 @@ void http_problem(struct http_response *res, const struct http_request *req,
     struct buf clean;
     buf_init(&clean, DETAIL_MAX);
     utf8_add_clean(&clean, detail, strnlen(detail, DETAIL_MAX / 3));
-    http_begin(res, req, status);
-    http_field(res, "Cache-Control", "no-store");
-    http_field(res, "Vary", "Accept");
-    if (wants_html(req->accept))
-        add_problem_page(res, req->trace_id, clean.data);
+    if (http_wants_page(req))
+        answer_problem_page(res, req, status, clean.data);
     else
-        add_problem_json(res, req, clean.data);
+        answer_problem_json(res, req, status, clean.data);
     buf_free(&clean);
 }
 

@@ -9,6 +9,8 @@
 #include <stddef.h>
 
 #include "buf.h"
+#include "conf.h"
+#include "page.h"
 #include "trace.h"
 
 /* Hard limits of one response, in bytes: a Location of URL_MAX and the other
@@ -26,7 +28,11 @@ struct http_request {
     const char *uri;         /* REQUEST_URI, as it came */
     const char *path;        /* up to '?', percent-decoded once */
     size_t path_len;         /* it may have NUL bytes in it */
+    const char *query;       /* after '?', as it came; never NULL */
+    size_t query_len;
     const char *accept;
+    const char *accept_language;
+    const char *if_none_match;
     const char *content_type;
     const char *user_agent;
     const char *sec_fetch_site;
@@ -42,12 +48,14 @@ struct http_request {
 
 /* Built by the functions below: http_begin(), fields, body, http_end(). */
 struct http_response {
+    const struct conf *conf; /* what pages look like */
     int status;
     struct buf head; /* field lines, each with its CRLF; no Status line */
     struct buf body;
 };
 
-void http_response_init(struct http_response *res);
+/* conf must outlive res. */
+void http_response_init(struct http_response *res, const struct conf *conf);
 void http_response_free(struct http_response *res);
 
 /* Starts the response over, with the fields that each has: the trace id. */
@@ -58,13 +66,29 @@ void http_begin(struct http_response *res, const struct http_request *req,
  * NUL: they are curt's own or were normalised before (url.h). */
 void http_field(struct http_response *res, const char *name, const char *value);
 
+/* Starts an answer that caches may keep: etag, an entity tag with its quotes,
+ * and cache_control. True: 200, to be completed. False: the client has it
+ * already (If-None-Match, RFC 9110, section 13.1.2), and the answer is 304 and
+ * complete. */
+bool http_begin_cached(struct http_response *res,
+                       const struct http_request *req, const char *etag,
+                       const char *cache_control);
+
 /* Ends the head: Content-Type and the length of the body that was appended. */
 void http_end(struct http_response *res, const char *content_type);
 
+/* Whether Accept prefers text/html to JSON and plain text: a browser. */
+bool http_wants_page(const struct http_request *req);
+
+/* A whole answer that is a page (page.h), in the language that Accept-Language
+ * prefers. Not to be cached. */
+void http_page(struct http_response *res, const struct http_request *req,
+               int status, const char *name, const struct page_value *values);
+
 /* A whole answer for what went wrong: application/problem+json (RFC 9457), or
- * a small HTML page for a client whose Accept prefers text/html. detail is
- * shown to the client: plain words, any bytes. Fields such as Allow may be
- * added behind it. */
+ * the page error.html for a browser. detail is shown to the client: plain
+ * words, any bytes; for pages it is a message (page.h). Fields such as Allow
+ * may be added after it. */
 void http_problem(struct http_response *res, const struct http_request *req,
                   int status, const char *detail);
 
@@ -82,8 +106,5 @@ int http_accept_quality(const char *accept, const char *type);
 
 /* Whether a Content-Type is this media type, its parameters aside. */
 bool http_type_is(const char *content_type, const char *type);
-
-/* Appends s with the five characters that HTML gives a meaning escaped. */
-void http_add_html(struct buf *out, const char *s);
 
 #endif

@@ -4,37 +4,72 @@
 
 #include "ids.h"
 
-/* Routes with a path of their own. Their first segments are no ids (ids.c). */
-static const struct route {
+/* A path, or, without a '/', what follows the path of APP_URL. The first
+ * segments of paths are no ids (ids.c), and names with a '.' neither. */
+struct route {
     const char *path;
     enum http_method method;
-    const char *allow;
     void (*handle)(struct app *app, const struct http_request *req,
                    struct http_response *res);
-} routes[] = {
-    {"/create", HTTP_POST, "POST", h_create},
 };
 
-static void answer_405(const struct http_request *req, const char *allow,
-                       struct http_response *res)
+static const struct route routes[] = {
+    {"/create", HTTP_POST, h_create},
+    {"/", HTTP_GET, h_home},
+    {"/robots.txt", HTTP_GET, h_robots},
+    {"/favicon.ico", HTTP_GET, h_file},
+    {"", HTTP_GET, h_home},
+    {"style.css", HTTP_GET, h_file},
+    {"page.js", HTTP_GET, h_file},
+    {"icon.svg", HTTP_GET, h_file},
+};
+
+/* What may follow an id. */
+static const struct suffix {
+    const char *text;
+    void (*handle)(struct app *app, const struct http_request *req,
+                   const char *short_id, struct http_response *res);
+} suffixes[] = {
+    {"+", h_preview},
+};
+
+/* What follows the path of APP_URL; false: the path is another one. */
+static bool strip_prefix(const struct url_app *app,
+                         const struct http_request *req, const char **rest,
+                         size_t *len)
 {
-    http_problem(res, req, 405, "This address does not know that method.");
-    http_field(res, "Allow", allow);
+    if (req->path_len < app->path_len ||
+        memcmp(req->path, app->path, app->path_len) != 0)
+        return false;
+    *rest = req->path + app->path_len;
+    *len = req->path_len - app->path_len;
+    return true;
 }
 
-static const struct route *find_route(const struct http_request *req)
+static bool equals(const char *s, size_t len, const char *text)
 {
-    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
-        if (strlen(routes[i].path) == req->path_len &&
-            memcmp(routes[i].path, req->path, req->path_len) == 0)
+    return len == strlen(text) && memcmp(s, text, len) == 0;
+}
+
+static const struct route *find_route(const struct url_app *app,
+                                      const struct http_request *req)
+{
+    const char *rest = "";
+    size_t len = 0;
+    const bool inside = strip_prefix(app, req, &rest, &len);
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        const char *path = routes[i].path;
+        if (path[0] == '/' ? equals(req->path, req->path_len, path)
+                           : inside && equals(rest, len, path))
             return &routes[i];
+    }
     return NULL;
 }
 
 bool router_takes_body(const struct http_request *req)
 {
-    const struct route *route = find_route(req);
-    return route != NULL && req->method == route->method;
+    return req->method == HTTP_POST &&
+           equals(req->path, req->path_len, "/create");
 }
 
 /* Without what sentences and chat programs leave after a link: some
@@ -52,16 +87,26 @@ static size_t trim_id(const char *s, size_t len)
     }
 }
 
-/* Reads the id that follows APP_URL's path. False: the path cannot be a link.
- */
+/* Reads the id that follows APP_URL's path, and what follows the id: NULL if
+ * nothing does. False: the path cannot be a link. */
 static bool read_short_id(const struct url_app *app,
-                          const struct http_request *req, char id[IDS_MAX + 1])
+                          const struct http_request *req, char id[IDS_MAX + 1],
+                          const struct suffix **suffix)
 {
-    if (req->path_len <= app->path_len ||
-        memcmp(req->path, app->path, app->path_len) != 0)
+    const char *s;
+    size_t len;
+    *suffix = NULL;
+    if (!strip_prefix(app, req, &s, &len))
         return false;
-    const char *s = req->path + app->path_len;
-    const size_t len = trim_id(s, req->path_len - app->path_len);
+    len = trim_id(s, len);
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        const size_t n = strlen(suffixes[i].text);
+        if (len > n && memcmp(s + len - n, suffixes[i].text, n) == 0) {
+            *suffix = &suffixes[i];
+            len -= n;
+            break;
+        }
+    }
     if (!ids_valid(s, len))
         return false;
     memcpy(id, s, len);
@@ -69,21 +114,39 @@ static bool read_short_id(const struct url_app *app,
     return true;
 }
 
+static bool has_method(const struct http_request *req, enum http_method wanted)
+{
+    return req->method == wanted ||
+           (wanted == HTTP_GET && req->method == HTTP_HEAD);
+}
+
+static void answer_405(const struct http_request *req, enum http_method wanted,
+                       struct http_response *res)
+{
+    http_problem(res, req, 405, "This address does not know that method.");
+    http_field(res, "Allow", wanted == HTTP_POST ? "POST" : "GET, HEAD");
+}
+
 void router_dispatch(struct app *app, const struct http_request *req,
                      struct http_response *res)
 {
     char short_id[IDS_MAX + 1];
-    const struct route *route = find_route(req);
-    if (route != NULL) {
-        if (req->method == route->method)
-            route->handle(app, req, res);
+    const struct suffix *suffix;
+    const struct url_app *at = &app->conf->app;
+    if (read_short_id(at, req, short_id, &suffix)) {
+        if (!has_method(req, HTTP_GET))
+            answer_405(req, HTTP_GET, res);
+        else if (suffix != NULL)
+            suffix->handle(app, req, short_id, res);
         else
-            answer_405(req, route->allow, res);
-    } else if (!read_short_id(&app->conf->app, req, short_id)) {
-        http_problem(res, req, 404, "There is no such link.");
-    } else if (req->method == HTTP_GET || req->method == HTTP_HEAD) {
-        h_redirect(app, req, short_id, res);
-    } else {
-        answer_405(req, "GET, HEAD", res);
+            h_redirect(app, req, short_id, res);
+        return;
     }
+    const struct route *route = find_route(at, req);
+    if (route == NULL)
+        http_problem(res, req, 404, "There is no such link.");
+    else if (has_method(req, route->method))
+        route->handle(app, req, res);
+    else
+        answer_405(req, route->method, res);
 }

@@ -83,7 +83,7 @@ static void open_worker(struct worker *w, const struct conf *conf)
 {
     *w = (struct worker){.app = {.conf = conf}};
     open_store(&w->app);
-    http_response_init(&w->res);
+    http_response_init(&w->res, conf);
     w->fcgi = fcgi_new(conf, router_takes_body);
 }
 

@@ -22,7 +22,7 @@ static enum result told_get(struct store *s, const char *short_id,
                             enum store_view view, struct link *out)
 {
     struct told_store *t = (struct told_store *)s;
-    assert_int_not_equal(view, STORE_WHOLE);
+    (void)view;
     t->gets++;
     snprintf(t->asked, sizeof(t->asked), "%s", short_id);
     if (t->get_result != RESULT_OK)
@@ -80,11 +80,13 @@ void app_serve_at(struct fixture *f, const char *app_url)
 int app_set_up(void **state)
 {
     static struct fixture f;
+    static char home[] = "page";
     f = (struct fixture){
         .conf = {.min_char = 7,
                  .max_char = 7,
                  .max_body = 65536,
-                 .store_timeout = 3},
+                 .store_timeout = 3,
+                 .home = home},
         .store = {.base = {.ops = &told_ops},
                   .long_url = "https://example.com/",
                   .ttl = LINK_NEVER},
@@ -94,7 +96,7 @@ int app_set_up(void **state)
     f.app = (struct app){.conf = &f.conf, .store = &f.store.base};
     buf_init(&f.store.base.error, 100);
     link_init(&f.store.stored);
-    http_response_init(&f.res);
+    http_response_init(&f.res, &f.conf);
     buf_init(&f.path, 1000);
     app_serve_at(&f, "https://sho.rt/t/");
     *state = &f;
@@ -144,6 +146,7 @@ int app_request(struct fixture *f, const char *method, const char *path)
     query_percent_decode(&f->path, path, strlen(path));
     f->req.method_name = method;
     f->req.uri = path;
+    f->req.query = "";
     f->req.path = f->path.data;
     f->req.path_len = f->path.len;
     if (f->req.body == NULL)
