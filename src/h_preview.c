@@ -36,13 +36,17 @@ void h_time_text(const char *stored, char text[H_TIME_SIZE])
         *t = ' ';
 }
 
+/* target is what a redirect would send; the rest is what is stored. */
 static void answer_preview(const struct http_request *req,
-                           const struct link *link, struct http_response *res)
+                           const struct conf *conf, const char *short_id,
+                           const char *target, const struct link *link,
+                           struct http_response *res)
 {
     char created[H_TIME_SIZE], expires[H_TIME_SIZE], hits[24];
     char ttl[CLOCK_TEXT_SIZE] = "";
     struct buf unicode;
-    struct parts url = divide(link->long_url);
+    struct parts url = divide(target);
+    char *short_url = mem_printf("%s%s", conf->app_url, short_id);
     buf_init(&unicode, URL_MAX);
     host_add_unicode(&unicode, url.host);
     if (link->ttl != LINK_NEVER)
@@ -52,9 +56,10 @@ static void answer_preview(const struct http_request *req,
     snprintf(hits, sizeof(hits), "%llu", (unsigned long long)link->hits);
     const bool international = strcmp(unicode.data, url.host) != 0;
     const struct page_value values[] = {
-        {"short_id", link->short_id},
-        {"short_url", link->short_url},
-        {"long_url", link->long_url},
+        {"title", short_url},
+        {"short_id", short_id},
+        {"short_url", short_url},
+        {"long_url", target},
         {"url_before", url.before},
         {"url_host", url.host},
         {"url_after", url.after},
@@ -66,21 +71,29 @@ static void answer_preview(const struct http_request *req,
     };
     http_page(res, req, 200, "preview.html", values);
     buf_free(&unicode);
+    free(short_url);
     free(url.before);
     free(url.host);
     free(url.after);
 }
 
+/* Looked up as for a redirect, so that both lead to the same place or refuse
+ * for the same reason; the rest of the link is then read from the store. */
 void h_preview(struct app *app, const struct http_request *req,
                const char *short_id, struct http_response *res)
 {
+    struct lookup lookup = {app->conf, app->store, app->cache};
+    struct cache_entry entry;
     struct link link;
+    enum result r = lookup_link(&lookup, short_id, &entry);
+    if (h_refuse_link(app, req, r, &entry, short_id, "preview", res))
+        return;
     link_init(&link);
     /* First, so that hits that move to the store meanwhile are not missed. */
     const uint64_t pending = hits_pending(app->hits, short_id);
-    const enum result r = store_get(app->store, short_id, STORE_WHOLE, &link);
+    r = store_get(app->store, short_id, STORE_WHOLE, &link);
     link.hits += pending;
-    if (!h_refuse_link(app, req, r, link.ttl, clock_now(), "preview", res))
-        answer_preview(req, &link, res);
+    if (!h_refuse_link(app, req, r, &entry, short_id, "preview", res))
+        answer_preview(req, app->conf, short_id, entry.url, &link, res);
     link_free(&link);
 }

@@ -35,7 +35,7 @@ static void answer_redirect(const struct http_request *req,
 {
     int64_t age = MAX_AGE;
     if (link->ttl != LINK_NEVER && link->ttl - now < age)
-        age = link->ttl - now;
+        age = link->ttl > now ? link->ttl - now : 0;
     http_begin(res, req, 301);
     http_field(res, "Location", link->url);
     buf_add_str(&res->head, "Cache-Control: private, max-age=");
@@ -52,19 +52,26 @@ static void answer_redirect(const struct http_request *req,
 }
 
 bool h_refuse_link(struct app *app, const struct http_request *req,
-                   enum result r, int64_t ttl, int64_t now, const char *what,
+                   enum result r, const struct cache_entry *link,
+                   const char *short_id, const char *what,
                    struct http_response *res)
 {
-    if (r == RESULT_NOT_FOUND)
+    if (r == RESULT_NOT_FOUND) {
         http_problem(res, req, 404, "There is no such link.");
-    else if (r == RESULT_CORRUPT)
+    } else if (r == RESULT_CORRUPT) {
         http_problem(res, req, 500, "This link is damaged.");
-    else if (r != RESULT_OK)
+    } else if (r != RESULT_OK) {
         h_store_failed(app, req, r, what, res);
-    else if (link_expired(ttl, now))
+    } else if (link_expired(link->ttl, clock_now())) {
         http_problem(res, req, 410, "This link has expired.");
-    else
+    } else if (link->url_len == 0) {
+        /* It was expired when it was read, and the clock has gone back. */
+        log_error("link %s cannot be served: its long_url is invalid",
+                  short_id);
+        http_problem(res, req, 500, "This link is damaged.");
+    } else {
         return false;
+    }
     return true;
 }
 
@@ -73,19 +80,11 @@ void h_redirect(struct app *app, const struct http_request *req,
 {
     struct lookup lookup = {app->conf, app->store, app->cache};
     struct cache_entry link;
-    enum result r = lookup_link(&lookup, short_id, &link);
-    int64_t now = clock_now();
-    if (h_refuse_link(app, req, r, link.ttl, now, "redirect", res))
+    const enum result r = lookup_link(&lookup, short_id, &link);
+    if (h_refuse_link(app, req, r, &link, short_id, "redirect", res))
         return;
-    if (link.url_len == 0) {
-        /* It was expired when it was read, and the clock has gone back. */
-        log_error("link %s cannot be served: its long_url is invalid",
-                  short_id);
-        http_problem(res, req, 500, "This link is damaged.");
-    } else {
-        answer_redirect(req, &link, now, res);
-        if (req->method == HTTP_GET)
-            count_hit(app, short_id);
-        log_debug("redirect of %s: %d", short_id, res->status);
-    }
+    answer_redirect(req, &link, clock_now(), res);
+    if (req->method == HTTP_GET)
+        count_hit(app, short_id);
+    log_debug("redirect of %s: %d", short_id, res->status);
 }

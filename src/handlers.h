@@ -34,11 +34,11 @@ void h_redirect(struct app *app, const struct http_request *req,
 void h_preview(struct app *app, const struct http_request *req,
                const char *short_id, struct http_response *res);
 
-/* Answers for a link that cannot be followed: r is what its lookup gave, ttl is
- * its own, now is clock_now(). what: for the log. False, and no answer: it can
- * be. */
+/* Answers for a link that cannot be followed: r and link are what its lookup
+ * gave; what is for the log. False, and no answer: it can be. */
 bool h_refuse_link(struct app *app, const struct http_request *req,
-                   enum result r, int64_t ttl, int64_t now, const char *what,
+                   enum result r, const struct cache_entry *link,
+                   const char *short_id, const char *what,
                    struct http_response *res);
 
 /* GET or HEAD of APP_URL's path, and of "/": the page with the form, or what
