@@ -47,8 +47,8 @@ static void answer_link(const struct http_request *req, const struct link *link,
     }
 }
 
-/* What was wrong with the request: for a browser, beside the field of the form
- * (long_url, or NULL). */
+/* What was wrong with the request: for a browser, beside the field of the form,
+ * with what was in it (long_url, or NULL) where that is not far too long. */
 static void refuse(const struct app *app, const struct http_request *req,
                    int status, const char *detail, const char *long_url,
                    struct http_response *res)
@@ -57,8 +57,9 @@ static void refuse(const struct app *app, const struct http_request *req,
         http_problem(res, req, status, detail);
         return;
     }
+    const bool keep = long_url != NULL && strlen(long_url) <= 2 * URL_MAX;
     const struct page_value values[] = {
-        {"error", detail}, {"long_url", long_url}, {NULL, NULL}};
+        {"error", detail}, {"long_url", keep ? long_url : NULL}, {NULL, NULL}};
     http_page(res, req, status, "home.html", values);
 }
 

@@ -14,9 +14,9 @@
 #include "trace.h"
 
 /* Hard limits of one response, in bytes: a Location of URL_MAX and the other
- * fields; a page that has the URL twice, each byte of it escaped. */
+ * fields; a page that has the URL five times, each byte of it escaped. */
 #define HTTP_HEAD_MAX 16384
-#define HTTP_BODY_MAX 131072
+#define HTTP_BODY_MAX 262144
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
 

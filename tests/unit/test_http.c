@@ -383,6 +383,72 @@ static void the_longest_location_has_room(void **state)
     assert_false(buf_failed(&f->res.body));
 }
 
+static void http_pages_speak_the_language_that_is_preferred(void **state)
+{
+    struct fixture *f = *state;
+    static const struct page_value none[] = {{NULL, NULL}};
+    static const struct {
+        const char *accept;
+        const char *language;
+    } cases[] = {
+        {NULL, "en"},
+        {"", "en"},
+        {"de", "de"},
+        {"DE-at", "de"},
+        {"fr-CH, fr;q=0.9, en;q=0.8, de;q=0.7, *;q=0.5", "fr"},
+        {"en-US,en;q=0.9,de;q=0.8", "en"},
+        {"ja,es;q=0.3,de;q=0.4", "de"},
+        {"ja", "en"},
+        {"de;q=0", "en"},
+        {"de;q=0, es;q=0.001", "es"},
+        {"deu, dex", "en"},
+        {"d, , ;, -, -de, *", "en"},
+        {"de;q=0.5;x=1,fr ; q=0.6", "fr"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char field[40];
+        f->req.accept_language = cases[i].accept;
+        http_page(&f->res, &f->req, 200, "home.html", none);
+        snprintf(field, sizeof(field), "\r\nContent-Language: %s\r\n",
+                 cases[i].language);
+        if (strstr(f->res.head.data, field) == NULL)
+            fail_msg("%s: %s", cases[i].accept, f->res.head.data);
+    }
+}
+
+static void http_answers_304_to_who_has_it(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *if_none_match;
+        int status;
+    } cases[] = {
+        {NULL, 200},
+        {"", 200},
+        {"\"abc\"", 304},
+        {"W/\"abc\"", 304},
+        {"\"x\", \"abc\"", 304},
+        {" ,W/\"x\" ,\t\"abc\",", 304},
+        {"*", 304},
+        {"abc", 200},
+        {"\"abc", 200},
+        {"\"ab\"", 200},
+        {"\"abcd\"", 200},
+        {"W/W/\"abc\"", 200},
+        {",,,", 200},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        f->req.if_none_match = cases[i].if_none_match;
+        const bool begun =
+            http_begin_cached(&f->res, &f->req, "\"abc\"", "max-age=1");
+        if (f->res.status != cases[i].status || begun != (f->res.status == 200))
+            fail_msg("%s: %d", cases[i].if_none_match, f->res.status);
+        assert_non_null(strstr(f->res.head.data, "\r\nETag: \"abc\"\r\n"));
+        assert_null(strstr(f->res.head.data, "Content-Length"));
+        assert_int_equal(f->res.body.len, 0);
+    }
+}
+
 #define ANSWER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -402,6 +468,8 @@ int main(void)
         ANSWER(browsers_get_pages_and_programs_problems),
         cmocka_unit_test(html_escapes_five_characters),
         ANSWER(the_longest_location_has_room),
+        ANSWER(http_pages_speak_the_language_that_is_preferred),
+        ANSWER(http_answers_304_to_who_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
