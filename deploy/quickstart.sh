@@ -33,7 +33,8 @@ usage: sh deploy/quickstart.sh [--stop]
 
 Installs what is missing with apt-get, builds curt, and starts lighttpd and
 the worker pool on a free port of 127.0.0.1 (8080 if it is free), with the
-links in SQLite. Creates and follows one link to prove that it works.
+links in SQLite. Creates and follows one link, and opens the page, to prove
+that it works.
 
 Run again, it stops what it started before, builds what has changed and
 starts anew, with the links kept.
@@ -72,7 +73,7 @@ install_packages() {
     step "Debian packages"
     log=$(mktemp)
     if ! sh "$root/deploy/debian-packages.sh" build serve >"$log" 2>&1; then
-        fail "mend what is said above (all of it: $log), then run again" \
+        fail "fix what is said above (all of it: $log), then run again" \
             "$log"
     fi
     rm -f "$log"
@@ -237,7 +238,8 @@ choose_port() {
         done
     fi
     echo "$port" >"$run/port"
-    app_url=http://127.0.0.1:$port/t/
+    home_url=http://127.0.0.1:$port/
+    app_url=${home_url}t/
 }
 
 # In $var, unless the checkout is too deep for the name of a socket.
@@ -364,9 +366,9 @@ answers() {
 }
 
 prove_it() {
-    step "Create a link and follow it"
+    step "Create a link, follow it, open the page"
     short_url=$(plain_curl -d "{\"long_url\": \"$TARGET\"}" \
-        "http://127.0.0.1:$port/create" 2>&1) ||
+        "${home_url}create" 2>&1) ||
         fail "the create failed: $short_url" "$var/curt.log"
     case $short_url in
     "$app_url"[A-Za-z0-9]*) ;;
@@ -379,6 +381,12 @@ prove_it() {
         fail "$short_url answered '$answer', not '301 $TARGET'" "$var/curt.log"
     fi
     echo "  $short_url -> $TARGET"
+    page=$(plain_curl "$home_url" 2>&1) ||
+        fail "opening $home_url failed: $page" "$var/curt.log"
+    case $page in
+    *'<form '*) ;;
+    *) fail "$home_url answered: $page" "$var/curt.log" ;;
+    esac
 }
 
 # A path as one has to type it.
@@ -392,9 +400,13 @@ quoted() {
 say_goodbye() {
     cat <<END
 
-curt works. Try it:
+curt works. Open it in a browser:
 
-  curl -d '{"long_url": "$TARGET"}' http://127.0.0.1:$port/create
+  $home_url
+
+Or use it from here:
+
+  curl -d '{"long_url": "$TARGET"}' ${home_url}create
   curl -i $short_url
   $(quoted "$build/curt") -c $(quoted "$run/curt.conf") get ${short_url##*/}
 

@@ -357,6 +357,14 @@ static bool follow(struct doctor *d, struct aws_http *http)
     return r == RESULT_OK;
 }
 
+/* The URL of path on the host of APP_URL; the caller frees it. */
+static char *host_url(const struct doctor *d, const char *path)
+{
+    const char *app_url = d->conf->app_url;
+    const char *const end = strchr(strstr(app_url, "://") + 3, '/');
+    return mem_printf("%.*s%s", (int)(end - app_url), app_url, path);
+}
+
 /* POST /create, as far as it can be seen without creating a link: curt refuses
  * GET there with its own 405. */
 static void check_create(struct doctor *d, struct aws_http *http)
@@ -365,10 +373,7 @@ static void check_create(struct doctor *d, struct aws_http *http)
         "route /create on the host of APP_URL to curt, as its files in "
         "deploy/ do";
     struct aws_http_answer answer;
-    const char *app_url = d->conf->app_url;
-    const char *host = strstr(app_url, "://") + 3;
-    const size_t len = (size_t)(host - app_url) + strcspn(host, "/");
-    char *url = mem_printf("%.*s/create", (int)len, app_url);
+    char *url = host_url(d, "/create");
     if (ask(http, url, &answer) != RESULT_OK)
         report_add(d->report, REPORT_FAIL, "create", advice, "GET %s: %.*s",
                    url, fact_length(aws_http_error(http)),
@@ -394,10 +399,35 @@ static void check_create(struct doctor *d, struct aws_http *http)
     free(url);
 }
 
+/* The page at "/". A site may have one of its own there. */
+static void check_page(struct doctor *d, struct aws_http *http)
+{
+    struct aws_http_answer answer;
+    char *url = host_url(d, "/");
+    if (ask(http, url, &answer) != RESULT_OK)
+        report_add(d->report, REPORT_WARN, "page", "run this again",
+                   "GET %s: %s", url, aws_http_error(http));
+    else if (strstr(answer.body, "page.js?v=") != NULL)
+        report_add(d->report, REPORT_OK, "page", NULL, "%s is curt's", url);
+    else if (answer.status < 400 && strcmp(url, d->conf->app_url) != 0)
+        report_add(d->report, REPORT_OK, "page", NULL,
+                   "%s is the site's own; curt's page is %s", url,
+                   d->conf->app_url);
+    else
+        report_add(d->report, REPORT_WARN, "page",
+                   "route / to curt, as its files in deploy/ do, or set "
+                   "HOME = off",
+                   "GET %s: status %ld and not the page", url, answer.status);
+    free(url);
+}
+
 void doctor_check_site(struct doctor *d)
 {
     struct aws_http *http = aws_http_new(NULL, PAGE_MAX);
-    if (follow(d, http))
+    if (follow(d, http)) {
         check_create(d, http);
+        if (strcmp(d->conf->home, "page") == 0)
+            check_page(d, http);
+    }
     aws_http_free(http);
 }

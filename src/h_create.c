@@ -16,14 +16,19 @@ static bool wants_json(const char *accept)
 static void answer_link_page(const struct http_request *req,
                              const struct link *link, struct http_response *res)
 {
-    char expires[H_TIME_SIZE], ttl[CLOCK_TEXT_SIZE] = "";
+    char expires[H_TIME_SIZE], left[H_LEFT_SIZE], ttl[CLOCK_TEXT_SIZE] = "";
     if (link->ttl != LINK_NEVER)
         clock_text(link->ttl, ttl);
     h_time_text(ttl, expires);
+    h_time_left(link->ttl - clock_now(), left);
     const struct page_value values[] = {
-        {"short_id", link->short_id}, {"short_url", link->short_url},
-        {"target", link->long_url},   {"expires", expires},
-        {"title", link->short_url},   {NULL, NULL},
+        {"short_id", link->short_id},
+        {"short_url", link->short_url},
+        {"target", link->long_url},
+        {"expires", expires},
+        {"expires_in", left},
+        {"title", link->short_url},
+        {NULL, NULL},
     };
     http_page(res, req, 200, "home.html", values);
 }

@@ -36,14 +36,31 @@ void h_time_text(const char *stored, char text[H_TIME_SIZE])
         *t = ' ';
 }
 
+void h_time_left(int64_t seconds, char text[H_LEFT_SIZE])
+{
+    static const struct {
+        int64_t seconds;
+        const char *name;
+    } units[] = {{86400, "days"}, {3600, "hours"}, {60, "minutes"}};
+    snprintf(text, H_LEFT_SIZE, "in a moment");
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        const int64_t unit = units[i].seconds;
+        if (seconds >= 2 * unit) {
+            snprintf(text, H_LEFT_SIZE, "in %lld %s",
+                     (long long)((seconds + unit / 2) / unit), units[i].name);
+            return;
+        }
+    }
+}
+
 /* target is what a redirect would send; the rest is what is stored. */
 static void answer_preview(const struct http_request *req,
                            const struct conf *conf, const char *short_id,
                            const char *target, const struct link *link,
                            struct http_response *res)
 {
-    char created[H_TIME_SIZE], expires[H_TIME_SIZE], hits[24];
-    char ttl[CLOCK_TEXT_SIZE] = "";
+    char created[H_TIME_SIZE], expires[H_TIME_SIZE], left[H_LEFT_SIZE];
+    char ttl[CLOCK_TEXT_SIZE] = "", followed[32] = "once";
     struct buf unicode;
     struct parts url = divide(target);
     char *short_url = mem_printf("%s%s", conf->app_url, short_id);
@@ -53,7 +70,11 @@ static void answer_preview(const struct http_request *req,
         clock_text(link->ttl, ttl);
     h_time_text(ttl, expires);
     h_time_text(link->created_at, created);
-    snprintf(hits, sizeof(hits), "%llu", (unsigned long long)link->hits);
+    h_time_left(link->ttl - clock_now(), left);
+    if (link->hits != 1)
+        snprintf(followed, sizeof(followed), "%llu times",
+                 (unsigned long long)link->hits);
+    const bool plain_http = strncmp(target, "http:", 5) == 0;
     const bool international = strcmp(unicode.data, url.host) != 0;
     const struct page_value values[] = {
         {"title", short_url},
@@ -66,7 +87,9 @@ static void answer_preview(const struct http_request *req,
         {"host_unicode", international ? unicode.data : NULL},
         {"created", created},
         {"expires", expires},
-        {"hits", hits},
+        {"expires_in", left},
+        {"followed", followed},
+        {"plain_http", plain_http ? "1" : NULL},
         {NULL, NULL},
     };
     http_page(res, req, 200, "preview.html", values);

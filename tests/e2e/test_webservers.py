@@ -29,7 +29,10 @@ class Answer:
         self.header_list = response.getheaders()
         self.headers = {n.lower(): v for n, v in self.header_list}
         self.body = response.read()
-        self.text = self.body.decode("utf-8")
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8")
 
 
 def ask(site, method, target, headers=None, body=None, **options):
@@ -279,7 +282,7 @@ def test_an_escaped_short_id(site):
 
 
 @pytest.mark.parametrize("target", [
-    "/t/", "/t/0000000", "/t/no-id", "/t/0000000/x", "/t/" + "a" * 500,
+    "/t/0000000", "/t/no-id", "/t/0000000/x", "/t/" + "a" * 500,
     "/t/%C3%A9", "/t/x.php", "/t/index.html", "/t/.htaccess", "/t/a;b",
 ])
 def test_what_is_no_link_is_404(site, target):
@@ -355,11 +358,138 @@ def test_the_largest_body(site):
 
 
 def test_a_browser_gets_a_page(site):
-    answer = ask(site, "GET", "/t/0000000", {"Accept": BROWSER})
-    assert answer.status == 404
-    assert answer.headers["content-type"].startswith("text/html")
-    assert "<html" in answer.text
-    assert answer.headers["x-amzn-trace-id"] in answer.text
+    for language, words in (("en", "There is no such link."),
+                            ("de-AT,de;q=0.9,en;q=0.5",
+                             "Diesen Link gibt es nicht.")):
+        answer = ask(site, "GET", "/t/0000000", {
+            "Accept": BROWSER, "Accept-Language": language})
+        text = check_page(answer, 404)
+        assert answer.headers["content-language"] == language[:2]
+        assert words in text
+        assert answer.headers["x-amzn-trace-id"] in text
+
+
+# ---- The page and its files ----------------------------------------------
+
+FILES = {
+    "style.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def check_page(answer, status=200):
+    """The answer is a page that curt made, with what protects its reader, each
+    field once; returns its text."""
+    assert answer.status == status, answer.text
+    names = [name.lower() for name, _ in answer.header_list]
+    for name, value in (
+        ("content-type", "text/html; charset=utf-8"),
+        ("content-security-policy", "default-src 'none'; "),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "same-origin"),
+        ("cache-control", "no-store"),
+        ("vary", "Accept"),
+    ):
+        assert names.count(name) == 1, (name, answer.header_list)
+        assert answer.headers[name].startswith(value), answer.header_list
+    # Apache httpd takes out the space.
+    assert re.fullmatch("Accept, ?Accept-Language", answer.headers["vary"])
+    assert answer.text.startswith("<!DOCTYPE html>")
+    return answer.text
+
+
+def check_file(server, target, kind, caching, host):
+    """A file of the page: what it is, and that a client which has it is told
+    so, whatever encodings it takes. Returns its body."""
+    fields = {**host, "Accept-Encoding": "gzip, deflate, br"}
+    answer = ask(server, "GET", target, fields)
+    assert answer.status == 200, (target, answer.text)
+    names = [name.lower() for name, _ in answer.header_list]
+    for name, value in (("content-type", kind), ("cache-control", caching),
+                        ("x-content-type-options", "nosniff"), ("etag", None)):
+        assert names.count(name) == 1, (name, answer.header_list)
+        assert answer.headers[name] == value or value is None
+    tag = answer.headers["etag"]
+    for tags in (tag, '"other", W/%s' % tag):
+        again = ask(server, "GET", target, {**fields, "If-None-Match": tags})
+        assert (again.status, again.body) == (304, b"")
+        assert again.headers["etag"] == tag
+    assert ask(server, "GET", target,
+               {**fields, "If-None-Match": '"other"'}).body == answer.body
+    return answer.body
+
+
+def check_page_and_files(server, prefix, host=None, homes=("/",)):
+    """What a browser gets that opens the short domain. The page has the same
+    text wherever it is, and names its files with their version."""
+    host = host or {}
+    text = check_page(ask(server, "GET", prefix, host))
+    for target in homes:
+        for path in (target, target + "?utm_source=mail"):
+            assert check_page(ask(server, "GET", path, host)) == text
+        head = ask(server, "HEAD", target, host)
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["content-type"] == "text/html; charset=utf-8"
+    for name, kind in FILES.items():
+        [versioned] = re.findall(
+            r'"%s(\?v=[0-9a-f]+)"' % re.escape(prefix + name), text)
+        body = check_file(server, prefix + name + versioned, kind,
+                          "public, max-age=31536000, immutable", host)
+        # A "+" is not a space, and another query not this version.
+        for query in ("", "?v=0", versioned + "+", versioned + "&"):
+            assert check_file(server, prefix + name + query, kind,
+                              "public, max-age=3600", host) == body
+
+
+def check_root_files(server, prefix, host=None):
+    """robots.txt and favicon.ico; returns the latter's body."""
+    host = host or {}
+    robots = ask(server, "GET", "/robots.txt", host)
+    assert robots.status == 200
+    assert robots.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "Disallow: %s*+$\n" % prefix in robots.text
+    return check_file(server, "/favicon.ico", "image/x-icon",
+                      "public, max-age=3600", host)
+
+
+def test_the_page_and_its_files(site):
+    check_page_and_files(site, "/t/")
+
+
+def test_robots_and_the_icon(site):
+    assert check_root_files(site, "/t/")[:4] == b"\0\0\1\0"
+
+
+def test_a_preview(site):
+    path = create(site)
+    for plus in ("+", "%2B", "%2b", "+?a=b"):
+        text = check_page(ask(site, "GET", path + plus))
+        assert site.url + path in text and "www.example.org" in text
+        assert ask(site, "HEAD", path + plus).status == 200
+    assert item(site, path)["hits"] == 0
+    check_page(ask(site, "GET", "/t/0000000+", {"Accept": BROWSER}), 404)
+
+
+def test_path_and_query_arrive_as_they_were_sent(site):
+    target = "/t/no-id+%2B.qr?format=png&size=300&a=%2B+%20&&b=?c=/../"
+    problem = check_problem(ask(site, "GET", target), 404)
+    assert problem["instance"] == target
+
+
+def test_the_form_of_the_page(site):
+    """As a browser posts it; the same for all who have no JavaScript."""
+    fields = {"Accept": BROWSER, "Origin": site.url,
+              "Sec-Fetch-Site": "same-origin",
+              "Content-Type": "application/x-www-form-urlencoded"}
+    text = check_page(ask(site, "POST", "/create", fields,
+                          "long_url=https%3A%2F%2Fwww.example.org%2Fa%2Bb"))
+    [path] = set(re.findall(r'href="%s(/t/\w+)"' % re.escape(site.url), text))
+    assert ask(site, "GET", path).headers["location"] == \
+        "https://www.example.org/a+b"
+    text = check_page(ask(site, "POST", "/create", fields,
+                          "long_url=ftp%3A%2F%2Fx%2F%22"), 400)
+    assert "ftp://x/&quot;" in text and 'role="alert"' in text
 
 
 # ---- What the web server tells curt -------------------------------------
@@ -438,16 +568,21 @@ def test_a_client_cannot_choose_its_address(site):
 # ---- The site around it --------------------------------------------------
 
 
+def check_site_file(server, target, name=None, host=None):
+    """The answer is that file of the site."""
+    answer = ask(server, "GET", target, host)
+    expected = webservers.SITE_FILES[name or target[1:]]
+    assert (answer.status, answer.text) == (200, expected), target
+
+
 def test_other_paths_are_untouched(site):
-    hidden = "t/index.html"
-    for name, text in webservers.SITE_FILES.items():
-        if name == hidden:
-            continue
-        answer = ask(site, "GET", "/" + name)
-        assert (answer.status, answer.text) == (200, text), name
+    for name in webservers.SITE_FILES.keys() - {
+            "t/index.html", "robots.txt", "favicon.ico"}:
+        check_site_file(site, "/" + name)
     for target in ("/create.d/", "/tea/", "/sub/t/"):
-        assert ask(site, "GET", target).status == 200
-    for target in ("/Create", "/T/abcdefg", "/creat", "/create/x", "/nothing"):
+        check_site_file(site, target, target[1:] + "index.html")
+    for target in ("/Create", "/T/abcdefg", "/creat", "/create/x", "/nothing",
+                   "/robots.tx", "/robotsxtxt", "/favicon.ico2", "/style.css"):
         answer = ask(site, "GET", target)
         assert answer.text == webservers.SITE_ERROR, target
 
@@ -533,9 +668,9 @@ def test_ids_at_the_root(build, store_settings, kind):
         token = ask(site, "GET", "/.well-known/acme-challenge/token", host)
         assert (token.status, token.text) == (200, "a token of the site\n")
         assert ask(site, "GET", "/.well-known/nothing", host).status == 404
-        check_problem(ask(site, "GET", "/", host), 404)
-        check_problem(ask(site, "GET", "/robots.txt", host), 404)
         check_problem(ask(site, "GET", "/create", host), 405)
+        check_page_and_files(site, "/", host)
+        check_root_files(site, "/", host)
 
 
 def test_ids_at_the_root_of_a_proxy(build, store_settings):
@@ -550,6 +685,74 @@ def test_ids_at_the_root_of_a_proxy(build, store_settings):
             proxy.start()
             assert ask(proxy, "GET", name, host).text == "a token of the proxy\n"
             check_problem(ask(proxy, "GET", "/abc", host), 404)
+            check_page_and_files(proxy, "/", host)
+            check_root_files(proxy, "/", host)
+
+
+@pytest.mark.parametrize("kind", webservers.KINDS)
+def test_a_site_with_a_page_of_its_own(build, store_settings, kind):
+    """It does what the file says, and keeps the three paths."""
+    with webservers.Site(build, kind, store_settings("sqlite"),
+                         own_home=True) as site:
+        for target, name in (("/", "index.html"), ("/robots.txt", None),
+                             ("/favicon.ico", None)):
+            check_site_file(site, target, name)
+        check_page_and_files(site, "/t/", homes=())
+        assert ask(site, "GET", create(site)).status == 301
+
+
+def test_the_page_through_a_proxy(build, store_settings):
+    """nginx before Apache httpd, with the shipped files of both; then as a
+    proxy that has the three paths itself."""
+    with webservers.Site(build, "apache-proxy-fcgi",
+                         store_settings("sqlite")) as site:
+        with webservers.NginxProxy(free_port(), None, site.url) as proxy:
+            proxy.start()
+            check_page_and_files(proxy, "/t/")
+            check_root_files(proxy, "/t/")
+            target = "/t/no-id+%2B.qr?format=png&a=%2B+%20"
+            problem = check_problem(ask(proxy, "GET", target), 404)
+            assert problem["instance"] == target
+            check_page(ask(proxy, "GET", create(site) + "+"))
+        with webservers.NginxProxy(free_port(), None, site.url,
+                                   own_home=True) as proxy:
+            proxy.start()
+            check_site_file(proxy, "/", "index.html")
+            check_site_file(proxy, "/robots.txt")
+            check_page_and_files(proxy, "/t/", homes=())
+
+
+@pytest.mark.parametrize("home", ["off", "https://www.example.org/a?b=+c"])
+def test_a_domain_for_links_only(build, store_settings, home):
+    """HOME says what GET of "/" and of the prefix is. Links are what they
+    were, and so are robots.txt and favicon.ico."""
+    settings = dict(store_settings("sqlite"), HOME=home)
+    with webservers.Site(build, "lighttpd", settings) as site:
+        for target in ("/", "/t/"):
+            answer = ask(site, "GET", target)
+            if home == "off":
+                check_problem(answer, 404)
+                page = ask(site, "GET", target, {"Accept": BROWSER})
+                assert "<form" not in check_page(page, 404)
+            else:
+                assert (answer.status, answer.headers["location"]) == (302, home)
+        check_root_files(site, "/t/")
+        path = create(site)
+        assert ask(site, "GET", path).status == 301
+        check_page(ask(site, "GET", path + "+"))
+
+
+def test_the_page_needs_no_store(build, store_settings):
+    """The database is not one: what is not about a link is answered."""
+    settings = store_settings("sqlite")
+    with webservers.Site(build, "lighttpd", settings) as site:
+        path = create(site)
+        database = settings["STATE_DIR"] + "/curt.db"
+        with sqlite3.connect(database, timeout=20) as db:
+            db.execute("DROP TABLE links")
+        assert ask(site, "GET", path + "+").status == 503
+        check_page_and_files(site, "/t/")
+        check_root_files(site, "/t/")
 
 
 @pytest.mark.parametrize("kind", webservers.KINDS)

@@ -20,10 +20,12 @@ DEPLOY = ROOT / "deploy"
 
 SITE_ERROR = "the error page of the site\n"
 
-# What the site had before curt came. "t" and "create.d" are there to be
-# shadowed or left alone: /t/ is curt's, everything else is not.
+# What the site had before curt came. Some of it curt hides, or does not by a
+# hair.
 SITE_FILES = {
     "index.html": "the front page of the site\n",
+    "robots.txt": "the robots.txt of the site\n",
+    "favicon.ico": "the icon of the site\n",
     "error.html": SITE_ERROR,
     "t.html": "a page called t\n",
     "tea/index.html": "a page about tea\n",
@@ -59,18 +61,22 @@ class WebServer(Process):
     spawns: the server starts curt.fcgi itself, so there is no pool.
     examples: commented lines of the shipped file to activate.
     at_root: take the variant for ids at the root of the host.
+    own_home: do what the shipped file says for a site that has its own page at
+    "/", robots.txt and favicon.ico.
     """
 
     shipped = None
     root_replaces = None  # a pattern for what the variant at the root replaces
     root_variant = None   # the file that has it, where it is another
+    home_pattern = None   # what a site with a page of its own removes
     spawns = False
     forwarded_examples = ()
 
     def __init__(self, port, workdir, socket_path, program, conf, examples=(),
-                 at_root=False):
+                 at_root=False, own_home=False):
         super().__init__(workdir)
         self.at_root = at_root
+        self.own_home = own_home
         self.port = port
         self.url = "http://127.0.0.1:%d" % port
         self.socket_path = socket_path
@@ -93,6 +99,8 @@ class WebServer(Process):
             text, count = re.subn(self.root_replaces, lambda _: lines, text,
                                   flags=re.M | re.S)
             assert count == 1
+        if self.own_home:
+            text = self.without_home(text)
         for old, new in (
             ("/run/curt/curt.sock", self.socket_path),
             ("/usr/local/sbin/curt.fcgi", self.program),
@@ -102,6 +110,12 @@ class WebServer(Process):
         path = self.workdir / ("shipped-" + self.shipped.rpartition("/")[2])
         path.write_text(text)
         return path
+
+    def without_home(self, text):
+        """What the comment in the file says that such a site does."""
+        text, count = re.subn(self.home_pattern, "", text, flags=re.M | re.S)
+        assert count == 1
+        return text
 
     def write_main(self, include):
         """Writes the site's configuration; returns the command to run."""
@@ -115,7 +129,8 @@ class WebServer(Process):
 
     def answers(self):
         try:
-            path = "/.well-known/acme-challenge/token" if self.at_root else "/"
+            path = ("/.well-known/acme-challenge/token" if self.at_root
+                    else "/index.html")
             with urllib.request.urlopen(self.url + path, timeout=10) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
@@ -156,6 +171,7 @@ class Lighttpd(WebServer):
     stop_signal = signal.SIGINT
     shipped = "lighttpd/curt.conf"
     root_replaces = r'^\$HTTP\["url"\].*^\}\n(?=\n# Variant)'
+    home_pattern = r'^\$HTTP\["url"\] =~ .*?^\}\n'
     forwarded_examples = (
         'server.modules += ( "mod_extforward" )',
         "extforward.forwarder",
@@ -205,6 +221,13 @@ class Apache(WebServer):
     )
     in_vhost = True
     extra = ""
+
+    def without_home(self, text):
+        lines = variant(self.shipped, "a site with a page")
+        text, count = re.subn(self.root_replaces, lambda _: lines, text,
+                              flags=re.M)
+        assert count == 1
+        return text
 
     def module_dir(self):
         for path in ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules"):
@@ -294,6 +317,7 @@ class Nginx(WebServer):
     name = "nginx"
     shipped = "nginx/curt.conf"
     root_replaces = r"^location \^~ /t/ \{\n"
+    home_pattern = r"^location ~ [^\n]*\n"
     forwarded_examples = ("set_real_ip_from", "real_ip_header")
 
     def write_main(self, include):
@@ -336,17 +360,19 @@ class NginxProxy(Nginx):
 
     name = "nginx-proxy"
     shipped = "nginx/curt-proxy.conf"
+    home_pattern = r"^location ~ .*?^\}\n"
 
     def __init__(self, port, workdir, backend, edit=lambda text: text,
-                 at_root=False):
-        super().__init__(port, workdir, "", "", "", at_root=at_root)
+                 at_root=False, own_home=False):
+        super().__init__(port, workdir, "", "", "", at_root=at_root,
+                         own_home=own_home)
         self.backend = backend
         self.edit = edit
 
     def deploy_file(self):
         path = super().deploy_file()
         text = path.read_text()
-        assert text.count("http://127.0.0.1:8080") == 2
+        assert text.count("http://127.0.0.1:8080") == 3 - self.own_home
         path.write_text(self.edit(text).replace("http://127.0.0.1:8080",
                                                 self.backend))
         return path
@@ -363,10 +389,11 @@ class Site:
 
     settings: configuration keys without APP_URL, which follows the port.
     at_root: links are http://sho.rt/ID, by the variant for that.
+    own_home: the site keeps its own page at "/", robots.txt and favicon.ico.
     """
 
     def __init__(self, build, kind, settings, workers=2, examples=(),
-                 at_root=False):
+                 at_root=False, own_home=False):
         cls = KINDS[kind]
         self.build = build
         self.kind = kind
@@ -391,7 +418,7 @@ class Site:
             conf = self.pool.conf
         self.conf = conf
         self.server = cls(self.port, self.workdir, socket_path, program, conf,
-                          examples, at_root)
+                          examples, at_root, own_home)
 
     def start(self):
         try:

@@ -1,0 +1,169 @@
+"""The messages of pages: each text that a page can have is in the table of
+src/pages/messages.txt, in every language, and nothing else is."""
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+
+import harness
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ROOT / "src" / "pages"
+TEMPLATES = sorted(PAGES.glob("*.html"))
+LANGUAGES = ["en", "de", "fr", "es"]
+
+# The sources whose sentences a client sees, and those that have the reasons
+# which complete "The member long_url ...".
+DETAILS = ["body.c", "h_create.c", "h_home.c", "h_redirect.c", "http.c",
+           "json_text.c", "router.c", "worker.c"]
+REASONS = ["create.c", "host.c", "url.c"]
+# Of APP_URL, not of a link.
+NOT_A_REASON = {"is longer than 1,000 bytes"}
+
+# What h_preview.c puts together (tests/unit/test_page.c).
+COMPOSED = {"in # days", "in # hours", "in # minutes", "in a moment", "once",
+            "# times"}
+
+
+def read_table():
+    """A dictionary of languages per block; comments divide no blocks."""
+    blocks = re.split(r"\n\n+", re.sub(r"^#.*\n", "", (
+        PAGES / "messages.txt").read_text(encoding="utf-8"), flags=re.M))
+    return [[line.split(" ", 1) for line in block.strip("\n").split("\n")]
+            for block in blocks if block.strip("\n")]
+
+
+def english():
+    return [dict(block)["en"] for block in read_table()[1:]]
+
+
+def literals(name):
+    """The string literals of a C file, adjacent ones joined."""
+    text = (ROOT / "src" / name).read_text(encoding="utf-8")
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    literal = r'"((?:[^"\\\n]|\\.)*)"'
+    for found in re.finditer(r"%s(?:\s*%s)*" % (literal, literal), text):
+        joined = "".join(re.findall(literal, found[0]))
+        yield re.sub(r'\\([\\"])', r"\1", joined)
+
+
+def details():
+    """What the API can say, as the table has it."""
+    found = set()
+    for name in DETAILS:
+        found.update(re.sub("%l*[ud]", "#", text) for text in literals(name)
+                     if re.fullmatch(r"[A-Z].* .*\.", text) and "%s" not in text)
+    for name in REASONS:
+        found.update("The member long_url %s." % text for text in literals(name)
+                     if re.match("(is|has|leads) ", text)
+                     and text not in NOT_A_REASON)
+    return found
+
+
+def texts_of_templates():
+    return {text for template in TEMPLATES for text in re.findall(
+        r"\{\{@(.*?)\}\}", template.read_text(encoding="utf-8"))}
+
+
+def test_every_message_is_in_every_language():
+    table = read_table()
+    for block in table:
+        assert [language for language, _ in block] == LANGUAGES, block[0]
+        for _, text in block:
+            assert text == text.strip() and text, block[0]
+            assert text.count("#") == block[0][1].count("#"), text
+            assert "'" not in text or text == block[0][1], text
+    keys = english()
+    assert len(set(keys)) == len(keys)
+
+
+def test_french_has_its_spaces():
+    for block in read_table()[1:]:
+        text = re.sub("https?:|(?<=http)s://", "", dict(block)["fr"])
+        assert not re.search("[^\u202f][;?!]|[^\u00a0]:|«[^\u00a0]|[^\u00a0]»",
+                             text), text
+
+
+def test_every_text_is_a_message_and_every_message_is_used():
+    used = texts_of_templates() | details() | COMPOSED
+    assert len(details()) > 35
+    # {{$title}} and the like: messages too. Values of h_home.c have none.
+    assert set(english()) == used
+
+
+def test_templates_have_no_text_of_their_own():
+    for template in TEMPLATES:
+        text = template.read_text(encoding="utf-8")
+        text = re.sub(r"\{\{.*?\}\}\}?|<(style|script).*?</\1>", "", text)
+        text = re.sub(r"<[^>]*>", "", text)
+        assert not set(re.findall(r"[A-Za-z]{2,}", text)) - {"UTC"}, template
+
+
+def test_the_script_finds_what_it_uses():
+    """Its words are in data- attributes of the page."""
+    script = (PAGES / "page.js").read_text(encoding="utf-8")
+    page = "".join(t.read_text(encoding="utf-8") for t in TEMPLATES)
+    for name in set(re.findall(r"dataset\.(\w+)", script)) - {"label"}:
+        assert ' data-%s="{{@' % name in page, name
+    for name in set(re.findall(r'element\("(\w+)"\)', script)):
+        assert ' id="%s"' % name in page, name
+
+
+def test_nothing_is_inline_or_from_elsewhere():
+    for template in TEMPLATES:
+        text = template.read_text(encoding="utf-8")
+        assert not re.search(r"<style|\sstyle=|\son\w+=|//[a-z]+\.[a-z]", text)
+        assert not re.findall(r"<script(?! src=\"\{\{prefix\}\})", text)
+    files = [PAGES / "style.css", PAGES / "page.js"]
+    assert sum(f.stat().st_size for f in files) < 20 * 1024
+    assert not re.search("url\\(|@import", files[0].read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def pool(build):
+    with harness.Pool(build, {"SITE_NAME": "sho.rt"}, workers=1) as started:
+        yield started.start()
+
+
+def get_page(pool, language, method, uri, **options):
+    headers = [("Accept", "text/html"), ("Accept-Language", language)]
+    if method == "POST":
+        headers.append(("Content-Type", "application/x-www-form-urlencoded"))
+    answer = pool.request(method, uri, headers, **options)
+    assert answer.headers["content-language"] == language
+    page = answer.body.decode()
+    assert '<html lang="%s">' % language in page
+    assert "{{" not in page
+    return answer.status, html.unescape(page)
+
+
+def test_pages_speak_one_language(pool):
+    """Home, result, preview and errors, with no word of another language."""
+    table = [dict(block) for block in read_table()[1:]]
+    for language in LANGUAGES:
+        def get(*args, **options):
+            return get_page(pool, language, *args, **options)
+        pages = [get("GET", "/t/"),
+                 get("POST", "/create", body=b"long_url=https%3A%2F%2Fm%C3%BCnchen.de"),
+                 get("POST", "/create", body=b"long_url=http%3A%2F%2Fexample.org"),
+                 get("POST", "/create", body=b"long_url=nonsense"),
+                 get("POST", "/create", body=b"%s=1" % (b"x" * 65536)),
+                 get("GET", "/t/nothere"), get("GET", "/create")]
+        for page in pages[1:3]:
+            short_id = re.search("/t/([A-Za-z0-9]+)\\+", page[1])[1]
+            pages.append(get("GET", "/t/%s+" % short_id))
+        assert [status for status, _ in pages] == [
+            200, 200, 200, 400, 413, 404, 405, 200, 200]
+        whole = "".join(page for _, page in pages)
+        for message in table:
+            for other in set(LANGUAGES) - {language}:
+                if len(message[other]) > 20 and "#" not in message[other]:
+                    assert message[other] not in whole, message[other]
+        for key in ("This address does not know that method.",
+                    "The member long_url is not an absolute http or https URL."):
+            message = next(m for m in table if m["en"] == key)
+            assert message[language] in whole
+        body = next(m for m in table if m["en"].startswith("The body is larger"))
+        assert body[language].replace("#", "65536") in whole

@@ -1,0 +1,439 @@
+"""The pages of curt in a real browser, as a person uses them: through each web
+server, with and without JavaScript, on a phone and on a desktop."""
+
+import json
+import re
+import urllib.request
+
+import pytest
+
+import harness
+import proctools
+import webservers
+from browser import Browser
+
+PAGE = "/t/"
+BAD_URL = "ftp://example.org/"
+
+# Each value meets each server once.
+CASES = [
+    (kind, script, width, scheme)
+    for kind, script, width, scheme in [
+        ("lighttpd", True, 360, "light"), ("lighttpd", False, 1280, "dark"),
+        ("apache-proxy-fcgi", True, 1280, "dark"),
+        ("apache-proxy-fcgi", False, 360, "light"),
+        ("apache-fcgid", True, 360, "dark"),
+        ("apache-fcgid", False, 1280, "light"),
+        ("nginx", True, 1280, "light"), ("nginx", False, 360, "dark"),
+    ]
+]
+
+# What stands behind short links: a page of the site itself.
+ARRIVED = "<!DOCTYPE html>\n<html lang=en><title>Arrived</title><p>Here.\n"
+
+
+class Visitor:
+    """A tab of a visitor of one site, watched all the time."""
+
+    def __init__(self, browser, site, scheme="light", width=1280, **options):
+        self.site = site
+        self.page = browser.open(
+            colorScheme=scheme, viewport={"width": width, "height": 800},
+            **{"locale": "en-GB", **options})
+
+    def __call__(self, *args):
+        return self.page(*args)
+
+    def go(self, path=PAGE):
+        """Opens a page; returns the status of the answer."""
+        return self("goto", self.site.url + path)
+
+    def text(self, selector):
+        return self("innerText", selector)
+
+    def focused(self):
+        return self("evaluate", "document.activeElement.id")
+
+    def shorten(self, url):
+        """Types a URL into the form, sends it by Enter, waits for the result;
+        returns the short URL."""
+        self.type(url)
+        self("waitForSelector", "#short_url")
+        short_url = self.text("#short_url")
+        assert re.fullmatch(re.escape(self.site.app_url) + r"\w+", short_url)
+        return short_url
+
+    def type(self, url):
+        self("fill", "#long_url", "")
+        self("type", "#long_url", url)
+        self("press", "#long_url", "Enter")
+
+    def refused(self, url):
+        """The same for a URL that is refused: returns what the page says."""
+        self.type(url)
+        self("waitForSelector", "#error")
+        return self.text("#error")
+
+    def check(self, status=None):
+        """Nothing was reported, nothing came from elsewhere, nothing is wider
+        than the window. status: of an answer that was expected to be one of an
+        error, which the browser reports."""
+        seen = self.page.seen()
+        expected = "the server responded with a status of %s " % status
+        assert [line for line in seen["console"] if expected not in line
+                and ".qr" not in line] == []
+        assert seen["errors"] == []
+        assert seen["requests"]
+        assert [url for url in seen["requests"]
+                if not url.startswith((self.site.url + "/", "blob:"))] == []
+        assert self("evaluate", "document.documentElement.scrollWidth"
+                    " <= document.documentElement.clientWidth")
+
+    def close(self):
+        self("context.close")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    b = Browser()
+    yield b
+    b.close()
+
+
+def start_site(build, kind, settings):
+    site = webservers.Site(build, kind, settings)
+    (site.server.docroot / "arrived.html").write_text(ARRIVED)
+    site.target = site.url + "/arrived.html"
+    return site.start()
+
+
+@pytest.fixture(scope="module")
+def sites(build, module_store_settings):
+    """sites("nginx"): a site of that kind, started at the first call."""
+    started = {}
+
+    def get(kind):
+        if kind not in started:
+            started[kind] = start_site(build, kind,
+                                       module_store_settings("sqlite"))
+        return started[kind]
+
+    yield get
+    for site in started.values():
+        site.stop()
+
+
+@pytest.fixture
+def visit(browser, sites):
+    """visit(…): a Visitor; closed after the test."""
+    opened = []
+
+    def open_page(site="nginx", **options):
+        if isinstance(site, str):
+            site = sites(site)
+        opened.append(Visitor(browser, site, **options))
+        return opened[-1]
+
+    yield open_page
+    for visitor in opened:
+        visitor.close()
+
+
+@pytest.fixture(params=CASES, ids=lambda case: "%s-%s-%d-%s" % (
+    case[0], "script" if case[1] else "plain", case[2], case[3]))
+def visitor(request, visit):
+    kind, script, width, scheme = request.param
+    return visit(kind, javaScriptEnabled=script, width=width, scheme=scheme)
+
+
+def item(site, short_url):
+    return json.loads(
+        site.tool("get", short_url.rpartition("/")[2], "--json").stdout)
+
+
+# ---- What it is for ----------------------------------------------------
+
+
+def test_a_link_is_made_and_followed(visitor):
+    long_url = visitor.site.target + "?q=caf%C3%A9&x=<1>#part"
+    visitor.go()
+    short_url = visitor.shorten(long_url)
+    stored = item(visitor.site, short_url)
+    assert stored["long_url"] == long_url.replace("<1>", "%3C1%3E")
+    assert visitor("getAttribute", "#short_url", "href") == short_url
+    assert stored["long_url"] in visitor.text("#result")
+    visitor.check()
+    visitor("click", "#preview")
+    visitor("waitForSelector", "#target")
+    assert visitor("getAttribute", "#target", "href") == stored["long_url"]
+    visitor.check()
+    visitor("click", "#target")
+    visitor("waitForURL", stored["long_url"])
+    assert item(visitor.site, short_url)["hits"] == 0
+    visitor("goto", short_url)
+    assert visitor("title") == "Arrived"
+    assert visitor("url") == stored["long_url"]
+    assert item(visitor.site, short_url)["hits"] == 1
+
+
+def test_a_mistake_is_shown_beside_the_field(visitor):
+    visitor.go()
+    assert "http" in visitor.refused(BAD_URL)
+    assert visitor("inputValue", "#long_url") == BAD_URL
+    assert visitor.focused() == "long_url"
+    assert visitor("getAttribute", "#long_url", "aria-invalid") == "true"
+    assert "error" in visitor("getAttribute", "#long_url", "aria-describedby")
+    visitor.check(400)
+    assert visitor.refused("")
+    assert visitor.focused() == "long_url"
+    visitor.shorten(visitor.site.target)
+    assert not visitor("isVisible", "#error")
+    visitor.check(400)
+
+
+def test_errors_are_pages(visitor):
+    assert visitor.go(PAGE + "0000000") == 404
+    assert "There is no such link." in visitor.text("h1")
+    visitor.check(404)
+    assert visitor.go("/create") == 405
+    assert visitor.text("h1")
+    visitor.check(405)
+
+
+# ---- With JavaScript ---------------------------------------------------
+
+
+CLIPBOARD = {"permissions": ["clipboard-read", "clipboard-write"]}
+
+
+def test_the_copy_button(visit):
+    """Also where the browser has no clipboard for scripts: over http."""
+    for hide in ("", "delete Navigator.prototype.clipboard;"):
+        page = visit(**CLIPBOARD)
+        if hide:
+            page("addInitScript", {"content": hide})
+        page.go()
+        short_url = page.shorten(page.site.target)
+        label = page.text("#copy")
+        page("click", "#copy")
+        page("waitForFunction", "document.querySelector('#copy').innerText"
+             " !== %s" % json.dumps(label))
+        # Read by pasting it where a person would.
+        page("fill", "#long_url", "")
+        page("press", "#long_url", "Control+V")
+        assert page("inputValue", "#long_url") == short_url
+        page.check()
+
+
+def recent(page):
+    """The short URLs in the list of recent links, if it is shown."""
+    if not page("isVisible", "#recent"):
+        return []
+    return page("locator.allInnerTexts", "#recent a")
+
+
+def test_recent_links_stay_until_they_are_forgotten(visit):
+    page = visit()
+    page.go()
+    assert recent(page) == []
+    first = page.shorten(page.site.target)
+    second = page.shorten(page.site.target + "?2")
+    assert recent(page) == [second, first]
+    page("reload")
+    assert recent(page) == [second, first]
+    assert not page("isVisible", "#short_url")
+    page("click", "#forget")
+    assert recent(page) == [] and not page("isVisible", "#forget")
+    assert page("evaluate", "localStorage.length") == 0
+    page("reload")
+    assert recent(page) == []
+    page.check()
+
+
+@pytest.mark.parametrize("storage", [
+    "for (const text of ['{', 'null', '7', '[null, 7, {}, []]', '{\"a\": 1}'])"
+    " localStorage.setItem('curt.recent', text);",
+    "localStorage.setItem('curt.recent', JSON.stringify([{short:"
+    " 'javascript:document.title=1', long: 'http://x/', date: 0}, {short: 7},"
+    " {short: 'http://x/', long: '<img src=x onerror=document.title=1>',"
+    "  date: '<b>'}]));",
+    "for (let size = 1 << 22; size > 0; size >>= 1) try { for (let i = 0;; i++)"
+    " localStorage.setItem(size + '-' + i, 'x'.repeat(size)); } catch {}",
+    "Object.defineProperty(window, 'localStorage', {get() {"
+    " throw new DOMException('denied', 'SecurityError'); }});",
+], ids=["garbage", "hostile", "full", "denied"])
+def test_any_local_storage_will_do(visit, storage):
+    page = visit()
+    if "denied" in storage:
+        page("addInitScript", {"content": storage})
+    page.go()
+    if "denied" not in storage:
+        page("evaluate", storage)
+        page("reload")
+    assert all(url.startswith("http://") for url in recent(page))
+    page.shorten(page.site.target)
+    assert page("isVisible", "#short_url")
+    assert page("title") != "1"
+    page.check()
+
+
+def test_the_keyboard_is_enough(visit):
+    page = visit(**CLIPBOARD)
+    page.go()
+    for _ in range(5):
+        if page.focused() == "long_url":
+            break
+        page("keyboard.press", "Tab")
+    page("keyboard.type", page.site.target)
+    page("keyboard.press", "Enter")
+    page("waitForSelector", "#short_url")
+    reached = []
+    for _ in range(12):
+        page("keyboard.press", "Tab")
+        reached.append(page.focused())
+        # What has the focus is seen to have it.
+        assert page("evaluate", "getComputedStyle(document.activeElement)"
+                    ".outlineStyle") != "none" or reached[-1] == ""
+        if reached[-1] == "copy":
+            page("keyboard.press", "Enter")
+    for name in ("short_url", "copy", "preview", "long_url", "forget"):
+        assert name in reached, reached
+    assert page("evaluate", "navigator.clipboard.readText()") == page.text(
+        "#short_url")
+    page.check()
+
+
+def test_a_server_that_is_gone(visit, build, store_settings):
+    site = start_site(build, "lighttpd", store_settings("sqlite"))
+    try:
+        page = visit(site)
+        page.go()
+        site.server.stop()
+        assert "server" in page.refused(site.target)
+        assert page("inputValue", "#long_url") == site.target
+        assert page.focused() == "long_url"
+        assert [line for line in page.page.seen()["console"]
+                if "net::ERR_CONNECTION_REFUSED" not in line] == []
+        site.server.start()
+        page.shorten(site.target)
+        page.check()
+        site.stop()
+    finally:
+        site.kill()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "plain"])
+def test_a_store_that_is_away(visit, build, tmp_path, script):
+    """What was typed is kept for the time when the store is back."""
+    workdir = harness.make_workdir()
+    settings = {
+        "STORE": "dynamodb", "TABLE": "links", "STORE_TIMEOUT": 1,
+        "STATE_DIR": harness.make_dir(workdir / "state"),
+        "RUNTIME_DIR": harness.make_dir(workdir / "run"),
+        "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "x", "AWS_ENDPOINT_URL_DYNAMODB":
+        "http://127.0.0.1:%d" % harness.free_port()}
+    try:
+        with webservers.Site(build, "lighttpd", settings) as site:
+            page = visit(site, javaScriptEnabled=script)
+            page.go()
+            page.type("https://example.org/")
+            page("waitForSelector", "#error")
+            assert "try again" in page.text("#error")
+            assert page("inputValue", "#long_url") == "https://example.org/"
+            page.check(503)
+            assert page.go(PAGE + "someId") == 503
+            assert page.text("h1")
+            page.check(503)
+    finally:
+        harness.shutil.rmtree(workdir)
+
+
+def test_a_domain_for_links_only(visit, build, store_settings):
+    settings = dict(store_settings("sqlite"), HOME="off")
+    with webservers.Site(build, "nginx", settings) as site:
+        page = visit(site)
+        assert page.go() == 404
+        assert page("locator.count", "form, input") == 0
+        page.check(404)
+        request = urllib.request.Request(
+            site.url + "/create", b'{"long_url": "https://example.org/"}')
+        with urllib.request.urlopen(request) as answer:
+            short_url = answer.read().decode()
+        assert page("goto", short_url + "+") == 200
+        assert page("getAttribute", "#target", "href") == "https://example.org/"
+        page.check()
+
+
+# ---- Everybody can use it ----------------------------------------------
+
+
+def pages_of(page):
+    """Goes to each kind of page in turn; yields its name."""
+    page.go()
+    yield "home"
+    page.refused(BAD_URL)
+    yield "error"
+    page.go()
+    short_url = page.shorten(page.site.target)
+    yield "result"
+    page("goto", short_url + "+")
+    yield "preview"
+    page.go(PAGE + "0000000")
+    yield "404"
+
+
+@pytest.mark.parametrize("color", [None, "#ffd400", "#ffffff"])
+def test_axe_finds_nothing(visit, build, store_settings, color):
+    settings = store_settings("sqlite")
+    if color:
+        settings["SITE_COLOR"] = color
+    site = start_site(build, "lighttpd", settings)
+    faults = {}
+    try:
+        page = visit(site, width=360)
+        for name in pages_of(page):
+            for scheme in ("light", "dark"):
+                page("emulateMedia", {"colorScheme": scheme})
+                faults[name, scheme] = page.page.axe()
+        site.stop()
+    finally:
+        site.kill()
+    assert {key: found for key, found in faults.items() if found} == {}
+    assert len(faults) == 10
+
+
+# ---- Fast and small ----------------------------------------------------
+
+
+FIRST_LOAD = """(() => {
+    const entries = performance.getEntriesByType("navigation")
+        .concat(performance.getEntriesByType("resource"));
+    const paint = performance.getEntriesByName("first-contentful-paint");
+    return {bytes: entries.reduce((sum, e) => sum + e.transferSize, 0),
+            paint: paint.length && paint[0].startTime};
+})()"""
+
+
+def test_the_first_load_is_small(visit, capsys):
+    """The browser that draws no window fetches no icon: it is counted in."""
+    paints = []
+    for _ in range(5):
+        page = visit("lighttpd")
+        page.go()
+        page("waitForFunction", FIRST_LOAD + ".paint > 0")
+        load = page("evaluate", FIRST_LOAD)
+        requests = page.page.seen()["requests"]
+        icon = page("evaluate", "document.querySelector('[rel=icon]').href")
+        if icon not in requests:
+            with urllib.request.urlopen(icon) as answer:
+                load["bytes"] += len(answer.read()) + 300
+            requests.append(icon)
+        assert len(requests) <= 4, requests
+        assert load["bytes"] <= 40 * 1024
+        paints.append(load["paint"])
+    with capsys.disabled():
+        print("\nfirst load: %d requests, %d bytes, first paint after %.0f ms "
+              "(median of 5: %s)" % (
+                  len(requests), load["bytes"], sorted(paints)[2],
+                  ", ".join("%.0f" % ms for ms in paints)))
