@@ -58,14 +58,15 @@ static void refuse(const struct app *app, const struct http_request *req,
                    int status, const char *detail, const char *long_url,
                    struct http_response *res)
 {
-    if (!http_wants_page(req) || strcmp(app->conf->home, "page") != 0) {
-        http_problem(res, req, status, detail);
-        return;
-    }
     const bool keep = long_url != NULL && strlen(long_url) <= 2 * URL_MAX;
     const struct page_value values[] = {
         {"error", detail}, {"long_url", keep ? long_url : NULL}, {NULL, NULL}};
-    http_page(res, req, status, "home.html", values);
+    if (http_wants_page(req) && strcmp(app->conf->home, "page") == 0)
+        http_page(res, req, status, "home.html", values);
+    else
+        http_problem(res, req, status, detail);
+    if (status == 503)
+        http_field(res, "Retry-After", "2");
 }
 
 static void refuse_url(const struct app *app, const struct http_request *req,
@@ -97,10 +98,11 @@ static void create(struct app *app, const struct http_request *req,
     } else if (r == RESULT_INVALID) {
         refuse_url(app, req, reason, long_url->data, res);
     } else if (r == RESULT_CONFLICT) {
-        http_unavailable(res, req,
-                         "No free short id was found. Please try again.");
+        refuse(app, req, 503, "No free short id was found. Please try again.",
+               long_url->data, res);
     } else {
         h_store_failed(app, req, r, "create", res);
+        refuse(app, req, 503, H_STORE_FAILED, long_url->data, res);
     }
     link_free(&link);
 }

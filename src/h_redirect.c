@@ -11,9 +11,7 @@ void h_store_failed(struct app *app, const struct http_request *req,
 {
     log_error("%s: the store failed (%s): %s", what, result_text(r),
               store_error(app->store));
-    http_unavailable(res, req,
-                     "The store of links does not answer at the moment. "
-                     "Please try again.");
+    http_unavailable(res, req, H_STORE_FAILED);
 }
 
 /* Counted before the answer is sent, so that a worker that dies in between

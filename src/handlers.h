@@ -68,6 +68,9 @@ void h_time_text(const char *stored, char text[H_TIME_SIZE]);
  * (page.h): "in 6 days". */
 void h_time_left(int64_t seconds, char text[H_LEFT_SIZE]);
 
+#define H_STORE_FAILED                                                         \
+    "The store of links does not answer at the moment. Please try again."
+
 /* The answer to a request that the store could not serve: 503 with
  * Retry-After, and the reason in the log. what: "link create", ... */
 void h_store_failed(struct app *app, const struct http_request *req,

@@ -36,9 +36,8 @@ async function call({ context, page }, name, args) {
     for (const part of path.reverse())
         object = all[part] ?? object[part];
     const value = await object[method](...args);
-    // What is no value, such as a response, stays here.
-    return value?.constructor?.name === "Response" ? value.status() :
-        Buffer.isBuffer(value) ? null : value;
+    // Of a response its status; other objects of Playwright stay here.
+    return value?.status ? value.status() : value?._type ? null : value;
 }
 
 async function run(browser, command) {

@@ -23,7 +23,7 @@ AXE = (
 DEADLINE = 90
 
 # What axe finds, and what it cannot tell but for the contrast of colours.
-RUN_AXE = """axe.run({resultTypes: ["violations", "incomplete"]}).then((found) =>
+RUN_AXE = """axe.run(%s).then((found) =>
     found.violations.concat(found.incomplete).flatMap((rule) =>
         rule.nodes.map((node) => rule.id + ": " + node.html + ": "
                        + node.failureSummary)))"""
@@ -47,10 +47,11 @@ class Page:
         call."""
         return self.browser.command(page=self.number, seen=True)
 
-    def axe(self):
-        """The faults of accessibility that axe-core finds, as texts."""
+    def axe(self, options=None):
+        """The faults of accessibility that axe-core finds, as texts; options
+        are those of its axe.run()."""
         self("evaluate", self.browser.axe)
-        return self("evaluate", RUN_AXE)
+        return self("evaluate", RUN_AXE % json.dumps(options or {}))
 
 
 class Browser:

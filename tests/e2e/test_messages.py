@@ -3,6 +3,7 @@ src/pages/messages.txt, in every language, and nothing else is."""
 
 import html
 import re
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,11 @@ def read_table():
 
 def english():
     return [dict(block)["en"] for block in read_table()[1:]]
+
+
+def message_of(key, language):
+    return next(dict(block)[language] for block in read_table()
+                if dict(block)["en"] == key)
 
 
 def literals(name):
@@ -162,8 +168,43 @@ def test_pages_speak_one_language(pool):
                 if len(message[other]) > 20 and "#" not in message[other]:
                     assert message[other] not in whole, message[other]
         for key in ("This address does not know that method.",
-                    "The member long_url is not an absolute http or https URL."):
-            message = next(m for m in table if m["en"] == key)
-            assert message[language] in whole
-        body = next(m for m in table if m["en"].startswith("The body is larger"))
-        assert body[language].replace("#", "65536") in whole
+                    "This address is for programs and for the form of this "
+                    "site. It cannot be opened directly.",
+                    "The member long_url is not an absolute http or https URL.",
+                    "Your short link", "Where this link leads"):
+            assert message_of(key, language) in whole
+        for key, number in (("The body is larger than # bytes.", "65536"),
+                            ("in # days", "7"), ("# times", "0")):
+            assert message_of(key, language).replace("#", number) in whole
+
+
+def test_an_error_page_has_what_to_do_for_its_status():
+    """A section of error.html is for a status that curt has."""
+    page = (PAGES / "error.html").read_text(encoding="utf-8")
+    sections = set(re.findall(r"\{\{#is_(\d+)\}\}", page))
+    known = set(re.findall(r"\{([45]\d\d), ", (
+        ROOT / "src" / "http.c").read_text(encoding="utf-8")))
+    assert sections == known
+
+
+def test_the_preview_names_what_the_link_is(pool):
+    def preview(long_url):
+        form = b"long_url=" + urllib.parse.quote(long_url, safe="").encode()
+        short_id = re.search("/t/([A-Za-z0-9]+)\\+", get_page(
+            pool, "en", "POST", "/create", body=form)[1])[1]
+        assert pool.request("GET", "/t/" + short_id).status == 301
+        return get_page(pool, "en", "GET", "/t/%s+" % short_id)[1]
+
+    caution = "The connection to this address is not encrypted (http)."
+    page = preview("https://www.example.org:81/a?<b>")
+    assert ('https://<strong>www.example.org:81</strong>/a?%3Cb%3E</bdi></a>'
+            in page)
+    assert "<dd>once</dd>" in page
+    assert "International" not in page and caution not in page
+    page = preview("http://m\u00fcnchen.de/")
+    assert "http://<strong>xn--mnchen-3ya.de</strong>/</bdi></a>" in page
+    assert '<bdi id="host_unicode">m\u00fcnchen.de</bdi>' in page
+    assert caution in page
+    # The largest page: each byte of the longest URL is escaped.
+    longest = "https://www.example.org/" + "&" * 7976
+    assert preview(longest).count(longest[23:]) == 3
