@@ -26,6 +26,7 @@ packages_of() {
         echo gcc libc6-dev make autoconf automake "pkg-config|pkgconf" \
             libjson-c-dev libssl-dev libsqlite3-dev \
             zlib1g-dev libexpat1-dev libidn2-dev \
+            libqrencode-dev libpng-dev \
             "libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev" \
             ca-certificates
         ;;
@@ -40,7 +41,7 @@ packages_of() {
             default-jre-headless chromium mandoc sqlite3 strace procps \
             xz-utils python3 python3-pytest python3-pytest-xdist \
             python3-boto3 python3-requests \
-            python3-yaml openssl
+            python3-yaml openssl zbar-tools librsvg2-bin
         # The Node.js of whoever brought their own is as good.
         command -v npm >/dev/null 2>&1 || echo nodejs npm
         ;;

@@ -134,12 +134,14 @@ static int run_create(struct ctl *ctl, const char *url)
         status = print_link_json(&link);
     else
         ctl_say(stdout, "%s", link.short_url);
+    if (status == 0 && ctl->qr.for_create)
+        status = ctl_qr_draw(ctl, link.short_id);
     link_free(&link);
     return status;
 }
 
 /* An id, or a short URL of this curt: then what is behind APP_URL. */
-static const char *take_id(const struct ctl *ctl, const char *argument)
+const char *ctl_take_id(const struct ctl *ctl, const char *argument)
 {
     size_t len = strlen(ctl->conf.app_url);
     if (strncmp(argument, ctl->conf.app_url, len) == 0)
@@ -176,7 +178,7 @@ static void print_link(const struct link *link)
 
 static int run_get(struct ctl *ctl, const char *argument)
 {
-    const char *id = take_id(ctl, argument);
+    const char *id = ctl_take_id(ctl, argument);
     if (id == NULL)
         return EX_DATAERR;
     struct link link;
@@ -214,7 +216,7 @@ static void forget_deleted(struct ctl *ctl, const char *id, enum result r)
 
 static int run_delete(struct ctl *ctl, const char *argument)
 {
-    const char *id = take_id(ctl, argument);
+    const char *id = ctl_take_id(ctl, argument);
     if (id == NULL)
         return EX_DATAERR;
     enum result r = store_delete(ctl->store, id);
@@ -324,6 +326,7 @@ static const struct verb verbs[] = {
     {"create", "URL", "make a link and print its short URL", run_create, false},
     {"get", "ID", "print a link", run_get, false},
     {"delete", "ID", "remove a link", run_delete, false},
+    {"qr", "ID", "draw the QR code of a short URL", ctl_qr, false},
     {"table", "create|check", "make or check the table, or the SQLite file",
      ctl_table, false},
     {"backup", "FILE", "copy the SQLite file, also while curt.fcgi runs",
@@ -352,6 +355,9 @@ static void print_usage(FILE *out)
         "/curt/curt.conf\n"
         "  -j, --json         answer in JSON\n"
         "  -h, --help, -V, --version\n"
+        "\nof `create` and `qr`:\n  --qr, --ascii, --level L|M|Q|H, --margin "
+        "N\n"
+        "  --output FILE, --format svg|png, --size N\n"
         "\nof `table create`, on DynamoDB:\n"
         "  --billing on-demand|provisioned, --read-units N, --write-units N\n"
         "  --deletion-protection, --point-in-time-recovery, --tag KEY=VALUE\n",
@@ -378,10 +384,17 @@ static void read_options(int argc, char **argv, struct ctl *ctl)
         {"deletion-protection", no_argument, NULL, CTL_PROTECTION},
         {"point-in-time-recovery", no_argument, NULL, CTL_BACKUPS},
         {"tag", required_argument, NULL, CTL_TAG},
+        {"output", required_argument, NULL, 'q'},
+        {"format", required_argument, NULL, 'q'},
+        {"size", required_argument, NULL, 'q'},
+        {"level", required_argument, NULL, 'q'},
+        {"margin", required_argument, NULL, 'q'},
+        {"ascii", no_argument, NULL, 'q'},
+        {"qr", no_argument, NULL, 'q'},
         {NULL, 0, NULL, 0},
     };
-    int c;
-    while ((c = getopt_long(argc, argv, "c:jhV", options, NULL)) != -1) {
+    int c, at = 0;
+    while ((c = getopt_long(argc, argv, "c:jhV", options, &at)) != -1) {
         switch (c) {
         case 'c':
             ctl->file = optarg;
@@ -398,7 +411,8 @@ static void read_options(int argc, char **argv, struct ctl *ctl)
         case '?':
             exit(usage_error());
         default:
-            if (!ctl_table_option(&ctl->table, c, optarg))
+            if (c == 'q' ? !ctl_qr_option(&ctl->qr, options[at].name, optarg)
+                         : !ctl_table_option(&ctl->table, c, optarg))
                 exit(EX_USAGE);
         }
     }
@@ -443,13 +457,15 @@ static int run_verb(struct ctl *ctl, const struct verb *verb,
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = {.file = NULL};
+    struct ctl ctl = {.qr.image = {QR_DEFAULTS}};
     read_options(argc, argv, &ctl);
     const struct verb *verb = find_verb(argc, argv);
     if (verb == NULL)
         return usage_error();
     if (ctl.table.given && verb->run != ctl_table)
         return ctl_table_misplaced();
+    if (!ctl_qr_ready(&ctl.qr, verb->name))
+        return EX_USAGE;
     log_open("curt");
     signal(SIGPIPE, SIG_IGN); /* a connection that breaks is an error text */
     umask(umask(0) | 007);

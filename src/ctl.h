@@ -1,6 +1,6 @@
 /*
  * What the files of the operator's tool share: ctl.c has the verbs and their
- * options, ctl_table.c the verb "table", ctl_backup.c "backup" and "restore".
+ * options, ctl_table.c "table", ctl_qr.c "qr", ctl_backup.c backup and restore.
  */
 #ifndef CURT_CTL_H
 #define CURT_CTL_H
@@ -11,6 +11,7 @@
 #include "cache.h"
 #include "conf.h"
 #include "hits.h"
+#include "qr.h"
 #include "result.h"
 #include "store.h"
 
@@ -30,6 +31,13 @@ struct ctl_table_options {
     struct store_table wanted; /* its tags point into argv */
 };
 
+/* What the options of `qr` and `create --qr` ask for. */
+struct ctl_qr {
+    bool given, ascii, for_create; /* one of them, --ascii, --qr */
+    const char *output;            /* a file, or "-"; NULL: the terminal */
+    struct qr_options image;       /* begins as {QR_DEFAULTS} */
+};
+
 /* What a verb works with. */
 struct ctl {
     const char *file; /* that -c names, or NULL */
@@ -41,7 +49,11 @@ struct ctl {
     struct cache *cache; /* likewise */
     bool json;
     struct ctl_table_options table;
+    struct ctl_qr qr;
 };
+
+/* The id in an argument; NULL, and a line on standard error: there is none. */
+const char *ctl_take_id(const struct ctl *ctl, const char *argument);
 
 /* The exit status for a result. */
 int ctl_status(enum result r);
@@ -86,5 +98,15 @@ int ctl_table_misplaced(void);
 
 /* Runs `table create` or `table check`; returns the exit status. */
 int ctl_table(struct ctl *ctl, const char *action);
+
+/* Takes an option by its name, like ctl_table_option(). */
+bool ctl_qr_option(struct ctl_qr *q, const char *name, const char *argument);
+
+/* Whether the options fit each other and the verb; else it says why not. */
+bool ctl_qr_ready(struct ctl_qr *q, const char *verb);
+
+/* Draws the code of an id; and the verb "qr". They return the exit status. */
+int ctl_qr_draw(struct ctl *ctl, const char *id);
+int ctl_qr(struct ctl *ctl, const char *argument);
 
 #endif

@@ -34,6 +34,11 @@ void h_redirect(struct app *app, const struct http_request *req,
 void h_preview(struct app *app, const struct http_request *req,
                const char *short_id, struct http_response *res);
 
+/* GET or HEAD of the same and ".qr": the QR code of the short URL, as the query
+ * wants it (qr_set()). Not counted as a hit. */
+void h_qr(struct app *app, const struct http_request *req, const char *short_id,
+          struct http_response *res);
+
 /* Answers for a link that cannot be followed: r and link are what its lookup
  * gave; what is for the log. False, and no answer: it can be. */
 bool h_refuse_link(struct app *app, const struct http_request *req,

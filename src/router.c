@@ -31,6 +31,7 @@ static const struct suffix {
                    const char *short_id, struct http_response *res);
 } suffixes[] = {
     {"+", h_preview},
+    {".qr", h_qr},
 };
 
 /* What follows the path of APP_URL; false: the path is another one. */

@@ -22,6 +22,8 @@ walls() {
 ^idn2               src/host.c
 ^zlib               src/aws_reply.c
 ^expat              src/aws_sts_answer.c
+^qrencode           src/qr.c
+^png                src/qr.c
 ^sqlite3            src/store_sqlite.c src/sqlite_backup.c
 ^sqlite3            src/sqlite_doctor.c
 ^openssl/           src/ids.c src/trace.c src/aws_sign.c

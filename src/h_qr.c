@@ -1,0 +1,52 @@
+#include <stdio.h>
+
+#include "handlers.h"
+#include "ids.h"
+#include "qr.h"
+#include "query.h"
+
+/* Names and values that are known are shorter than the arrays, and have letters
+ * and digits only, which forms do not percent-encode. */
+static bool read_parameters(const struct http_request *req,
+                            struct qr_options *options)
+{
+    char name[32], value[32];
+    const char *query = req->query;
+    size_t left = req->query_len;
+    struct query_pair pair;
+    while (query_next(&query, &left, &pair)) {
+        snprintf(name, sizeof(name), "%.*s", (int)pair.name_len, pair.name);
+        snprintf(value, sizeof(value), "%.*s", (int)pair.value_len,
+                 pair.value != NULL ? pair.value : "");
+        if (!qr_set(options, name, value))
+            return false;
+    }
+    return true;
+}
+
+void h_qr(struct app *app, const struct http_request *req, const char *short_id,
+          struct http_response *res)
+{
+    struct lookup lookup = {app->conf, app->store, app->cache};
+    struct cache_entry link;
+    struct qr_options o = {QR_DEFAULTS};
+    char etag[IDS_MAX + 80], detail[sizeof(o.fault) + 16];
+    const char *app_url = app->conf->app_url;
+    if (read_parameters(req, &o)) {
+        const enum result r = lookup_link(&lookup, short_id, &link);
+        if (h_refuse_link(app, req, r, &link, short_id, "QR code", res))
+            return;
+        /* All that the image depends on. It may be kept for an hour: the URL in
+         * it stays the same, also when the link is deleted. */
+        snprintf(etag, sizeof(etag), "\"%s-%u-%u-%u-%u-%llx-%s\"", CURT_VERSION,
+                 o.format, o.level, o.margin, o.size,
+                 (unsigned long long)ids_hash(app_url), short_id);
+        if (http_begin_cached(res, req, etag, "public, max-age=3600") &&
+            qr_add(&res->body, app_url, short_id, &o))
+            http_end(res, o.format == QR_PNG ? "image/png" : "image/svg+xml");
+    }
+    if (o.fault[0] != '\0') {
+        snprintf(detail, sizeof(detail), "The parameter %s.", o.fault);
+        http_problem(res, req, 400, detail);
+    }
+}
