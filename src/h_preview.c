@@ -38,19 +38,16 @@ void h_time_text(const char *stored, char text[H_TIME_SIZE])
 
 void h_time_left(int64_t seconds, char text[H_LEFT_SIZE])
 {
-    static const struct {
-        int64_t seconds;
-        const char *name;
-    } units[] = {{86400, "days"}, {3600, "hours"}, {60, "minutes"}};
-    snprintf(text, H_LEFT_SIZE, "in a moment");
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        const int64_t unit = units[i].seconds;
-        if (seconds >= 2 * unit) {
-            snprintf(text, H_LEFT_SIZE, "in %lld %s",
-                     (long long)((seconds + unit / 2) / unit), units[i].name);
-            return;
-        }
-    }
+    static const int64_t units[] = {86400, 3600, 60};
+    static const char *const names[] = {"days", "hours", "minutes"};
+    size_t i = 0;
+    while (i < 3 && seconds < 2 * units[i])
+        i++;
+    if (i < 3)
+        snprintf(text, H_LEFT_SIZE, "in %lld %s",
+                 (long long)((seconds + units[i] / 2) / units[i]), names[i]);
+    else
+        snprintf(text, H_LEFT_SIZE, "in a moment");
 }
 
 /* target is what a redirect would send; the rest is what is stored. */

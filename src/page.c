@@ -192,6 +192,7 @@ static void render(struct buf *out, const struct context *c, const char *at)
         } else if (kind != '/' && kind != '!') {
             page_add_html(out, find_value(c, tag, len));
         }
+        at += *at == '\n' && strchr("#^/!", kind) != NULL;
     }
     buf_add_str(out, at);
 }

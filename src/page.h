@@ -5,7 +5,8 @@
  * In a template {{name}} is a value, escaped; {{{name}}} is one that is HTML
  * already; {{@Some text.}} is a message in the reader's language, {{$name}} a
  * value that is one; the text between {{#name}} or {{^name}} and {{/name}} is
- * there if the value is, or is not. {{! is a comment }}
+ * there if the value is, or is not. {{! is a comment }} A line end after such a
+ * tag is not in the page.
  */
 #ifndef CURT_PAGE_H
 #define CURT_PAGE_H

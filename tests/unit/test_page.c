@@ -59,6 +59,10 @@ const struct page_file page_files[] = {
     FILE_OF("cut tag.html", "1{{text"),
     FILE_OF("cut raw.html", "1{{{text}}"),
     FILE_OF("raw.html", "{{{text}}}"),
+    FILE_OF("lines.html",
+            "1\n{{#text}}\n2{{/text}}\n3{{^text}}\n{{/text}}\n"
+            "4{{! comment "
+            "}}\n5{{#none}}\nx\n{{/none}}\n6{{/none}}\n\n\n7\n{{@8}}\n"),
     FILE_OF("empty.html", ""),
     {NULL, NULL, 0, 0},
 };
@@ -102,6 +106,7 @@ static void renders(void **state)
         {"comment.html", "123"},
         {"braces.html", "{ } }} a<b>&\"'} a&lt;b&gt;&amp;&quot;&#39;} {a{b{"},
         {"open tag.html", "1"},
+        {"lines.html", "1\n23456\n\n7\n8\n"},
         {"cut tag.html", "1"},
         {"cut raw.html", "1a<b>&\"'"},
     };
