@@ -1,5 +1,6 @@
 #include "conf.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "ids.h"
 #include "mem.h"
 #include "num.h"
+#include "utf8.h"
 
 _Static_assert(CONF_CHAR_MAX == IDS_MAX, "MAX_CHAR is limited by the id type");
 
@@ -18,6 +20,7 @@ enum type {
     TYPE_URL,
     TYPE_HOME,
     TYPE_COLOR,
+    TYPE_TEXT,
     TYPE_NUMBER,
     TYPE_CHOICE,
     TYPE_DIR
@@ -30,7 +33,7 @@ struct key {
     enum type type;
     size_t value;
     const char *fallback; /* the default, as it would be written; or NULL */
-    uint64_t min, max;    /* of a number */
+    uint64_t min, max;    /* of a number; max: characters of a text */
     const char *const *choices;
     bool reloadable;
 };
@@ -84,8 +87,8 @@ static const struct key keys[] = {
     NUMBER("CACHE_STALE", cache_stale, "86400", 0, 31536000),
     NUMBER("HITS_FLUSH", hits_flush, "5", 1, 3600),
     {"HOME", TYPE_HOME, AT(home), "page", 0, 0, NULL, true},
-    STRING("SITE_NAME", site_name, NULL, true),
-    STRING("SITE_TEXT", site_text, NULL, true),
+    {"SITE_NAME", TYPE_TEXT, AT(site_name), NULL, 0, 100, NULL, true},
+    {"SITE_TEXT", TYPE_TEXT, AT(site_text), NULL, 0, 1000, NULL, true},
     {"SITE_COLOR", TYPE_COLOR, AT(site_color), NULL, 0, 0, NULL, true},
     CHOICE("CREATE_AUTH", create_auth, "open", create_auths, true),
     CHOICE("LIMITS", limits, "off", limits, true),
@@ -141,6 +144,7 @@ struct loader {
     struct conf *conf;
     struct buf *faults;
     const char *file;
+    bool absent; /* the default file, which may be */
     struct origin origins[KEY_COUNT];
 };
 
@@ -247,6 +251,17 @@ static bool has_control(const char *s)
     return *s != '\0';
 }
 
+/* What a page shows: UTF-8, at most max characters. */
+static bool is_shown_text(const char *value, uint64_t max)
+{
+    const size_t len = strlen(value);
+    uint32_t point = 0;
+    uint64_t n = 0;
+    for (size_t pos = 0; pos < len && point != UTF8_BAD; n++)
+        point = utf8_next(value, len, &pos);
+    return point != UTF8_BAD && n <= max;
+}
+
 static bool is_home(const char *value)
 {
     struct buf url;
@@ -292,6 +307,11 @@ static void set_string(struct loader *l, size_t i, const char *value)
         begin_fault_of(l, i, value);
         buf_add_str(l->faults, "is not right; it must be a colour such as "
                                "#0b57d0\n");
+    } else if (key->type == TYPE_TEXT && !is_shown_text(value, key->max)) {
+        begin_fault(l, i);
+        buf_addf(l->faults,
+                 "is not right; it must be up to %llu characters in UTF-8\n",
+                 (unsigned long long)key->max);
     }
 }
 
@@ -379,12 +399,21 @@ static void check_whole(struct loader *l)
 {
     struct conf *conf = l->conf;
     conf->cache_size_chosen = !l->origins[find_key("CACHE_SIZE")].given;
-    size_t app_url = find_key("APP_URL");
+    size_t app_url = find_key("APP_URL"), home = find_key("HOME");
     size_t min = find_key("MIN_CHAR"), max = find_key("MAX_CHAR");
     if (conf->app_url == NULL && !l->origins[app_url].refused) {
-        begin_fault(l, app_url);
+        if (l->absent && !l->origins[app_url].given)
+            buf_addf(l->faults, "%s does not exist, and APP_URL ", l->file);
+        else
+            begin_fault(l, app_url);
         buf_add_str(l->faults, "is not set; it is the public prefix of short "
                                "URLs, such as https://sho.rt/t/\n");
+    }
+    if (conf->app.host != NULL && !l->origins[home].refused &&
+        url_is_loop(conf->home, &conf->app)) {
+        begin_fault_of(l, home, conf->home);
+        buf_add_str(l->faults, "leads back to curt; it must lead to another "
+                               "site, or be page or off\n");
     }
     if (conf->min_char > conf->max_char && !l->origins[min].refused &&
         !l->origins[max].refused) {
@@ -402,30 +431,44 @@ static void check_whole(struct loader *l)
     }
 }
 
-/* The file that applies, and whether it may be absent. */
-static const char *choose_file(const char *file, bool *may_be_absent)
+/* The file that applies; *named: it must be there. */
+static const char *choose_file(const char *file, bool *named)
 {
-    *may_be_absent = false;
+    *named = true;
     if (file != NULL)
         return file;
-    const char *named = getenv("CURT_CONF");
-    if (named != NULL && named[0] != '\0')
-        return named;
-    *may_be_absent = true;
+    const char *found = getenv("CURT_CONF");
+    if (found != NULL && found[0] != '\0')
+        return found;
+    *named = false;
     return CURT_SYSCONFDIR "/curt/curt.conf";
+}
+
+/* What the file would have said is not known, so nothing else is reported. */
+static enum result refuse_file(struct loader *l, int error)
+{
+    buf_addf(l->faults, "%s: cannot be read: %s%s\n", l->file, strerror(error),
+             error == EACCES ? "; run this as root or as the user that runs "
+                               "curt.fcgi, who must be able to read it"
+                             : "");
+    conf_free(l->conf);
+    return error == EACCES ? RESULT_DENIED : RESULT_INVALID;
 }
 
 enum result conf_load(const char *file, struct conf *conf, struct buf *faults)
 {
     *conf = (struct conf){0};
     struct loader l = {.conf = conf, .faults = faults};
-    bool may_be_absent;
-    l.file = choose_file(file, &may_be_absent);
+    bool named;
+    l.file = choose_file(file, &named);
     const size_t before = faults->len;
     for (size_t i = 0; i < KEY_COUNT; i++)
         if (keys[i].fallback != NULL)
             set_value(&l, i, keys[i].fallback);
-    conf_file_read(l.file, may_be_absent, take_line, &l, faults);
+    const int error = conf_file_read(l.file, take_line, &l, faults);
+    l.absent = error == ENOENT && !named;
+    if (error != 0 && !l.absent)
+        return refuse_file(&l, error);
     read_environment(&l);
     check_whole(&l);
     if (faults->len == before && !buf_failed(faults))
@@ -495,10 +538,11 @@ size_t conf_key_count(void)
 struct conf_key conf_key(size_t i)
 {
     static const char *const names[] = {
-        [TYPE_STRING] = "string", [TYPE_URL] = "string",
+        [TYPE_STRING] = "string", [TYPE_TEXT] = "string",
         [TYPE_SECRET] = "secret", [TYPE_NUMBER] = "number",
         [TYPE_CHOICE] = "choice", [TYPE_DIR] = "directory",
         [TYPE_HOME] = "string",   [TYPE_COLOR] = "string",
+        [TYPE_URL] = "string",
     };
     const struct key *key = &keys[i];
     return (struct conf_key){.name = key->name,
@@ -515,8 +559,13 @@ void conf_key_range(size_t i, struct buf *out)
                  (unsigned long long)key->max);
     else if (key->type == TYPE_CHOICE)
         add_choices(out, key->choices);
+    else if (key->type == TYPE_TEXT)
+        buf_addf(out, "up to %llu characters", (unsigned long long)key->max);
     else
-        buf_add_str(out, key->type == TYPE_DIR ? "absolute path" : "text");
+        buf_add_str(out, key->type == TYPE_DIR     ? "absolute path"
+                         : key->type == TYPE_HOME  ? "page or off or a URL"
+                         : key->type == TYPE_COLOR ? "#rrggbb"
+                                                   : "text");
 }
 
 bool conf_value(const struct conf *conf, size_t i, struct buf *out)

@@ -80,7 +80,8 @@ struct conf {
  * CURT_CONF, else the default file, which alone may be absent. On RESULT_OK
  * *conf is filled and the caller releases it with conf_free(). On
  * RESULT_INVALID *conf is empty and faults has one line per fault:
- * "FILE:LINE: KEY: what is wrong, and what would be right". */
+ * "FILE:LINE: KEY: what is wrong, and what would be right"; RESULT_DENIED is
+ * the same for a file that this user may not read. */
 enum result conf_load(const char *file, struct conf *conf,
                       struct buf *faults) MUST_CHECK;
 

@@ -55,8 +55,8 @@ static void take_line(char *text, unsigned line, conf_file_take *take,
     take(context, line, trim(text), unquote(trim(equals + 1)));
 }
 
-static void read_lines(FILE *in, const char *path, conf_file_take *take,
-                       void *context, struct buf *faults)
+static int read_lines(FILE *in, const char *path, conf_file_take *take,
+                      void *context, struct buf *faults)
 {
     char *text = NULL;
     size_t size = 0;
@@ -72,21 +72,20 @@ static void read_lines(FILE *in, const char *path, conf_file_take *take,
         else
             take_line(text, line, take, context);
     }
-    if (ferror(in))
-        buf_addf(faults, "%s: cannot be read: %s\n", path, strerror(errno));
+    const int error = ferror(in) ? errno : 0;
     if (text != NULL)
         explicit_bzero(text, size); /* it may have had a secret */
     free(text);
+    return error;
 }
 
-void conf_file_read(const char *path, bool may_be_absent, conf_file_take *take,
-                    void *context, struct buf *faults)
+int conf_file_read(const char *path, conf_file_take *take, void *context,
+                   struct buf *faults)
 {
     FILE *in = fopen(path, "re");
-    if (in != NULL) {
-        read_lines(in, path, take, context, faults);
-        fclose(in);
-    } else if (errno != ENOENT || !may_be_absent) {
-        buf_addf(faults, "%s: cannot be read: %s\n", path, strerror(errno));
-    }
+    if (in == NULL)
+        return errno;
+    const int error = read_lines(in, path, take, context, faults);
+    fclose(in);
+    return error;
 }

@@ -2,9 +2,8 @@
 #ifndef CURT_CONF_FILE_H
 #define CURT_CONF_FILE_H
 
-#include <stdbool.h>
-
 #include "buf.h"
+#include "result.h"
 
 /* Longest line, in bytes, its end included. */
 #define CONF_FILE_LINE_MAX 4096
@@ -15,11 +14,11 @@
 typedef void conf_file_take(void *context, unsigned line, const char *name,
                             const char *value);
 
-/* Reads the file and hands over its lines. What cannot be read is appended to
- * faults, a line each; a file that is not there is none if it may be absent.
- */
-void conf_file_read(const char *path, bool may_be_absent, conf_file_take *take,
-                    void *context, struct buf *faults);
+/* Reads the file and hands over its lines. One that is too long, or has a NUL
+ * byte in it, is appended to faults instead. Returns 0, or the errno for which
+ * the file, or the rest of it, cannot be read. */
+int conf_file_read(const char *path, conf_file_take *take, void *context,
+                   struct buf *faults) MUST_CHECK;
 
 /* Appends text from a user to a fault, ASCII control characters as '?', so that
  * it stays on one line. Whoever prints it escapes the others: utf8_print(). */

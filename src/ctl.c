@@ -68,8 +68,7 @@ void ctl_say(FILE *out, const char *format, ...)
 int ctl_store_failed(const struct ctl *ctl, enum result r)
 {
     const char *error = store_error(ctl->store);
-    ctl_say(stderr, "curt: %s%s%s", result_text(r),
-            error[0] != '\0' ? ": " : "", error);
+    ctl_say(stderr, "curt: %s", error[0] != '\0' ? error : result_text(r));
     return ctl_status(r);
 }
 
@@ -435,10 +434,11 @@ static int run_verb(struct ctl *ctl, const struct verb *verb,
     buf_init(&faults, CONF_FAULTS_MAX);
     if (verb->bare)
         return verb->run(ctl, argument);
-    if (conf_load(ctl->file, &ctl->conf, &faults) != RESULT_OK) {
+    const enum result r = conf_load(ctl->file, &ctl->conf, &faults);
+    if (r != RESULT_OK) {
         ctl_print_lines(stderr, "", faults.data);
         buf_free(&faults);
-        return EX_CONFIG;
+        return r == RESULT_DENIED ? EX_NOPERM : EX_CONFIG;
     }
     log_set_level(LOG_LEVEL_WARNING);
     if (ctl->conf.store == CONF_STORE_DYNAMODB)

@@ -128,12 +128,13 @@ static long find_user(const struct conf *conf, char *name, int size)
 /* ---- Restore --------------------------------------------------------- */
 
 /* Takes the janitor's lock, which each pool holds while it runs. Returns its
- * descriptor, or -1, and standard error has said why. */
-static int lock_out_pool(const struct conf *conf)
+ * descriptor, or -1 and *status, and standard error has said why. */
+static int lock_out_pool(const struct conf *conf, int *status)
 {
     char name[64];
     int lock = lock_take(conf->state_dir, "janitor.lock", 0);
     const int error = errno;
+    *status = EX_TEMPFAIL;
     const long user = find_user(conf, name, sizeof(name));
     if (user > 0) {
         ctl_say(stderr,
@@ -141,13 +142,19 @@ static int lock_out_pool(const struct conf *conf)
                 "curt.fcgi and every other program that uses the database, "
                 "then run this again",
                 user, name, conf->state_dir);
-    } else if (lock < 0) {
+    } else if (lock < 0 && error == EWOULDBLOCK) {
         ctl_say(stderr,
-                "curt: nothing was restored: %s/janitor.lock: %s; stop "
-                "curt.fcgi, then run this again",
-                conf->state_dir,
-                error == EWOULDBLOCK ? "another process holds it"
-                                     : strerror(error));
+                "curt: nothing was restored: another process holds "
+                "%s/janitor.lock; stop curt.fcgi, then run this again",
+                conf->state_dir);
+    } else if (lock < 0) {
+        struct buf reason;
+        char *path = mem_printf("%s/janitor.lock", conf->state_dir);
+        buf_init(&reason, REASON_MAX);
+        *status = ctl_status(dirs_refused(path, error, &reason));
+        ctl_say(stderr, "curt: nothing was restored: %s", reason.data);
+        buf_free(&reason);
+        free(path);
     }
     if (user > 0 && lock >= 0) {
         close(lock);
@@ -180,15 +187,15 @@ int ctl_restore(struct ctl *ctl, const char *file)
     if (ctl->conf.store != CONF_STORE_SQLITE)
         return refuse_dynamodb(ctl);
     dirs_make(&ctl->conf);
-    int lock = lock_out_pool(&ctl->conf);
+    int status, lock = lock_out_pool(&ctl->conf, &status);
     if (lock < 0)
-        return EX_TEMPFAIL;
+        return status;
     struct sqlite_copy copy;
     struct hits_flushed flushed;
     struct buf reason;
     buf_init(&reason, REASON_MAX);
     enum result r = sqlite_restore(&ctl->conf, file, &copy, &reason);
-    int status = ctl_status(r);
+    status = ctl_status(r);
     if (r != RESULT_OK) {
         ctl_say(stderr, "curt: nothing was restored: %s", reason.data);
     } else if ((r = take_into_use(ctl, &flushed)) != RESULT_OK) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "dirs.h"
 #include "lock.h"
 #include "mem.h"
 
@@ -69,23 +70,25 @@ static void give_to_owner(const char *path, int fd)
     free(copy);
 }
 
-static struct dbfile *open_lock(const char *path, bool create,
-                                struct buf *reason)
+/* *out is NULL where the lock cannot be opened. */
+static enum result open_lock(const char *path, bool create, struct dbfile **out,
+                             struct buf *reason)
 {
+    *out = NULL;
     char *name = mem_printf("%s-lock", path), *dir = mem_dup(path);
     const bool absent = !create && access(name, F_OK) < 0 && errno == ENOENT;
     const int fd = absent ? -1 : lock_open(dirname(dir), name);
+    enum result r = RESULT_OK;
     if (fd < 0 && !absent)
-        buf_addf(reason, "%s: %s; give it to the user that runs curt.fcgi",
-                 name, strerror(errno));
+        r = dirs_refused(name, errno, reason);
     free(name);
     free(dir);
-    if (fd < 0 && !absent)
-        return NULL;
-    struct dbfile *f = mem_zalloc(sizeof(*f));
-    *f = (struct dbfile){
-        .path = mem_dup(path), .lock = fd, .log = -1, .main = -1};
-    return f;
+    if (r == RESULT_OK)
+        *out = mem_zalloc(sizeof(**out));
+    if (r == RESULT_OK)
+        **out = (struct dbfile){
+            .path = mem_dup(path), .lock = fd, .log = -1, .main = -1};
+    return r;
 }
 
 void dbfile_close(struct dbfile *f)
@@ -298,10 +301,9 @@ enum result dbfile_open(const char *path, bool create, int64_t limit,
 {
     bool first, again;
     unsigned looks = 0;
-    *out = open_lock(path, create, reason);
-    if (*out == NULL)
-        return RESULT_UNAVAILABLE;
-    enum result r = RESULT_UNAVAILABLE;
+    enum result r = open_lock(path, create, out, reason);
+    if (r != RESULT_OK)
+        return r;
     do {
         if (!take_shared(*out, limit, &first)) {
             buf_addf(reason, "%s: `curt restore` is running", path);
@@ -338,14 +340,13 @@ enum result dbfile_open_alone(const char *path, struct dbfile **out,
                         .l_whence = SEEK_SET,
                         .l_start = LOCK_FIRST,
                         .l_len = LOCK_COUNT};
-    struct dbfile *f = *out = open_lock(path, true, reason);
-    if (f == NULL)
-        return RESULT_UNAVAILABLE;
-    enum result r = RESULT_OK;
+    enum result r = open_lock(path, true, out, reason);
+    if (r != RESULT_OK)
+        return r;
+    struct dbfile *f = *out;
     f->main = open_beside(path, "", O_RDWR);
     if (f->main < 0 && errno != ENOENT) {
-        buf_addf(reason, "%s: %s", path, strerror(errno));
-        r = RESULT_DENIED;
+        r = dirs_refused(path, errno, reason);
     } else if (flock(f->lock, LOCK_EX | LOCK_NB) < 0 ||
                (f->main >= 0 && fcntl(f->main, F_OFD_SETLK, &all) < 0)) {
         buf_addf(reason,

@@ -37,7 +37,8 @@ struct dbfile;
  * restore until limit (clock_monotonic_ms()).
  * Other results than RESULT_OK, with the reason and what to do about it:
  * RESULT_UNAVAILABLE: a restore is running or was interrupted, or curt.db-lock
- * cannot be opened. RESULT_INTERNAL: the file was replaced. */
+ * cannot be opened; RESULT_DENIED: this user may not. RESULT_INTERNAL: the file
+ * was replaced. */
 enum result dbfile_open(const char *path, bool create, int64_t limit,
                         struct dbfile **out, struct buf *reason) MUST_CHECK;
 

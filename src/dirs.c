@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <libgen.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,4 +62,24 @@ void dirs_check(const struct conf *conf, struct buf *faults)
 {
     check("STATE_DIR", conf->state_dir, faults);
     check("RUNTIME_DIR", conf->runtime_dir, faults);
+}
+
+enum result dirs_refused(const char *path, int error, struct buf *reason)
+{
+    const bool denied = error == EACCES || error == EPERM;
+    struct stat st = {.st_uid = (uid_t)-1};
+    char *dir = mem_dup(path);
+    const struct passwd *owner =
+        stat(dirname(dir), &st) == 0 ? getpwuid(st.st_uid) : NULL;
+    free(dir);
+    buf_addf(reason, "cannot open %s: %s; ", path, strerror(error));
+    if (!denied)
+        buf_add_str(reason, "`curt doctor` says what to do");
+    else if (geteuid() == 0 || st.st_uid == 0 || st.st_uid == geteuid())
+        buf_add_str(reason, "give it to the user that runs curt.fcgi");
+    else
+        buf_addf(reason, "run it as root or as the user curt.fcgi runs as%s%s",
+                 owner != NULL ? ", " : "",
+                 owner != NULL ? owner->pw_name : "");
+    return denied ? RESULT_DENIED : RESULT_UNAVAILABLE;
 }

@@ -57,23 +57,24 @@ static void print_text(const struct report *r)
         if (line->advice != NULL)
             printf("      -> %s\n", line->advice);
     }
-    printf("%s: %u ok, %u warnings, %u failed\n",
+    printf("%s: %u ok, %u warning%s, %u failed\n",
            counts[REPORT_FAIL] == 0 ? "ready" : "not ready", counts[REPORT_OK],
-           counts[REPORT_WARN], counts[REPORT_FAIL]);
+           counts[REPORT_WARN], counts[REPORT_WARN] == 1 ? "" : "s",
+           counts[REPORT_FAIL]);
 }
 
 /* A configuration that cannot be used: its faults, as every verb prints them.
  */
-static int refuse(char *faults, bool json)
+static int refuse(char *faults, bool json, enum result r)
 {
     struct report report;
     report_init(&report);
     char *rest = NULL;
     for (char *line = strtok_r(faults, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
-        report_add(&report, REPORT_FAIL, "configuration",
-                   "correct it; `curt keys` prints the values of each key",
-                   "%s", line);
+        report_add_error(
+            &report, REPORT_FAIL, "configuration",
+            "correct it; `curt keys` prints the values of each key", line);
         if (!json) {
             utf8_print(stderr, line);
             fputc('\n', stderr);
@@ -82,17 +83,17 @@ static int refuse(char *faults, bool json)
     if (json)
         print_json(&report);
     report_free(&report);
-    return EX_CONFIG;
+    return r == RESULT_DENIED ? EX_NOPERM : EX_CONFIG;
 }
 
-/* The files, the store and all that uses it. The pool comes after the site:
- * some web servers start curt.fcgi with the first request. Returns the exit
+/* The files, the pool, the store and all that uses it. Returns the exit
  * status. */
 static int examine(struct doctor *d)
 {
     const struct report *r = d->report;
     doctor_check_conf(d);
     doctor_check_dirs(d);
+    doctor_check_pool(d);
     const size_t before = r->count;
     d->store = store_new(d->conf);
     store_inspect(d->store, d->report);
@@ -104,7 +105,6 @@ static int examine(struct doctor *d)
             d->blamed = true;
     doctor_make_link(d);
     doctor_check_site(d);
-    doctor_check_pool(d);
     doctor_check_socket(d);
     doctor_check_cache(d);
     doctor_remove_link(d);
@@ -114,7 +114,9 @@ static int examine(struct doctor *d)
         print_json(r);
     else
         print_text(r);
-    return report_worst(r) == REPORT_FAIL ? EXIT_NOT_READY : 0;
+    if (report_worst(r) != REPORT_FAIL)
+        return 0;
+    return doctor_can_tell(d) ? EXIT_NOT_READY : EX_NOPERM;
 }
 
 int doctor_run(const char *file, bool json)
@@ -123,8 +125,9 @@ int doctor_run(const char *file, bool json)
     struct buf faults;
     struct report report;
     buf_init(&faults, CONF_FAULTS_MAX);
-    if (conf_load(file, &conf, &faults) != RESULT_OK) {
-        int status = refuse(faults.data, json);
+    const enum result r = conf_load(file, &conf, &faults);
+    if (r != RESULT_OK) {
+        int status = refuse(faults.data, json, r);
         buf_free(&faults);
         return status;
     }

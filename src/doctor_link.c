@@ -65,13 +65,16 @@ static enum result store_probe(struct doctor *d, struct doctor_probe *p,
     enum result r = ids_make(ID_LENGTH, ID_LENGTH, p->id);
     if (r != RESULT_OK)
         return r;
+    *what = "a probe could not be written";
+    /* A database that only the pool would make is not made here. */
+    if (!d->running && store_newest(d->store, ms) == RESULT_UNAVAILABLE)
+        return RESULT_UNAVAILABLE;
     fill_probe(d, p, &l);
     link_init(&found);
     const int64_t begin = clock_monotonic_ms();
     r = store_create(d->store, &l);
     ms[0] = clock_monotonic_ms() - begin;
     p->leftover = r == RESULT_OK || r == RESULT_UNKNOWN;
-    *what = "a probe could not be written";
     if (r == RESULT_OK) {
         *what = "the probe was written and could not be read";
         r = store_get(d->store, p->id, STORE_WHOLE, &found);
@@ -104,8 +107,8 @@ static void add_store_error(struct doctor *d, enum report_level level,
     static const char advice[] =
         "first fix what the lines above say about the store";
     const char *error = store_error(d->store);
-    char *text = mem_printf("%s: %s%s%s", what, result_text(r),
-                            error[0] != '\0' ? ": " : "", error);
+    char *text =
+        mem_printf("%s: %s", what, error[0] != '\0' ? error : result_text(r));
     if (d->blamed)
         report_add(d->report, level, "link", advice, "%.*s",
                    (int)strcspn(text, ";"), text);
@@ -228,6 +231,14 @@ static char *changed_path(const char *url, const struct aws_http_answer *answer)
                : mem_dup_bytes(found, len);
 }
 
+/* Whether the web server only lacks the pool, which does not run. */
+static bool misses_pool(const struct doctor *d,
+                        const struct aws_http_answer *answer)
+{
+    return !d->running && !d->hidden && answer->status >= 500 &&
+           !is_curts(answer);
+}
+
 /* What to do about an answer that is not the expected one. */
 static const char *explain(const struct doctor *d, const char *url,
                            const struct aws_http_answer *answer)
@@ -317,15 +328,15 @@ static bool follow(struct doctor *d, struct aws_http *http)
     const int64_t took = clock_monotonic_ms() - begin;
     char *seen = r == RESULT_OK ? mem_printf("status %ld", answer.status)
                                 : mem_dup(aws_http_error(http));
-    d->routed = whole;
+    bool routed = whole;
     if (!whole && d->probe.stored && answer.sends > 0 &&
         store_probe(d, &small, SHORT, &what, ms) == RESULT_OK)
-        d->routed = follow_probe(d, http, &small, &url2, &r, &answer);
+        routed = follow_probe(d, http, &small, &url2, &r, &answer);
     if (whole)
         report_add(d->report, REPORT_OK, "redirect", NULL,
                    "%s leads to this curt and its store, in %lld ms",
                    d->conf->app_url, (long long)took);
-    else if (d->routed)
+    else if (routed)
         report_add(
             d->report, REPORT_FAIL, "redirect",
             "a buffer for response heads is too small, in the web server or in "
@@ -338,7 +349,9 @@ static bool follow(struct doctor *d, struct aws_http *http)
             url, fact_length(seen), seen, URL_MAX, SHORT);
     else if (r != RESULT_OK)
         add_connection_fault(d, http, r, url);
-    else if (d->probe.stored)
+    else if (misses_pool(d, &answer))
+        ; /* which another line says */
+    else if (d->probe.stored || !is_curts(&answer))
         add_wrong_answer(
             d, "redirect", url2 != NULL ? url2 : url, "the probe's redirect",
             explain(d, url2 != NULL ? url2 : url, &answer), &answer);
@@ -394,7 +407,7 @@ static void check_create(struct doctor *d, struct aws_http *http)
             "GET %s: 405 as it should, but with a page that is not "
             "curt's",
             url);
-    else
+    else if (!misses_pool(d, &answer))
         add_wrong_answer(d, "create", url, "curt's 405", advice, &answer);
     free(url);
 }
@@ -413,12 +426,24 @@ static void check_page(struct doctor *d, struct aws_http *http)
         report_add(d->report, REPORT_OK, "page", NULL,
                    "%s is the site's own; curt's page is %s", url,
                    d->conf->app_url);
-    else
+    else if (!misses_pool(d, &answer))
         report_add(d->report, REPORT_WARN, "page",
                    "route / to curt, as its files in deploy/ do, or set "
                    "HOME = off",
                    "GET %s: status %ld and not the page", url, answer.status);
     free(url);
+}
+
+bool doctor_wake_pool(struct doctor *d)
+{
+    struct aws_http *http = aws_http_new(NULL, PAGE_MAX);
+    struct aws_http_answer answer;
+    char *url = mem_printf("%s-", d->conf->app_url); /* which is no id */
+    const bool woken =
+        ask(http, url, &answer) == RESULT_OK && is_curts(&answer);
+    free(url);
+    aws_http_free(http);
+    return woken;
 }
 
 void doctor_check_site(struct doctor *d)

@@ -39,7 +39,6 @@ struct doctor {
     int root;
 
     struct doctor_probe probe;
-    bool routed; /* APP_URL leads to it */
     bool blamed; /* other lines say what is wrong with the store */
 };
 
@@ -49,7 +48,8 @@ struct doctor {
  * lock, else the owner of STATE_DIR. Adds no line. */
 void doctor_find_pool(struct doctor *d);
 
-/* The pool, its cache, and whether its hits get to the store. */
+/* The pool, its cache, and whether its hits get to the store. Other lines
+ * leave out what follows from a pool that is down. */
 void doctor_check_pool(struct doctor *d);
 void doctor_check_cache(struct doctor *d);
 void doctor_check_hits(struct doctor *d);
@@ -111,6 +111,10 @@ void doctor_check_dirs(struct doctor *d);
 
 /* Stores a link that expires, and reads it back. */
 void doctor_make_link(struct doctor *d);
+
+/* Sends a request through APP_URL: some web servers start curt.fcgi with the
+ * first one. True: curt answered it. */
+bool doctor_wake_pool(struct doctor *d);
 
 /* Follows it through APP_URL, and checks where POST /create would go. */
 void doctor_check_site(struct doctor *d);

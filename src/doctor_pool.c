@@ -94,9 +94,9 @@ void doctor_find_pool(struct doctor *d)
 
 void doctor_check_pool(struct doctor *d)
 {
-    /* The request that came through the site may have started a worker, and
-     * that starts a janitor. */
-    const int64_t end = clock_monotonic_ms() + (d->routed ? JANITOR_MS : 0);
+    /* A request may have started a worker, and that starts a janitor. */
+    const bool woken = !d->running && doctor_wake_pool(d);
+    const int64_t end = clock_monotonic_ms() + (woken ? JANITOR_MS : 0);
     while (!d->running && clock_monotonic_ms() < end) {
         nap();
         doctor_find_pool(d);
@@ -112,7 +112,7 @@ void doctor_check_pool(struct doctor *d)
                    "start it: spawn-fcgi -s SOCKET -M 0660 -u curt -U www-data "
                    "-b 1024 -P /run/curt.pid -- curt.fcgi; if it does not "
                    "start, its log says why",
-                   "curt.fcgi does not run here: nobody holds "
+                   "curt.fcgi is not running: no process holds "
                    "%s/janitor.lock",
                    d->conf->state_dir);
         return;

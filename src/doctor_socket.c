@@ -34,6 +34,8 @@ static void add_socket_fault(struct doctor *d, const char *address,
 {
     enum report_level level = REPORT_FAIL;
     const char *advice;
+    if (r == RESULT_NOT_FOUND && !d->running && !d->hidden)
+        return;
     if (r == RESULT_NOT_FOUND && d->running) {
         /* With mod_fcgid each process has a socket of its own for a while. */
         level = REPORT_WARN;
@@ -181,11 +183,11 @@ void doctor_check_socket(struct doctor *d)
 {
     struct exchange x = {.result = RESULT_OK};
     char *address = pool_address(d->conf);
+    if (address == NULL && !d->running)
+        return;
     if (address == NULL) {
         report_add(d->report, REPORT_WARN, "socket",
-                   d->running ? "restart the pool, and check that it can write "
-                                "RUNTIME_DIR"
-                              : "start the pool",
+                   "restart the pool, and check that it can write RUNTIME_DIR",
                    "%s/socket: %s: where the workers listen is not known",
                    d->conf->runtime_dir, strerror(errno));
         return;

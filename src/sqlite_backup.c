@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,16 +141,49 @@ static enum result finish_copy(const char *path, const char *name,
 
 /* ---- Backup ---------------------------------------------------------- */
 
-/* Whether what has the name may be replaced: only a backup. */
-static bool is_replaceable(const char *file)
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 &&
+           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+/* Why the name cannot be that of a backup, or NULL. One that has it already is
+ * replaced. */
+static const char *name_fault(const char *path, const char *file)
 {
     unsigned char header[DBFILE_HEADER_SIZE];
     struct stat st;
     if (lstat(file, &st) < 0)
-        return errno == ENOENT;
-    return S_ISREG(st.st_mode) && dbfile_read_header(file, header) &&
-           dbfile_is_rollback(header) &&
-           memcmp(header + APPLICATION_ID, "curt", 4) == 0;
+        return errno == ENOENT ? NULL : strerror(errno);
+    if (is_same_file(path, file))
+        return "is the database itself; choose another name";
+    if (S_ISDIR(st.st_mode))
+        return "is a directory; name a file in it";
+    if (S_ISREG(st.st_mode) && dbfile_read_header(file, header) &&
+        dbfile_is_rollback(header) &&
+        memcmp(header + APPLICATION_ID, "curt", 4) == 0)
+        return NULL;
+    return "exists and was not made by `curt backup`; choose another name";
+}
+
+/* Makes an empty file, after what a run that was killed has left. */
+static enum result make_part(const char *part, struct buf *reason)
+{
+    remove_all(part);
+    int fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        close(fd);
+        return RESULT_OK;
+    }
+    const int error = errno;
+    char *copy = mem_dup(part);
+    buf_addf(reason, "cannot create a file in %s: %s", dirname(copy),
+             strerror(error));
+    free(copy);
+    return error == EACCES || error == EPERM ? RESULT_DENIED
+           : error == ENOENT                 ? RESULT_INVALID
+                                             : RESULT_UNAVAILABLE;
 }
 
 /* Copies all pages as they are now. */
@@ -195,16 +229,13 @@ enum result sqlite_backup(const struct conf *conf, const char *file,
     char *part = mem_printf("%s.part", file);
     struct dbfile *f = NULL;
     enum result r = RESULT_OK;
-    if (!is_replaceable(file)) {
-        buf_addf(reason,
-                 "%s: exists and was not made by `curt backup`; choose another "
-                 "name",
-                 file);
+    const char *fault = name_fault(path, file);
+    if (fault != NULL) {
+        buf_addf(reason, "%s: %s", file, fault);
         r = RESULT_INVALID;
-    }
-    if (r == RESULT_OK && access(path, F_OK) < 0) {
-        buf_addf(reason, "%s: %s", path, strerror(errno));
-        r = errno == ENOENT ? RESULT_NOT_FOUND : RESULT_DENIED;
+    } else if (access(path, F_OK) < 0 && errno == ENOENT) {
+        buf_addf(reason, "%s does not exist; there are no links yet", path);
+        r = RESULT_NOT_FOUND;
     }
     if (r == RESULT_OK)
         r = dbfile_open(path, false,
@@ -212,15 +243,9 @@ enum result sqlite_backup(const struct conf *conf, const char *file,
                             (int64_t)conf->store_timeout * 1000,
                         &f, reason);
     if (r == RESULT_OK) {
-        remove_all(part); /* of a run that was killed */
-        int fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd >= 0) {
-            close(fd);
+        r = make_part(part, reason);
+        if (r == RESULT_OK)
             r = copy_pages(conf, path, part, reason);
-        } else {
-            buf_addf(reason, "%s: %s", part, strerror(errno));
-            r = RESULT_DENIED;
-        }
         if (r == RESULT_OK)
             r = finish_copy(part, part, "PRAGMA quick_check(1)", copy, reason);
         if (r == RESULT_OK &&
@@ -267,13 +292,6 @@ static enum result copy_bytes(const char *from, const char *to, bool needed,
     return in < 0 ? RESULT_INVALID : RESULT_UNAVAILABLE;
 }
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat first, second;
-    return stat(a, &first) == 0 && stat(b, &second) == 0 &&
-           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
-}
-
 /* Why file cannot be a backup, as far as is seen without SQLite. own: it is the
  * database of f itself, which is right where it was copied there by hand. */
 static const char *file_fault(struct dbfile *f, const char *file, bool own)
@@ -282,7 +300,7 @@ static const char *file_fault(struct dbfile *f, const char *file, bool own)
     struct stat st;
     if (own && !dbfile_is_replaced(f))
         return "is the database itself, which needs no restore; name a backup";
-    if (stat(file, &st) < 0)
+    if (stat(file, &st) < 0 || access(file, R_OK) < 0)
         return strerror(errno);
     if (S_ISDIR(st.st_mode))
         return "is a directory";

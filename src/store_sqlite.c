@@ -18,6 +18,7 @@
 
 #include "clock.h"
 #include "dbfile.h"
+#include "dirs.h"
 #include "mem.h"
 #include "schema.h"
 #include "sqlite_doctor.h"
@@ -69,14 +70,15 @@ struct store_sqlite {
     sqlite3 *db;         /* NULL until it is first used, and after a fault */
     struct dbfile *file; /* likewise */
     struct turn *turn;   /* of the writers on this host */
+    bool pooled;         /* any operation may make the file */
     sqlite3_stmt *statements[STATEMENTS];
 };
 
 static struct store *sqlite_make(const struct conf *conf, bool pooled)
 {
-    (void)pooled; /* all that is shared is in SQLite's own files */
     struct store_sqlite *s = mem_zalloc(sizeof(*s));
     s->path = mem_printf("%s/curt.db", conf->state_dir);
+    s->pooled = pooled;
     return &s->base;
 }
 
@@ -258,6 +260,16 @@ static int after_commit(void *argument, sqlite3 *db, const char *name,
     return SQLITE_OK;
 }
 
+/* The file is missing, or this user may not open it. */
+static enum result refuse_file(struct store_sqlite *s, int error)
+{
+    if (error != ENOENT)
+        return dirs_refused(s->path, error, &s->base.error);
+    return store_fail(&s->base, RESULT_UNAVAILABLE,
+                      "%s does not exist; curt.fcgi or `curt create` makes it",
+                      s->path);
+}
+
 /* create: makes the file where it is missing. */
 static enum result open_file(struct store_sqlite *s, bool create)
 {
@@ -266,6 +278,11 @@ static enum result open_file(struct store_sqlite *s, bool create)
         dbfile_open(s->path, create, deadline, &s->file, &s->base.error);
     if (r != RESULT_OK)
         return r;
+    if (!create && access(s->path, R_OK | W_OK) < 0) {
+        r = refuse_file(s, errno);
+        disconnect(s);
+        return r;
+    }
     int rc = sqlite3_open_v2(s->path, &s->db,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK)
@@ -294,15 +311,15 @@ static enum result set_pragmas(struct store_sqlite *s)
 }
 
 /* Opens the file, in order and up to date, unless it is open. */
-static enum result connect(struct store_sqlite *s)
+static enum result connect(struct store_sqlite *s, bool create)
 {
     if (s->db != NULL)
         return RESULT_OK;
-    if (s->turn == NULL)
-        s->turn = turn_open(s->base.conf->runtime_dir, "writers");
-    enum result r = open_file(s, true);
+    enum result r = open_file(s, create || s->pooled);
     if (r != RESULT_OK)
         return r;
+    if (s->turn == NULL)
+        s->turn = turn_open(s->base.conf->runtime_dir, "writers");
     int version = 0;
     r = read_version(s, &version);
     if (r == RESULT_OK)
@@ -319,7 +336,7 @@ static enum result connect(struct store_sqlite *s)
 static enum result prepare(struct store_sqlite *s, enum statement which,
                            const char *short_id, sqlite3_stmt **out)
 {
-    enum result r = connect(s);
+    enum result r = connect(s, which == CREATE);
     if (r != RESULT_OK)
         return r;
     if (s->statements[which] == NULL) {
@@ -530,7 +547,7 @@ static enum result sqlite_table_create(struct store *base,
                                        const struct store_table *wanted)
 {
     (void)wanted; /* a file has none of it */
-    return connect((struct store_sqlite *)base);
+    return connect((struct store_sqlite *)base, true);
 }
 
 /* Looks at the file without making or changing anything. */
@@ -550,8 +567,6 @@ static enum result sqlite_table_check(struct store *base, struct buf *findings)
                  s->path);
         r = RESULT_NOT_FOUND;
     }
-    if (r == RESULT_OK && access(s->path, W_OK) < 0)
-        r = store_fail(base, RESULT_DENIED, "%s: %s", s->path, strerror(errno));
     if (r == RESULT_INVALID)
         buf_addf(findings, "%s\n", store_error(base));
     if (r == RESULT_OK && version < SCHEMA_VERSION) {

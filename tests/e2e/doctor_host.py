@@ -14,7 +14,7 @@ import harness
 import webservers
 from dynamodb_local import SECRET_KEY
 
-NOT_READY, EX_CONFIG = 1, 78
+NOT_READY, EX_NOPERM, EX_CONFIG = 1, 77, 78
 
 # Neither this nor SECRET_KEY is ever printed.
 TOKEN = "FwoGZXIvYXdzEXAMPLE" + "T0k3n/+=" * 30
@@ -30,7 +30,7 @@ OF_STORE = {"sqlite": {"database"},
 class Report:
     """What it said, in JSON and, asked a second time, in text."""
 
-    def __init__(self, done):
+    def __init__(self, done, not_ready=NOT_READY):
         self.status = done.returncode
         answer = json.loads(done.stdout)
         assert set(answer) == {"ready", "checks"}
@@ -43,7 +43,7 @@ class Report:
             # What to do, wherever something is to be done.
             assert check["advice"] or check["status"] == "ok", check
         assert self.ready == (not self.of("fail"))
-        assert self.status == (0 if self.ready else NOT_READY)
+        assert self.status == (0 if self.ready else not_ready)
         assert done.stderr == ""
 
     def of(self, status, name=None):

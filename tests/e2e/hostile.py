@@ -14,7 +14,9 @@ MAX_BODY = 65536
 LINKS = 12
 
 FIELDS = {"status", "x-amzn-trace-id", "cache-control", "vary", "allow",
-          "content-type", "content-length", "location", "retry-after"}
+          "content-type", "content-length", "location", "retry-after", "etag"}
+PAGE_FIELDS = {"content-language", "content-security-policy",
+               "x-content-type-options", "referrer-policy"}
 PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 MADE_TRACE = re.compile(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}")
 QUOTED = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]|\\x[0-9a-f]{2})*"'
@@ -29,7 +31,10 @@ def check_head(answer):
     head = answer.raw.partition(b"\r\n\r\n")[0]
     for line in head.split(b"\r\n"):
         assert PRINTABLE.fullmatch(line), line
-    assert set(answer.headers) <= FIELDS, answer.header_list
+    assert set(answer.headers) <= FIELDS | PAGE_FIELDS, answer.header_list
+    if (answer.headers["content-type"].startswith("text/html")
+            and answer.status != 301):
+        assert PAGE_FIELDS <= set(answer.headers), answer.header_list
     assert int(answer.headers["content-length"]) == len(answer.body)
     assert answer.stderr == b""
     assert (answer.app_status, answer.protocol_status) == (0, 0)

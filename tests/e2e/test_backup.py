@@ -139,14 +139,35 @@ def test_backup_refuses_what_is_not_a_backup(build):
         make_link(pool)
         own = pool.workdir / "own"
         own.write_text("mine")
-        for path in (own, state(pool), pool.workdir, Path("/dev/null"),
-                     backup_of(pool, "sqlite", "sqlite")):
+        link = pool.workdir / "link"
+        link.symlink_to(state(pool))
+        itself = "is the database itself; choose another name"
+        exists = "exists and was not made by `curt backup`; choose another name"
+        for path, why in ((own, exists), (state(pool), itself), (link, itself),
+                          (pool.workdir, "is a directory; name a file in it"),
+                          (Path("/dev/null"), exists),
+                          (own / "b", "Not a directory"),
+                          (backup_of(pool, "sqlite", "sqlite"), exists)):
             was = path.read_bytes()[:100] if path.is_file() else None
             done = pool.tool("backup", path, check=False)
-            assert done.returncode == 65 and "choose another" in done.stderr
+            assert done.returncode == 65
+            assert done.stderr == "curt: no backup was made: %s: %s\n" % (
+                path, why)
             assert was is None or path.read_bytes()[:100] == was
         done = pool.tool("backup", pool.workdir / "no" / "b", check=False)
-        assert done.returncode != 0 and "No such file" in done.stderr
+        assert (done.returncode, done.stderr) == (
+            65, "curt: no backup was made: cannot create a file in %s: No such "
+            "file or directory\n" % (pool.workdir / "no"))
+
+
+def test_backup_without_a_database(build):
+    with Pool(build, SETTINGS) as pool:
+        pool.write_conf()
+        done = pool.tool("backup", pool.workdir / "b", check=False)
+        assert (done.returncode, done.stderr) == (
+            1, "curt: no backup was made: %s does not exist; there are no links"
+            " yet\n" % state(pool))
+        assert list(state(pool).parent.iterdir()) == []
 
 
 @pytest.fixture
@@ -183,7 +204,9 @@ def test_full_disk_leaves_what_was_there(build, small_disk):
         fill(small_disk)
         for path in (target, small_disk / "new.db"):
             done = pool.tool("backup", path, check=False)
-            assert done.returncode == 75, done.stderr
+            assert (done.returncode, done.stderr) == (
+                75, "curt: no backup was made: %s.part: database or disk is "
+                "full\n" % path)
         assert target.read_bytes() == old.read_bytes()
         assert sorted(p.name for p in small_disk.iterdir()) == [
             "b.db", "ballast", "state"]
@@ -478,11 +501,13 @@ def test_copied_over_a_killed_pool(build, amount, how, copy):
         assert "curt restore" in line
         done = pool.tool("get", "b000001", check=False)
         assert done.returncode == 70 and "curt restore" in done.stderr
+        assert done.stderr.startswith("curt: %s was replaced" % state(pool))
         assert pool.tool("backup", pool.workdir / "x", check=False).returncode
         report = json.loads(
             pool.tool("doctor", "--json", check=False).stdout)["checks"]
         assert any(c["check"] == "database" and c["status"] == "fail"
                    and "curt restore" in c["advice"] for c in report), report
+        assert "internal error" not in str(report)
         pool.stop()
         done = subprocess.run([build.fcgi, "-c", pool.conf, "-t"],
                               env=pool.env(), stderr=subprocess.PIPE,

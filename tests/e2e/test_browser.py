@@ -158,8 +158,8 @@ def test_a_browser_lands_on_the_long_url(site, browser, landing):
 def test_a_browser_shows_the_page_for_an_unknown_id(site, browser, landing):
     dom = browser.visit(site.app_url + "0000000")
     title = re.search(r"<title>([^<]*)</title>", dom)
-    assert title and "Not Found" in html.unescape(title.group(1)), dom
-    assert "There is no such link." in html.unescape(dom)
+    assert title and "There is no such link." in html.unescape(title[1]), dom
+    assert "<h1>There is no such link.</h1>" in html.unescape(dom)
     assert "Root=1-" in dom
     assert webservers.SITE_ERROR.strip() not in dom
     assert MARKER not in dom and landing.asked == []

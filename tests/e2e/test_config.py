@@ -20,7 +20,7 @@ from harness import ROOT, make_dir
 DATA = ROOT / "tests" / "data" / "config"
 BAD = sorted(path.stem for path in DATA.glob("*.conf"))
 GOOD = "APP_URL = https://sho.rt/t/\n"
-EX_USAGE, EX_CONFIG = 64, 78
+EX_USAGE, EX_NOPERM, EX_CONFIG = 64, 77, 78
 
 
 def run(build, args, env, cwd, stdin=subprocess.DEVNULL, program=None):
@@ -201,30 +201,38 @@ def test_named_file_must_exist(checker, via):
     missing = checker.top / "missing.conf"
     args = ["-c", missing] if via == "-c" else []
     env = {"CURT_CONF": str(missing)} if via != "-c" else {}
-    assert checker.check_bad(args=args, env={**env, "APP_URL": "http://h/t/"}) \
+    assert checker.check_bad(args=args, env=env) \
         == ["%s: cannot be read: No such file or directory" % missing]
 
 
 def test_directory_is_no_file(checker):
-    lines = checker.check_bad(args=["-c", checker.top],
-                              env={"APP_URL": "http://h/t/"})
-    assert lines == ["%s: cannot be read: Is a directory" % checker.top]
+    assert checker.check_bad(args=["-c", checker.top]) == [
+        "%s: cannot be read: Is a directory" % checker.top]
 
 
 def test_unreadable_file_is_said(checker):
     checker.conf.write_text(GOOD)
     checker.conf.chmod(0)
-    program, words = checker.build.fcgi, []
-    if os.geteuid() == 0:  # for whom permissions do not count
-        program = checker.top / "curt.fcgi"
-        shutil.copy(checker.build.fcgi, program)
-        words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        open_path(checker.top)
-    words += [str(program), "-t", "-c", str(checker.conf)]
-    done = run(checker.build, words[1:], checker.env, "/", program=words[0])
-    assert done.returncode == EX_CONFIG
-    assert said_lines(done)[0] == ("%s: cannot be read: Permission denied"
-                                   % checker.conf)
+    line = ("%s: cannot be read: Permission denied; run this as root or as the "
+            "user that runs curt.fcgi, who must be able to read it"
+            % checker.conf)
+
+    def run_as_nobody(program, *args):
+        words = [str(program), "-c", str(checker.conf), *args]
+        if os.geteuid() == 0:  # for whom permissions do not count
+            words[0] = str(shutil.copy(program, checker.top))
+            words = ["setpriv", "--reuid=65534", "--regid=65534",
+                     "--clear-groups", *words]
+            open_path(checker.top)
+        return run(checker.build, words[1:], checker.env, "/",
+                   program=words[0])
+
+    done = run_as_nobody(checker.build.fcgi, "-t")
+    assert (done.returncode, said_lines(done)) == (EX_CONFIG, [line])
+    for verb in ("config", "doctor"):
+        done = run_as_nobody(checker.build.tool, verb)
+        assert done.returncode == EX_NOPERM
+        assert done.stderr.decode() == line + "\n"
 
 
 def open_path(path):
@@ -244,8 +252,10 @@ def test_absent_default_file_is_fine(checker):
         return
     checker.check_good(args=[], env={"APP_URL": "http://h/t/"})
     assert checker.check_bad(args=[]) == [
-        "%s: APP_URL: is not set; it is the public prefix of short URLs, such "
-        "as https://sho.rt/t/" % default]
+        "%s does not exist, and APP_URL is not set; it is the public prefix of "
+        "short URLs, such as https://sho.rt/t/" % default]
+    assert checker.check_bad(args=[], env={"APP_URL": ""})[0].startswith(
+        "environment: APP_URL: is not set; ")
 
 
 def test_option_wins_over_curt_conf(checker):
@@ -299,7 +309,48 @@ def test_values_are_what_was_written(checker):
     assert checker.value("APP_URL", text) == "https://sho.rt/t/"
 
 
+def test_values_of_the_pages(checker):
+    text = GOOD + ("SITE_COLOR = #0B57d0\nSITE_NAME = Bücher \u2603\n"
+                   'SITE_TEXT = " # \u7b46 "\n')
+    assert checker.value("SITE_COLOR", text) == "#0B57d0"
+    assert checker.value("SITE_NAME", text) == "Bücher \u2603"
+    assert checker.value("SITE_TEXT", text) == " # \u7b46 "
+    checker.check_good(GOOD + "SITE_NAME = %s\nSITE_TEXT = %s\n"
+                       % ("é" * 100, "\u7b46" * 1000))
+    checker.check_good(GOOD + "SITE_NAME =\nSITE_TEXT =\nSITE_COLOR =\n")
+
+
+@pytest.mark.parametrize("url", [
+    "https://sho.rt/", "https://sho.rt/about", "https://sho.rt:444/t/",
+    "https://example.org/t/"])
+def test_home_leads_elsewhere(checker, url):
+    text = GOOD + "HOME = %s\n" % url
+    checker.check_good(text)
+    assert checker.value("HOME", text) == url
+
+
+@pytest.mark.parametrize("url", [
+    "https://sho.rt/t/", "http://sho.rt/t/", "https://sho.rt./t/page",
+    "https://sho.rt/%74/"])
+def test_home_does_not_lead_back(checker, url):
+    assert checker.check_bad(GOOD + "HOME = %s\n" % url) == [
+        '%s:2: HOME: "%s" leads back to curt; it must lead to another site, or '
+        "be page or off" % (checker.conf, url)]
+
+
 # The environment
+
+def test_home_is_not_read_from_the_environment(checker):
+    for home in ("off", "/root", "https://example.org/"):
+        assert checker.value("HOME", env={"HOME": home}) == "page"
+        assert checker.value("HOME", GOOD + "HOME = off\n",
+                             {"HOME": home}) == "off"
+
+
+def test_text_in_the_environment_is_utf8(checker):
+    assert checker.check_bad(env={"SITE_NAME": b"caf\xe9"}) == [
+        "environment: SITE_NAME: is not right; it must be up to 100 characters"
+        " in UTF-8"]
 
 def test_environment_wins_even_over_a_wrong_value(checker):
     text = GOOD + "MAX_CHAR = seven\nSTORE = mysql\nLINK_TTL = 5\n"

@@ -271,6 +271,13 @@ def test_readme_names_files_that_exist():
         assert (ROOT / name).is_file(), name
 
 
+def test_readme_names_every_document():
+    text = README.read_text()
+    for path in DOC.iterdir():
+        if path.suffix in (".md", ".sample", ".yaml", *".1 .5 .8".split()):
+            assert "(doc/%s)" % path.name in text, path
+
+
 def test_readme_names_every_deployment_file():
     text = README.read_text()
     files = [p for p in (ROOT / "deploy").glob("*/*.conf")]
@@ -421,6 +428,8 @@ def ask_everything(pool):
                  Content_Type="application/x-www-form-urlencoded")
     a.create(b"{", **json)
     a.create(b"{", Accept="text/html", **json)
+    a.create(b'{"long_url": "https://www.debian.org/"}', Accept="text/html",
+             **json)
     a.create(b"x" * 65537, **json)
     a.create(b"<a/>", Content_Type="text/xml")
     a.create(b'{"long_url": "https://www.debian.org/"}',
@@ -888,6 +897,26 @@ def snippet(language):
                         re.M | re.S)
     assert "/etc/curt/htpasswd" in text
     return text
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_password_file_of_the_readme(tmp_path, status):
+    """What makes it writes no entry where openssl refuses the password: two
+    that differ, say."""
+    [recipe] = re.findall(r"^    hash=.*\n(?:        .*\n)*",
+                          README.read_text(), re.M)
+    users = tmp_path / "htpasswd"
+    for name, text in (("sudo", 'exec "$@"'), (
+            "openssl", "[ %d = 0 ] && echo '$6$salt$hash' || exit 1" % status)):
+        path = tmp_path / name
+        path.write_text("#!/bin/sh\n%s\n" % text)
+        path.chmod(0o755)
+    done = run(["sh", "-c", recipe.replace("/etc/curt/htpasswd", str(users))],
+               tmp_path, {"PATH": "%s:%s" % (tmp_path, os.environ["PATH"])})
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+    assert users.exists() == (status == 0)
+    if status == 0:
+        assert users.read_text() == "alice:$6$salt$hash\n"
 
 
 class WithPassword:

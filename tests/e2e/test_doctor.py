@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ import pytest
 import harness
 import webservers
 from aws_wire import closed_port
-from doctor_host import (EX_CONFIG, Host, OtherServer, Report,
+from doctor_host import (EX_CONFIG, EX_NOPERM, Host, OtherServer, Report,
                          make_certificate, proxied, serving, tighten)
 from dynamodb_local import SECRET_KEY
 from fcgi_client import END_REQUEST, STDOUT, record
@@ -101,8 +101,9 @@ def test_text_has_a_line_per_check_and_what_to_do(build, settings):
         for line, check in zip(heads, report.checks):
             word = {"ok": "ok   ", "warn": "warn "}[check["status"]]
             assert line.startswith("%s %s: " % (word, check["check"]))
-        assert heads[-1] == "ready: %d ok, %d warnings, 0 failed" % (
-            len(report.of("ok")), len(report.of("warn")))
+        warnings = len(report.of("warn"))
+        assert heads[-1] == "ready: %d ok, %d warning%s, 0 failed" % (
+            len(report.of("ok")), warnings, "" if warnings == 1 else "s")
         advice = [line for line in lines if line.startswith("      -> ")]
         assert len(advice) == len([c for c in report.checks if c["advice"]])
 
@@ -215,7 +216,7 @@ def test_a_user_who_may_not_look_is_told_so(build, settings, tmp_path):
                 stdin=subprocess.DEVNULL, capture_output=True, text=True,
                 timeout=60)
             assert done.stderr == ""
-            report = Report(done)
+            report = Report(done, EX_NOPERM)
             report.says("warn", "user", "you are not root", "as root")
         report.says("warn", "pool", "not known", "as root")
         assert not {"pool", "state directory", "runtime directory",
@@ -438,9 +439,16 @@ def test_settings_may_come_from_the_environment(host):
 
 
 def test_no_pool(host):
+    """A database is not made either."""
     report = host.doctor()
-    report.says("fail", "pool", "does not run", "spawn-fcgi")
-    report.says("warn", "socket", "not known", "start the pool")
+    report.says("fail", "pool", "is not running", "spawn-fcgi")
+    report.says("ok", "database", "not there yet")
+    report.says("fail", "link", "curt.db does not exist", "curt.fcgi")
+    assert "socket" not in report.names()
+    assert list(host.path("STATE_DIR").iterdir()) == []
+    assert list(host.path("RUNTIME_DIR").iterdir()) == []
+    text = host.run("doctor").stdout
+    assert text.endswith(", 1 warning, 3 failed\n"), text
 
 
 def test_a_pool_that_is_gone(build, host):
@@ -448,8 +456,8 @@ def test_a_pool_that_is_gone(build, host):
         pool.start()
         host.doctor().says("ok", "pool").says("ok", "socket")
     report = host.doctor()
-    report.says("fail", "pool", "does not run")
-    report.says("fail", "socket", "unix:", "nobody listens")
+    report.says("fail", "pool", "is not running")
+    assert "socket" not in report.names()
 
 
 def test_spawn_fcgi_tells_where_it_listens(build, host):
@@ -888,10 +896,16 @@ def test_app_url_that_does_not_resolve(host):
      "log of curt.fcgi"),
 ], ids=["404", "200", "403", "502", "https", "login", "itself",
         "another-curt", "curts-503"])
-def test_another_web_server_at_app_url(host, status, headers, body, advice):
+def test_another_web_server_at_app_url(build, host, status, headers, body, advice):
+    host.run("table", "create")
     with OtherServer(status, headers, body) as other:
         host.settings["APP_URL"] = other.url
-        report = host.doctor()
+        # A web server without its pool is another fault.
+        with Pool(build, host.settings) if status == 502 else nullcontext() \
+                as pool:
+            if pool:
+                pool.start()
+            report = host.doctor()
         report.says("fail", "redirect", "status %d" % status, advice)
         # A password for /create, as README.md shows it, is not a fault.
         if status == 403:
@@ -924,8 +938,9 @@ def test_web_server_without_its_pool(build, settings):
     with serving(build, settings()) as host:
         host.site.pool.stop()
         report = host.doctor()
-        report.says("fail", "redirect", "status 50", "is the pool running")
-        report.says("fail", "pool").says("fail", "socket")
+        report.says("fail", "pool", "is not running", "spawn-fcgi")
+        assert report.failed() == {"pool"}, report.show()
+        assert not {"redirect", "create", "socket"} & report.names()
 
 
 def test_web_server_that_replaces_errors(build, settings):

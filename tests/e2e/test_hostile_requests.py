@@ -14,7 +14,7 @@ from hostile import (JSON_TYPE, MADE_TRACE, PRINTABLE, check_alive, check_head,
 # ---- Paths and methods -------------------------------------------------
 
 PATHS = [
-    "", "?", "#", "/", "//", "/t", "/t/", "/t//", "/T/abc", "t/abc", "*",
+    "", "?", "#", "//", "/t", "/t//", "/T/abc", "t/abc", "*",
     "/x", "/t/a-b", "/t/a_b", "/t/a.b", "/t/a b", "/t/a+b", "/t/a~b",
     "/t/abc/-/", "/t/abc/def", "/t/abc%2f-", "/t/abc%2Fdef", "/t/abc%00",
     "/t/%00", "/t/abc%0d%0aSet-Cookie:a=b", "/t/abc\r\nSet-Cookie: a=b",
@@ -28,8 +28,15 @@ PATHS = [
     "//create", "/./create", "/create;x", "/%2fcreate", "/t/'--", "/t/\"",
     "/t/<script>", "/t/${a}", "/t/%s%n", "/t/..", "/.env", "/wp-login.php",
     "HTTP://x/t/abc", "ftp://x/t/abc", "http://", "http://x", "https://x?",
-    "http://x/", "http:///", "x:80", "http:/t/abc",
+    "x:80", "http:/t/abc", "/t/+", "/t/a++", "/t/a+%2B", "/t/a/+", "/t/a+/b",
+    "/t/style.css/", "/t//page.js", "/t/style.css%00", "/t/style.css+",
+    "/robots.txt/", "/Favicon.ico", "/style.css",
 ]
+
+# What is there without any link.
+PAGES = ["/", "/t/", "/?", "http://x/", "http:///", "http://x/t/",
+         "/%74/", "/?x=/../", "/t/style.css", "/t/page.js?%00",
+         "/t/icon%2Esvg", "/favicon.ico?v=\xff", "/robots.txt#x"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "BREW"])
@@ -41,6 +48,20 @@ def test_paths_that_can_be_no_link_are_404(pool, method):
             assert answer.body == b""
         else:
             check_problem(answer, 404)
+
+
+def test_pages_take_get_and_head_only(pool):
+    for path in PAGES:
+        whole = pool.request("GET", path)
+        assert whole.status == 200 and whole.body, path
+        check_head(whole)
+        head = pool.request("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["content-length"] == str(len(whole.body))
+        for method in ("POST", "PUT", "BREW"):
+            answer = pool.request(method, path, body=b"long_url=http://x/")
+            check_problem(answer, 405)
+            assert answer.headers["allow"] == "GET, HEAD"
 
 
 def test_an_id_that_nobody_has_is_404(pool):
@@ -123,7 +144,8 @@ def stored_text(value):
 def test_hostile_header_values(pool, value):
     names = ["User-Agent", "X-Amzn-Trace-Id", "Accept", "Host", "Cookie",
              "Referer", "X-Forwarded-For", "Content-Encoding", "Expect",
-             "Transfer-Encoding", "Authorization", "If-None-Match"]
+             "Transfer-Encoding", "Authorization", "If-None-Match",
+             "Accept-Language", "Sec-Fetch-Dest"]
     headers = {name: value for name in names}
     short_id = create(pool, "http://x/", headers=headers,
                       params={"REMOTE_ADDR": value, "QUERY_STRING": value,
@@ -131,9 +153,12 @@ def test_hostile_header_values(pool, value):
     analytics = get_item(pool, short_id)["analytics"]
     assert analytics["user_agent"] == stored_text(value)
     assert analytics["source_ip"] == stored_text(value)
-    for path in ("/t/" + short_id, "/t/-", "/create"):
+    for path, status in (("/t/" + short_id, 301), ("/t/-", 404),
+                         ("/create", 405), ("/t/%s+" % short_id, 200),
+                         ("/", 200), ("/t/style.css", 200),
+                         ("/robots.txt", 200)):
         answer = pool.request("GET", path, headers)
-        assert answer.status in (301, 404, 405)
+        assert answer.status == status, path
         check_head(answer)
         trace = answer.headers["x-amzn-trace-id"]
         if trace_of(value) is None:
@@ -158,7 +183,8 @@ def test_a_page_has_nothing_of_the_client_unescaped(pool):
     assert answer.status == 404
     check_head(answer)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert b"<script" not in answer.body
+    # The page's own has a source.
+    assert re.findall(rb"<script.", answer.body) == [b"<script "]
     assert b"&lt;script&gt;alert(&#39;1&#39;)" in answer.body
 
 
@@ -168,7 +194,7 @@ def test_a_page_has_nothing_of_the_client_unescaped(pool):
     "application/json;q=nan", "a/b;c=\"text/html,\";q=0", "/", "*", "q=1",
 ], ids=range(14))
 def test_odd_accept_fields_get_an_answer(pool, accept):
-    headers = {"Accept": accept}
+    headers = {"Accept": accept, "Accept-Language": accept}
     answer = pool.request("GET", "/t/-", headers)
     assert answer.status == 404
     check_head(answer)

@@ -2,7 +2,9 @@
 programs, whatever another client of the store, or the store, has said."""
 
 import json
+import os
 import re
+import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -189,3 +191,68 @@ def test_tool_shows_arguments_and_names(build, store_settings, tmp_path):
     status, _, err = run(pool, "restore", odd)
     holder.communicate()
     assert status == 75 and r"(\x1b[2J)" in err, err
+
+
+def test_reading_makes_no_database(build):
+    with harness.Pool(build, {}) as pool:
+        pool.write_conf()
+        state, runtime = (Path(pool.settings[key])
+                          for key in ("STATE_DIR", "RUNTIME_DIR"))
+        for args in (["get", "abc1234"], ["delete", "abc1234"]):
+            assert run(pool, *args) == (
+                75, "", "curt: %s/curt.db does not exist; curt.fcgi or `curt "
+                "create` makes it\n" % state)
+        assert run(pool, "hits")[0] == 0
+        assert run(pool, "doctor")[0] == 1
+        assert list(state.iterdir()) == list(runtime.iterdir()) == []
+        assert run(pool, "create", "https://example.com/")[0] == 0
+        assert run(pool, "get", "abc1234")[0] == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes to other users")
+def test_another_user_is_told_whose_files_they_are(build, tmp_path):
+    with harness.Pool(build, {}) as pool:
+        pool.write_conf()
+        assert run(pool, "create", "https://example.com/")[0] == 0
+        backup = pool.workdir / "backup"
+        assert run(pool, "backup", backup)[0] == 0
+        backup.chmod(0o644)
+        state = Path(pool.settings["STATE_DIR"])
+        for path in (state, *state.iterdir()):
+            shutil.chown(path, "www-data")
+        tool = shutil.copy(build.tool, pool.workdir)
+        advice = ("Permission denied; run it as root or as the user curt.fcgi "
+                  "runs as, www-data")
+
+        def run_as_nobody(*args):
+            done = subprocess.run(
+                [tool, "-c", pool.conf, *args], user=65534, group=65534,
+                extra_groups=[], cwd="/", env=pool.env(), timeout=60,
+                stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            return done.returncode, done.stdout, done.stderr
+
+        for mode in (0o750, 0o755):
+            state.chmod(mode)
+            for args in (["get", "abc1234"], ["delete", "abc1234"],
+                         ["create", "https://example.com/"],
+                         ["table", "create"], ["table", "check"],
+                         ["backup", pool.workdir / "b"],
+                         ["restore", backup]):
+                status, out, err = run_as_nobody(*args)
+                assert (status, out) == (77, ""), (mode, args, err)
+                assert err.endswith(advice + "\n"), (mode, args, err)
+                assert err.count("\n") == 1 and "cannot open" in err
+                assert "curt: denied" not in err
+        status, out, _ = run_as_nobody("doctor")
+        assert status == 77 and out.startswith("warn  user: ")
+        assert "run it as root or as the user curt.fcgi runs as, www" in out
+        # And the pool's user, of a directory of root's.
+        closed = pool.workdir / "closed"
+        closed.mkdir(0o755)
+        done = subprocess.run(
+            [tool, "-c", pool.conf, "backup", closed / "b"], user="www-data",
+            group=33, extra_groups=[], cwd="/", env=pool.env(), timeout=60,
+            capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (
+            77, "curt: no backup was made: cannot create a file in %s: "
+            "Permission denied\n" % closed)
