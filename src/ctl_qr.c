@@ -98,7 +98,7 @@ int ctl_qr(struct ctl *ctl, const char *argument)
     if (id == NULL)
         return EX_DATAERR;
     link_init(&link);
-    enum result r = store_get(ctl->store, id, STORE_TARGET, &link);
+    enum result r = store_get(ctl->store, id, STORE_WHOLE, &link);
     if (r == RESULT_OK && link_expired(link.ttl, clock_now()))
         r = RESULT_NOT_FOUND;
     const int status =

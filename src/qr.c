@@ -79,10 +79,10 @@ static void add_png(struct buf *out, const QRcode *c, struct qr_options *o)
     png_image image = {.version = PNG_IMAGE_VERSION, .colormap_entries = 2};
     png_alloc_size_t len = QR_MAX;
     char *pixels = mem_zalloc(o->size * o->size), *file = mem_alloc(len);
-    for (int y = rest; y < size; y++)
-        for (int x = rest; x < size; x++)
-            pixels[y * size + x] =
-                is_dark(c, (x - rest) / scale, (y - rest) / scale);
+    for (int y = 0; y < c->width * scale; y++)
+        for (int x = 0; x < c->width; x++)
+            memset(pixels + (rest + y) * size + rest + x * scale,
+                   is_dark(c, x, y / scale), (size_t)scale);
     image.width = image.height = o->size;
     image.format = PNG_FORMAT_RGB_COLORMAP;
     if (png_image_write_to_memory(&image, file, &len, 0, pixels, 0, palette))
@@ -116,11 +116,10 @@ bool qr_add(struct buf *out, const char *base, const char *id,
 {
     char *url = mem_printf("%s%s", base, id);
     QRcode *c = QRcode_encodeString8bit(url, 0, (QRecLevel)o->level);
-    const unsigned width = c != NULL ? (unsigned)c->width + 2 * o->margin : 0;
     if (c == NULL)
-        snprintf(o->fault, sizeof(o->fault),
-                 "level must be lower for a URL of this length");
-    else if (o->format <= QR_PNG && o->size < width)
+        abort(); /* no memory, as in mem.h */
+    const unsigned width = (unsigned)c->width + 2 * o->margin;
+    if (o->format <= QR_PNG && o->size < width)
         snprintf(o->fault, sizeof(o->fault),
                  "size must be at least %u for this code", width);
     else if (o->format == QR_SVG)

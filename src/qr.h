@@ -31,9 +31,9 @@ struct qr_options {
  * (0 to 16) or "size" (64 to 2000), each once. Other names are ignored. */
 bool qr_set(struct qr_options *o, const char *name, const char *value);
 
-/* Appends the code of the URL, which is base and id. The modules of a PNG are
- * whole pixels; the margin takes the rest. False: it is too long, or the size
- * too small. */
+/* Appends the code of a URL of at most 1,273 bytes: base (APP_URL) and id. The
+ * modules of a PNG are whole pixels; the margin takes the rest. False: the size
+ * is too small. */
 bool qr_add(struct buf *out, const char *base, const char *id,
             struct qr_options *o);
 

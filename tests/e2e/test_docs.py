@@ -386,7 +386,14 @@ class Answers:
     def follow(self, short_id, method="GET"):
         for operation in ("get", "head"):
             if method == "POST" or operation == method.lower():
-                self.ask(("/t/{short_id}", operation), method, "/t/" + short_id)
+                for suffix in ("", ".qr"):
+                    self.ask(("/t/{short_id}" + suffix, operation), method,
+                             "/t/" + short_id + suffix)
+
+    def draw(self, path, **headers):
+        for method in ("GET", "HEAD"):
+            self.ask(("/t/{short_id}.qr", method.lower()), method, path,
+                     {k.replace("_", "-"): v for k, v in headers.items()})
 
     def look(self, short_id):
         self.follow(short_id)
@@ -443,6 +450,9 @@ def ask_everything(pool):
     a.look("nosuch1")
     a.look("no-id")
     a.follow(short_id, "POST")
+    a.draw("/t/" + short_id + ".qr?format=png")
+    a.draw("/t/" + short_id + ".qr?size=1")
+    a.draw("/t/" + short_id + ".qr", If_None_Match="*")
 
     path = pool.settings["STATE_DIR"] + "/curt.db"
     with sqlite3.connect(path, timeout=20) as db:

@@ -17,8 +17,8 @@ LANGUAGES = ["en", "de", "fr", "es"]
 
 # The sources whose sentences a client sees, and those that have the reasons
 # which complete "The member long_url ...".
-DETAILS = ["body.c", "h_create.c", "h_home.c", "h_redirect.c", "http.c",
-           "json_text.c", "router.c", "worker.c"]
+DETAILS = ["body.c", "h_create.c", "h_home.c", "h_redirect.c", "handlers.h",
+           "http.c", "json_text.c", "router.c", "worker.c"]
 REASONS = ["create.c", "host.c", "url.c"]
 # Of APP_URL, not of a link.
 NOT_A_REASON = {"is longer than 1,000 bytes"}
@@ -55,9 +55,21 @@ def literals(name):
         yield re.sub(r'\\([\\"])', r"\1", joined)
 
 
+def parameter_details():
+    """What is wrong with a parameter of a QR code: qr.c has the expectations
+    in the order of the names."""
+    texts = list(literals("qr.c"))
+    expected = [text for text in texts if text.startswith("one ")]
+    faults = ["%s must be %s" % pair for pair in zip(
+        ("format", "level", "margin", "size"), expected, strict=True)]
+    faults += [text for text in texts if re.match("[a-z]+ must be [^%]", text)]
+    return {"The parameter %s." % re.sub("%u|[0-9]+", "#", text)
+            for text in faults}
+
+
 def details():
     """What the API can say, as the table has it."""
-    found = set()
+    found = parameter_details()
     for name in DETAILS:
         found.update(re.sub("%l*[ud]", "#", text) for text in literals(name)
                      if re.fullmatch(r"[A-Z].* .*\.", text) and "%s" not in text)
@@ -94,8 +106,7 @@ def test_french_has_its_spaces():
 
 def test_every_text_is_a_message_and_every_message_is_used():
     used = texts_of_templates() | details() | COMPOSED
-    assert len(details()) > 35
-    # {{$title}} and the like: messages too. Values of h_home.c have none.
+    assert len(details()) > 40
     assert set(english()) == used
 
 

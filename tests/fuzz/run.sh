@@ -36,7 +36,7 @@ else
     trap 'exit 1' HUP INT TERM
 fi
 
-modules="json-c libcurl libidn2 libcrypto sqlite3 zlib expat"
+modules="json-c libcurl libidn2 libcrypto sqlite3 zlib expat libqrencode libpng"
 # What drives a process is no parser.
 sources=$(find "$root/src" -name '*.c' ! -name main.c ! -name 'ctl*.c' \
     ! -name master.c ! -name worker.c ! -name janitor.c ! -name fcgi.c |
@@ -56,6 +56,9 @@ compile() {
 echo "fuzz: building in $build"
 mkdir -p "$build/lib"
 rm -f "$build"/lib/*.o
+# The pages, as Makefile.am builds them in.
+(cd "$root" && sh src/pages/embed.sh src/pages/*.*) >"$build/page_files.c"
+sources="$sources $build/page_files.c"
 # shellcheck disable=SC2086
 (cd "$build/lib" && compile -fsanitize=fuzzer-no-link,address,undefined \
     -c $sources)
