@@ -537,14 +537,16 @@ size_t conf_key_count(void)
 
 struct conf_key conf_key(size_t i)
 {
-    static const char *const names[] = {[TYPE_SECRET] = "secret",
-                                        [TYPE_NUMBER] = "number",
-                                        [TYPE_CHOICE] = "choice",
-                                        [TYPE_DIR] = "directory"};
+    static const char *const names[] = {
+        [TYPE_STRING] = "string", [TYPE_TEXT] = "string",
+        [TYPE_SECRET] = "secret", [TYPE_NUMBER] = "number",
+        [TYPE_CHOICE] = "choice", [TYPE_DIR] = "directory",
+        [TYPE_HOME] = "string",   [TYPE_COLOR] = "string",
+        [TYPE_URL] = "string",
+    };
     const struct key *key = &keys[i];
-    const char *name = names[key->type];
     return (struct conf_key){.name = key->name,
-                             .type = name != NULL ? name : "string",
+                             .type = names[key->type],
                              .fallback = key->fallback,
                              .reloadable = key->reloadable};
 }

@@ -23,8 +23,11 @@
         const date = new Date(text.replace(" ", "T"));
         if (isNaN(date))
             return;
+        /* The page's language as the reader's country writes it. */
+        const lang = document.documentElement.lang;
+        const own = navigator.languages.find((name) => name.split("-")[0] === lang);
         time.dateTime = date.toISOString();
-        time.textContent = date.toLocaleString(document.documentElement.lang, style);
+        time.textContent = date.toLocaleString(own || lang, style);
     }
 
     /* ---- Recent links, in localStorage: it may be off, full or garbage ---- */

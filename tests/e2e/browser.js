@@ -1,4 +1,4 @@
-// Drives Chromium for browser.py: node browser.js PLAYWRIGHT CHROMIUM
+// Drives Chromium for browser.py: node browser.js PLAYWRIGHT CHROMIUM [OPTION...]
 // Reads commands from standard input, a JSON object a line, in turn:
 //   {"open": OPTIONS}   a page in a profile of its own (browser.newContext)
 //   {"page": N, "call": "keyboard.press", "with": [...]}   a method of a page
@@ -53,7 +53,8 @@ async function run(browser, command) {
 async function main() {
     const browser = await chromium.launch({
         executablePath: process.argv[3],
-        args: ["--no-proxy-server", "--disable-quic"],
+        args: ["--no-proxy-server", "--disable-quic", "--disable-gpu",
+            ...process.argv.slice(4)],
     });
     for await (const line of readline.createInterface(process.stdin)) {
         let answer;

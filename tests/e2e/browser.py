@@ -4,6 +4,7 @@ browser.js. Playwright's documentation tells what the methods of a page do.
 
 import json
 import select
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -50,14 +51,16 @@ class Page:
     def axe(self, options=None):
         """The faults of accessibility that axe-core finds, as texts; options
         are those of its axe.run()."""
-        self("evaluate", self.browser.axe)
+        if self("evaluate", "typeof axe") == "undefined":
+            self("evaluate", self.browser.axe)
         return self("evaluate", RUN_AXE % json.dumps(options or {}))
 
 
 class Browser:
-    """Headless Chromium; each page has a profile of its own."""
+    """Headless Chromium; each page has a profile of its own. arguments: more
+    options of Chromium."""
 
-    def __init__(self):
+    def __init__(self, *arguments):
         self.workdir = harness.make_workdir()
         self.axe = (npm_package.fetch(*AXE) / "axe.min.js").read_text()
         self.log = open(self.workdir / "browser.log", "w+b")
@@ -65,7 +68,8 @@ class Browser:
             [harness.find_program("node", "nodejs"),
              Path(__file__).with_name("browser.js"),
              npm_package.fetch(*PLAYWRIGHT),
-             harness.find_program("chromium", "chromium-browser")],
+             harness.find_program("chromium", "chromium-browser"),
+             *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
             env=harness.child_env(self.workdir), cwd=self.workdir,
             preexec_fn=harness.end_with_parent)
@@ -96,4 +100,4 @@ class Browser:
             self.process.kill()
             self.process.wait()
             self.log.close()
-            harness.shutil.rmtree(self.workdir, ignore_errors=True)
+            shutil.rmtree(self.workdir, ignore_errors=True)

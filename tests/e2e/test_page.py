@@ -3,6 +3,7 @@ server, with and without JavaScript, on a phone and on a desktop."""
 
 import json
 import re
+import shutil
 import urllib.request
 
 import pytest
@@ -27,7 +28,7 @@ CASES = [
     ("nginx", False, 360, "dark"),
 ]
 
-# What stands behind short links: a page of the site itself.
+# Where short links lead: a page of the site itself.
 ARRIVED = "<!DOCTYPE html>\n<html lang=en><title>Arrived</title><p>Here.\n"
 
 
@@ -58,23 +59,23 @@ class Visitor:
         return self("evaluate", "document.activeElement.id")
 
     def shorten(self, url):
-        """Types a URL into the form, sends it by Enter, waits for the result;
-        returns the short URL."""
+        """Sends a URL by the form and waits for the result; returns the short
+        URL."""
         shown = self("evaluate", "document.querySelector('#short_url')?.href")
-        self.type(url)
+        self.send(url)
         self("waitForSelector", "#short_url:not([href='%s'])" % shown)
         short_url = self.text("#short_url")
         assert re.fullmatch(re.escape(self.site.app_url) + r"\w+", short_url)
         return short_url
 
-    def type(self, url):
-        self("fill", "#long_url", "")
-        self("type", "#long_url", url)
+    def send(self, url):
+        """Puts a URL into the form, and presses Enter."""
+        self("fill", "#long_url", url)
         self("press", "#long_url", "Enter")
 
     def refused(self, url):
         """The same for a URL that is refused: returns what the page says."""
-        self.type(url)
+        self.send(url)
         self("waitForSelector", "#error")
         return self.text("#error")
 
@@ -84,8 +85,7 @@ class Visitor:
         error, which the browser reports."""
         seen = self.page.seen()
         expected = "the server responded with a status of %s " % status
-        assert [line for line in seen["console"] if expected not in line
-                and ".qr" not in line] == []  # XXX
+        assert [line for line in seen["console"] if expected not in line] == []
         assert seen["errors"] == []
         assert seen["requests"]
         assert [url for url in seen["requests"]
@@ -328,7 +328,7 @@ def test_a_server_that_is_gone(visit, build, store_settings):
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "plain"])
-def test_a_store_that_is_away(visit, build, tmp_path, script):
+def test_a_store_that_is_away(visit, build, script):
     """What was typed is kept for the time when the store is back."""
     workdir = harness.make_workdir()
     settings = {
@@ -342,7 +342,7 @@ def test_a_store_that_is_away(visit, build, tmp_path, script):
         with webservers.Site(build, "lighttpd", settings) as site:
             page = visit(site, javaScriptEnabled=script)
             page.go()
-            page.type("https://example.org/")
+            page.send("https://example.org/")
             page("waitForSelector", "#error")
             assert "try again" in page.text("#error")
             assert page("inputValue", "#long_url") == "https://example.org/"
@@ -351,7 +351,7 @@ def test_a_store_that_is_away(visit, build, tmp_path, script):
             assert page.text("h1")
             page.check(503)
     finally:
-        harness.shutil.rmtree(workdir)
+        shutil.rmtree(workdir)
 
 
 def test_a_domain_for_links_only(visit, build, store_settings):
@@ -485,14 +485,14 @@ def check_nothing_ran(page):
         image.src.endsWith(".qr"))""")
 
 
-@pytest.mark.parametrize("csp", [True, False], ids=["csp", "no-csp"])
-@pytest.mark.parametrize("script", [True, False], ids=["script", "plain"])
+@pytest.mark.parametrize("script, csp", [
+    (True, True), (True, False), (False, False)],
+    ids=["script-csp", "script", "plain"])
 def test_hostile_texts_in_the_form(visit, script, csp):
     page = visit(javaScriptEnabled=script, bypassCSP=not csp, width=360)
     for i, text in enumerate(TYPED):
         page.go()
-        page("fill", "#long_url", text)
-        page("press", "#long_url", "Enter")
+        page.send(text)
         page("waitForSelector", "#short_url" if i < 2 else "#error")
         if i >= 2 and len(text) < 20000:
             assert page("inputValue", "#long_url") == text
@@ -529,13 +529,13 @@ def test_hostile_items(visit, sites, csp):
         check_nothing_ran(page)
         page.check(500)
         targets = page("evaluate", "[...document.querySelectorAll('main a')]"
-                       ".map((a) => a.href)")
+                       ".map((a) => a.getAttribute('href'))")
         if served:
             target = redirect.headers["location"]
             assert targets.count(target) == 2
             assert page.text("#target") == target
             assert page.text("h1") and other[:5] in page.text("main")
-        assert all(t.startswith("http") for t in targets)
+        assert [t for t in targets if not t.startswith(("http", "/"))] == []
 
 
 # ---- Languages ---------------------------------------------------------
@@ -569,9 +569,8 @@ def texts_of(page, short_url, expired, damaged):
         page("waitForSelector", selector)
         found[name] = page("evaluate", TEXTS)
     page.go()
-    for url in (BAD_URL, "", "example.org", "http://256.1.1.1/"):
-        page.refused(url)
-        found["refused " + url] = page("evaluate", TEXTS)
+    page.refused(BAD_URL)
+    found["refused"] = page("evaluate", TEXTS)
     page.shorten(page.site.target)
     found["result"] = page("evaluate", TEXTS)
     return found
