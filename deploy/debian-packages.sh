@@ -41,7 +41,7 @@ packages_of() {
             default-jre-headless chromium mandoc sqlite3 strace procps \
             xz-utils python3 python3-pytest python3-pytest-xdist \
             python3-boto3 python3-requests \
-            python3-yaml openssl zbar-tools librsvg2-bin
+            python3-yaml openssl zbar-tools librsvg2-bin zsh
         # The Node.js of whoever brought their own is as good.
         command -v npm >/dev/null 2>&1 || echo nodejs npm
         ;;

@@ -1,4 +1,5 @@
 /* curt: the operator's tool. See curt(1). */
+#include <ctype.h>
 #include <getopt.h>
 #include <json.h>
 #include <signal.h>
@@ -7,24 +8,31 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "cache.h"
-#include "clock.h"
-#include "create.h"
 #include "ctl.h"
 #include "doctor.h"
 #include "hits.h"
 #include "ids.h"
 #include "log.h"
 #include "mem.h"
-#include "trace.h"
 #include "utf8.h"
 
-/* One verb: argument is the name of its one argument, or NULL. */
+#define QR_OPTIONS                                                             \
+    "  --output FILE, --format svg|png, --size N\n"                            \
+    "  --ascii, --level L|M|Q|H, --margin N\n"
+#define TABLE_OPTIONS                                                          \
+    "  --billing on-demand|provisioned, --read-units N, --write-units N\n"     \
+    "  --deletion-protection, --point-in-time-recovery, --tag KEY=VALUE\n"
+
+/* One command. */
 struct verb {
     const char *name;
-    const char *argument;
-    const char *help;
+    const char *argument; /* NULL: none; with "...": it may be repeated */
+    const char *example;  /* of the argument, after a space, or "" */
+    const char *help;     /* what it does, in a line */
+    const char *more;     /* lines, or "" */
     int (*run)(struct ctl *ctl, const char *argument);
     bool bare; /* works without a configuration */
 };
@@ -92,144 +100,14 @@ void ctl_print_lines(FILE *out, const char *prefix, char *text)
         ctl_say(out, "%s%s", prefix, line);
 }
 
-/* Returns the exit status. */
-static int print_link_json(const struct link *link)
+bool ctl_flush(void)
 {
-    struct buf text;
-    buf_init(&text, CTL_OUTPUT_MAX);
-    link_to_json(link, true, &text);
-    int status = buf_failed(&text) ? EX_DATAERR : 0;
-    if (status == 0)
-        puts(text.data);
-    else
-        fprintf(stderr, "curt: link %s has more than %u bytes of JSON\n",
-                link->short_id, CTL_OUTPUT_MAX);
-    buf_free(&text);
-    return status;
-}
-
-static int run_create(struct ctl *ctl, const char *url)
-{
-    struct trace_source traces = {.left = 0};
-    char trace_id[TRACE_MAX + 1];
-    trace_choose(&traces, NULL, trace_id);
-    const struct link_client client = {.user_agent = "curt/" CURT_VERSION,
-                                       .xray_trace_id = trace_id};
-    const char *reason = NULL;
-    struct link link;
-    link_init(&link);
-    store_set_limit(ctl->store, clock_monotonic_ms() +
-                                    (int64_t)ctl->conf.store_timeout * 1000);
-    enum result r = create_link(&ctl->conf, ctl->store, url, strlen(url),
-                                &client, &link, &reason);
-    int status = ctl_status(r);
-    if (r == RESULT_OK)
-        cache_forget_missing(ctl->cache, link.short_id);
-    if (r == RESULT_INVALID)
-        fprintf(stderr, "curt: the long_url %s\n", reason);
-    else if (r != RESULT_OK)
-        status = ctl_store_failed(ctl, r);
-    else if (ctl->json)
-        status = print_link_json(&link);
-    else
-        ctl_say(stdout, "%s", link.short_url);
-    if (status == 0 && ctl->qr.for_create)
-        status = ctl_qr_draw(ctl, link.short_id);
-    link_free(&link);
-    return status;
-}
-
-/* An id, or a short URL of this curt: then what is behind APP_URL. */
-const char *ctl_take_id(const struct ctl *ctl, const char *argument)
-{
-    size_t len = strlen(ctl->conf.app_url);
-    if (strncmp(argument, ctl->conf.app_url, len) == 0)
-        argument += len;
-    if (ids_valid(argument, strlen(argument)))
-        return argument;
-    ctl_say(stderr,
-            "curt: \"%s\" is not a valid short id: 1 to %d letters and digits",
-            argument, IDS_MAX);
-    return NULL;
-}
-
-static void print_field(const char *name, const char *value)
-{
-    ctl_say(stdout, "%-11s %s", name, value != NULL ? value : "-");
-}
-
-static void print_link(const struct link *link)
-{
-    print_field("short_id", link->short_id);
-    print_field("short_url", link->short_url);
-    print_field("long_url", link->long_url);
-    print_field("created_at", link->created_at);
-    if (link->ttl == LINK_NEVER)
-        print_field("ttl", "never expires");
-    else
-        printf("%-11s %lld%s\n", "ttl", (long long)link->ttl,
-               link_expired(link->ttl, clock_now()) ? " (expired)" : "");
-    if (link->ttl_note != NULL)
-        print_field("ttl_note", link->ttl_note);
-    printf("%-11s %llu\n", "hits", (unsigned long long)link->hits);
-    print_field("analytics", link->analytics);
-}
-
-static int run_get(struct ctl *ctl, const char *argument)
-{
-    const char *id = ctl_take_id(ctl, argument);
-    if (id == NULL)
-        return EX_DATAERR;
-    struct link link;
-    link_init(&link);
-    /* Read first: hits that move to the store meanwhile count twice for a
-     * moment, and never not at all. */
-    uint64_t pending = hits_pending(ctl->hits, id);
-    enum result r = store_get(ctl->store, id, STORE_WHOLE, &link);
-    link.hits += pending;
-    int status = 0;
-    if (r != RESULT_OK)
-        status = ctl_store_failed(ctl, r);
-    else if (ctl->json)
-        status = print_link_json(&link);
-    else
-        print_link(&link);
-    link_free(&link);
-    return status;
-}
-
-/* That there is no such link any more is kept for a moment, in place of the
- * link: DynamoDB's eventually consistent reads may show it for a second or so,
- * and what they show would be served for CACHE_TTL. */
-static void forget_deleted(struct ctl *ctl, const char *id, enum result r)
-{
-    const struct cache_entry none = {.exists = false,
-                                     .read_ms = clock_monotonic_ms()};
-    /* Also when it was gone already, or nobody knows. */
-    cache_forget(ctl->cache, id);
-    if (ctl->conf.store == CONF_STORE_DYNAMODB &&
-        (r == RESULT_OK || r == RESULT_NOT_FOUND))
-        (void)cache_fill(ctl->cache, id, &none,
-                         cache_generation(ctl->cache, id));
-}
-
-static int run_delete(struct ctl *ctl, const char *argument)
-{
-    const char *id = ctl_take_id(ctl, argument);
-    if (id == NULL)
-        return EX_DATAERR;
-    enum result r = store_delete(ctl->store, id);
-    forget_deleted(ctl, id, r);
-    if (r != RESULT_OK)
-        return ctl_store_failed(ctl, r);
-    if (ctl->json) {
-        json_object *answer = json_object_new_object();
-        json_object_object_add(answer, "deleted", json_object_new_string(id));
-        ctl_print_json(answer);
-    } else {
-        printf("%s is deleted\n", id);
-    }
-    return 0;
+    static bool failed; /* said once */
+    if (failed || (fflush(stdout) == 0 && !ferror(stdout)))
+        return !failed;
+    perror("curt: standard output");
+    failed = true;
+    return false;
 }
 
 /* What the journal of this host has not moved to the store yet. */
@@ -321,56 +199,169 @@ static int run_keys(struct ctl *ctl, const char *argument)
     return 0;
 }
 
+static int run_help(struct ctl *ctl, const char *name);
+
 static const struct verb verbs[] = {
-    {"create", "URL", "make a link and print its short URL", run_create, false},
-    {"get", "ID", "print a link", run_get, false},
-    {"delete", "ID", "remove a link", run_delete, false},
-    {"qr", "ID", "draw the QR code of a short URL", ctl_qr, false},
-    {"table", "create|check", "make or check the table, or the SQLite file",
-     ctl_table, false},
-    {"backup", "FILE", "copy the SQLite file, also while curt.fcgi runs",
-     ctl_backup, false},
-    {"restore", "FILE", "put a backup into the place of the SQLite file",
-     ctl_restore, false},
-    {"hits", NULL, "print how many hits are not in the store yet", run_hits,
+    {"create", "URL ...", " https://www.debian.org/",
+     "make a link and print its short URL",
+     "Without URL, or with -, the URLs are read from standard input, one a\n"
+     "line; blank lines and lines that begin with # are skipped.\n"
+     "  --qr               draw its QR code as well\n" QR_OPTIONS,
+     ctl_create, false},
+    {"get", "ID ...", " abc1234", "print a link", "", ctl_get, false},
+    {"delete", "ID ...", " abc1234", "remove a link", "", ctl_delete, false},
+    {"qr", "ID", " abc1234", "draw the QR code of a short URL", QR_OPTIONS,
+     ctl_qr, false},
+    {"table", "create|check", " check",
+     "make or check the table, or the SQLite file", TABLE_OPTIONS, ctl_table,
      false},
+    {"backup", "FILE", " /var/backups/curt.db",
+     "copy the SQLite file, also while curt.fcgi runs", "", ctl_backup, false},
+    {"restore", "FILE", " /var/backups/curt.db",
+     "put a backup into the place of the SQLite file", "", ctl_restore, false},
+    {"hits", NULL, "", "print how many hits are not in the store yet", "",
+     run_hits, false},
     /* It reads the configuration itself, to say what is wrong with it. */
-    {"doctor", NULL, "check whether this host is ready", run_doctor, true},
-    {"config", NULL, "print the effective configuration", run_config, false},
-    {"keys", NULL, "print what each configuration key may be", run_keys, true},
+    {"doctor", NULL, "", "check whether this host is ready", "", run_doctor,
+     true},
+    {"config", NULL, "", "print the effective configuration", "", run_config,
+     false},
+    {"keys", NULL, "", "print what each configuration key may be", "", run_keys,
+     true},
+    {"help", "COMMAND", " create", "explain a command", "", run_help, true},
 };
 
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
-static void print_usage(FILE *out)
+static void print_usage(void)
 {
-    fputs("usage: curt [-c FILE] [--json] VERB [ARGUMENT]\n\n", out);
+    puts("usage: curt [-c FILE] [-j] COMMAND [ARGUMENT ...]\n");
     for (size_t i = 0; i < VERB_COUNT; i++)
-        fprintf(out, "  %-7s %-13s %s\n", verbs[i].name,
-                verbs[i].argument != NULL ? verbs[i].argument : "",
-                verbs[i].help);
-    fputs(
-        "\n  -c, --config FILE  the configuration, instead of " CURT_SYSCONFDIR
-        "/curt/curt.conf\n"
-        "  -j, --json         answer in JSON\n"
-        "  -h, --help, -V, --version\n"
-        "\nof `create` and `qr`:\n  --qr, --ascii, --level L|M|Q|H, --margin "
-        "N\n"
-        "  --output FILE, --format svg|png, --size N\n"
-        "\nof `table create`, on DynamoDB:\n"
-        "  --billing on-demand|provisioned, --read-units N, --write-units N\n"
-        "  --deletion-protection, --point-in-time-recovery, --tag KEY=VALUE\n",
-        out);
+        printf("  %-7s %-13s %s\n", verbs[i].name,
+               verbs[i].argument != NULL ? verbs[i].argument : "",
+               verbs[i].help);
+    puts("\n  -c, --config FILE  the configuration, instead of " CURT_SYSCONFDIR
+         "/curt/curt.conf\n"
+         "  -j, --json         answer in JSON\n"
+         "  -h, --help         explain the command\n"
+         "  -V, --version\n"
+         "\nFor `create` and `qr`:\n"
+         "  --qr               draw its QR code as well\n" QR_OPTIONS
+         "\nFor `table create`, on DynamoDB:\n" TABLE_OPTIONS);
 }
 
-static int usage_error(void)
+/* What one needs first. */
+static const char overview[] =
+    "curt makes, shows and removes short links.\n\n"
+    "  curt create https://www.debian.org/  make a link, print its short URL\n"
+    "  curt get ID                          print a link and its hits\n"
+    "  curt doctor                          check whether this host is ready\n"
+    "\n`curt help` lists all commands, `curt help COMMAND` explains one.\n";
+
+static const struct verb *find_verb(const char *name)
 {
-    print_usage(stderr);
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+/* Whether b can be made of a by inserting, deleting or replacing a letter, or
+ * swapping two neighbours, at most `left` times. */
+static bool is_near(const char *a, const char *b, int left)
+{
+    for (; *a != '\0' && tolower((unsigned char)*a) == *b; a++)
+        b++;
+    if (*a == '\0' || *b == '\0')
+        return strlen(a) + strlen(b) <= (size_t)left;
+    return left > 0 &&
+           (is_near(a + 1, b + 1, left - 1) || is_near(a + 1, b, left - 1) ||
+            is_near(a, b + 1, left - 1) ||
+            (a[0] == b[1] && a[1] == b[0] && is_near(a + 2, b + 2, left - 1)));
+}
+
+/* The command that a word most likely stands for, or NULL. */
+static const char *guess_verb(const char *word)
+{
+    static const char *const synonyms[][2] = {
+        {"add", "create"},        {"new", "create"},
+        {"make", "create"},       {"shorten", "create"},
+        {"show", "get"},          {"info", "get"},
+        {"stat", "get"},          {"stats", "get"},
+        {"rm", "delete"},         {"remove", "delete"},
+        {"check", "doctor"},      {"status", "doctor"},
+        {"dump", "backup"},       {"init", "table create"},
+        {"version", "--version"},
+    };
+    for (size_t i = 0; i < sizeof(synonyms) / sizeof(synonyms[0]); i++)
+        if (strcmp(word, synonyms[i][0]) == 0)
+            return synonyms[i][1];
+    for (int left = 1; left <= 2; left++)
+        for (size_t i = 0; i < VERB_COUNT; i++)
+            if (strlen(verbs[i].name) > 2 * (size_t)left &&
+                is_near(word, verbs[i].name, left))
+                return verbs[i].name;
+    return NULL;
+}
+
+static int refuse_verb(const char *word)
+{
+    const char *verb = guess_verb(word);
+    if (verb != NULL)
+        ctl_say(stderr, "curt: unknown command \"%s\"; did you mean \"%s\"?",
+                word, verb);
+    else if (strchr(word, '/') != NULL)
+        ctl_say(stderr,
+                "curt: \"%s\" is not a command; to shorten it: curt create "
+                "'%s'; to look a short URL up: curt get '%s'",
+                word, word, word);
+    else if (ids_valid(word, strlen(word)) &&
+             strpbrk(word, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != NULL)
+        ctl_say(stderr,
+                "curt: unknown command \"%s\"; to print that link: curt get %s",
+                word, word);
+    else
+        ctl_say(stderr, "curt: unknown command \"%s\"; see: curt help", word);
     return EX_USAGE;
 }
 
-/* Reads the options, wherever they stand. Exits for -h, -V and errors. */
-static void read_options(int argc, char **argv, struct ctl *ctl)
+static int run_help(struct ctl *ctl, const char *name)
+{
+    (void)ctl;
+    const struct verb *verb = name != NULL ? find_verb(name) : NULL;
+    if (name == NULL) {
+        print_usage();
+        return 0;
+    }
+    if (verb == NULL)
+        return refuse_verb(name);
+    printf("usage: curt [-c FILE] [-j] %s%s%s\n\n%c%s.\n%s\n"
+           "example: curt %s%s\n",
+           verb->name, verb->argument != NULL ? " " : "",
+           verb->argument != NULL ? verb->argument : "",
+           toupper((unsigned char)verb->help[0]), verb->help + 1, verb->more,
+           verb->name, verb->example);
+    return 0;
+}
+
+/* Says which option was wrong; code is what getopt_long returned. */
+static void refuse_option(int code, int argc, char **argv)
+{
+    const char *given = argv[optind - 1];
+    const char letter[] = {'-', (char)optopt, '\0'};
+    const bool is_long = optopt == 0 || (code == ':' && given[1] == '-');
+    const struct verb *verb = NULL;
+    for (int i = 1; i < argc && verb == NULL; i++)
+        verb = find_verb(argv[i]);
+    ctl_say(stderr, "curt: %s \"%s\"%s; see: curt help%s%s",
+            code == ':' ? "option" : "unknown option", is_long ? given : letter,
+            code == ':' ? " needs a value" : "", verb != NULL ? " " : "",
+            verb != NULL ? verb->name : "");
+}
+
+/* Reads the options, wherever they stand. *help: -h was there. Exits for -V
+ * and errors. */
+static void read_options(int argc, char **argv, struct ctl *ctl, bool *help)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
@@ -393,7 +384,7 @@ static void read_options(int argc, char **argv, struct ctl *ctl)
         {NULL, 0, NULL, 0},
     };
     int c, at = 0;
-    while ((c = getopt_long(argc, argv, "c:jhV", options, &at)) != -1) {
+    while ((c = getopt_long(argc, argv, ":c:jhV", options, &at)) != -1) {
         switch (c) {
         case 'c':
             ctl->file = optarg;
@@ -402,13 +393,15 @@ static void read_options(int argc, char **argv, struct ctl *ctl)
             ctl->json = true;
             break;
         case 'h':
-            print_usage(stdout);
-            exit(0);
+            *help = true;
+            break;
         case 'V':
             puts("curt " CURT_VERSION);
             exit(0);
         case '?':
-            exit(usage_error());
+        case ':':
+            refuse_option(c, argc, argv);
+            exit(EX_USAGE);
         default:
             if (c == 'q' ? !ctl_qr_option(&ctl->qr, options[at].name, optarg)
                          : !ctl_table_option(&ctl->table, c, optarg))
@@ -417,23 +410,50 @@ static void read_options(int argc, char **argv, struct ctl *ctl)
     }
 }
 
-static const struct verb *find_verb(int argc, char **argv)
+/* Whether a command can work with so many arguments; standard error has said
+ * why not. */
+static bool check_arguments(const struct verb *verb, int count,
+                            char **arguments)
 {
-    for (size_t i = 0; i < VERB_COUNT && optind < argc; i++) {
-        int wanted = verbs[i].argument != NULL ? 2 : 1;
-        if (strcmp(verbs[i].name, argv[optind]) == 0 && argc - optind == wanted)
-            return &verbs[i];
-    }
-    return NULL;
+    const char *const wanted = verb->argument;
+    const bool few = count == 0 && wanted != NULL && verb->run != run_help &&
+                     (verb->run != ctl_create || isatty(STDIN_FILENO));
+    const int most = wanted == NULL ? 0 : strstr(wanted, "...") ? count : 1;
+    if (few)
+        fprintf(stderr, "curt: %s needs %.*s, such as: curt %s%s\n", verb->name,
+                (int)strcspn(wanted, " "), wanted, verb->name, verb->example);
+    else if (count > most)
+        ctl_say(stderr,
+                "curt: \"%s\" is one argument too many, %s takes %s, such as: "
+                "curt %s%s",
+                arguments[most], verb->name, most > 0 ? wanted : "none",
+                verb->name, verb->example);
+    return !few && count <= most;
 }
 
-static int run_verb(struct ctl *ctl, const struct verb *verb,
-                    const char *argument)
+/* Runs a command for each of its arguments, until the store fails or nobody
+ * reads the output. Returns the worst exit status. */
+static int run_each(struct ctl *ctl, const struct verb *verb, int count,
+                    char **arguments)
+{
+    int status = count == 0 ? verb->run(ctl, NULL) : 0;
+    int i = 0;
+    for (; i < count && status <= EX_DATAERR; i++) {
+        const int one = verb->run(ctl, arguments[i]);
+        status = one > status ? one : status;
+    }
+    if (i < count)
+        ctl_say(stderr, "curt: stopped before \"%s\"", arguments[i]);
+    return status;
+}
+
+static int run_verb(struct ctl *ctl, const struct verb *verb, int count,
+                    char **arguments)
 {
     struct buf faults;
     buf_init(&faults, CONF_FAULTS_MAX);
     if (verb->bare)
-        return verb->run(ctl, argument);
+        return run_each(ctl, verb, count, arguments);
     const enum result r = conf_load(ctl->file, &ctl->conf, &faults);
     if (r != RESULT_OK) {
         ctl_print_lines(stderr, "", faults.data);
@@ -447,7 +467,7 @@ static int run_verb(struct ctl *ctl, const struct verb *verb,
     ctl->hits_result =
         hits_open_existing(&ctl->conf, &ctl->hits, &ctl->hits_reason);
     ctl->cache = cache_open_existing(&ctl->conf);
-    int status = verb->run(ctl, argument);
+    int status = run_each(ctl, verb, count, arguments);
     cache_close(ctl->cache);
     hits_close(ctl->hits);
     store_free(ctl->store);
@@ -458,23 +478,28 @@ static int run_verb(struct ctl *ctl, const struct verb *verb,
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.qr.image = {QR_DEFAULTS}};
-    read_options(argc, argv, &ctl);
-    const struct verb *verb = find_verb(argc, argv);
-    if (verb == NULL)
-        return usage_error();
-    if (ctl.table.given && verb->run != ctl_table)
-        return ctl_table_misplaced();
-    if (!ctl_qr_ready(&ctl.qr, verb->name))
+    bool help = false;
+    read_options(argc, argv, &ctl, &help);
+    const char *name = optind < argc ? argv[optind++] : NULL;
+    const struct verb *verb = name != NULL ? find_verb(name) : NULL;
+    if (name == NULL && !help) {
+        fputs(overview, stderr);
         return EX_USAGE;
+    }
     log_open("curt");
     signal(SIGPIPE, SIG_IGN); /* a connection that breaks is an error text */
     umask(umask(0) | 007);
-    int status =
-        run_verb(&ctl, verb, verb->argument != NULL ? argv[optind + 1] : NULL);
-    /* A full disk or a closed pipe must not look like success. */
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        perror("curt: standard output");
-        return EX_IOERR;
-    }
-    return status;
+    int status = EX_USAGE;
+    if (help)
+        status = run_help(&ctl, name);
+    else if (verb == NULL)
+        status = refuse_verb(name);
+    else if (ctl.table.given && verb->run != ctl_table)
+        status = ctl_table_misplaced();
+    else if (ctl_qr_ready(&ctl.qr, name,
+                          argc - optind == 1 &&
+                              strcmp(argv[optind], "-") != 0) &&
+             check_arguments(verb, argc - optind, argv + optind))
+        status = run_verb(&ctl, verb, argc - optind, argv + optind);
+    return ctl_flush() ? status : EX_IOERR;
 }

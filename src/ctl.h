@@ -1,6 +1,7 @@
 /*
- * What the files of the operator's tool share: ctl.c has the verbs and their
- * options, ctl_table.c "table", ctl_qr.c "qr", ctl_backup.c backup and restore.
+ * What the files of the operator's tool share: ctl.c has the commands, their
+ * options and the help, ctl_link.c "create", "get" and "delete", ctl_table.c
+ * "table", ctl_qr.c "qr", ctl_backup.c "backup" and "restore".
  */
 #ifndef CURT_CTL_H
 #define CURT_CTL_H
@@ -11,13 +12,14 @@
 #include "cache.h"
 #include "conf.h"
 #include "hits.h"
+#include "ids.h"
 #include "qr.h"
 #include "result.h"
 #include "store.h"
 
 struct json_object;
 
-/* Longest output of one verb, in bytes. */
+/* Longest output of one command, in bytes. */
 #define CTL_OUTPUT_MAX (4u << 20)
 
 /* Exit status where sysexits(3) has no word for it: the answer is no. */
@@ -38,7 +40,7 @@ struct ctl_qr {
     struct qr_options image;       /* begins as {QR_DEFAULTS} */
 };
 
-/* What a verb works with. */
+/* What a command works with. */
 struct ctl {
     const char *file; /* that -c names, or NULL */
     struct conf conf;
@@ -50,10 +52,9 @@ struct ctl {
     bool json;
     struct ctl_table_options table;
     struct ctl_qr qr;
+    char id[IDS_MAX + 1]; /* of the last ctl_take_id() */
+    unsigned shown;       /* links that `get` has printed as text */
 };
-
-/* The id in an argument; NULL, and a line on standard error: there is none. */
-const char *ctl_take_id(const struct ctl *ctl, const char *argument);
 
 /* The exit status for a result. */
 int ctl_status(enum result r);
@@ -67,17 +68,36 @@ void ctl_say(FILE *out, const char *format, ...)
  * result, and the exit status for it is returned. */
 int ctl_store_failed(const struct ctl *ctl, enum result r);
 
+/* Says on standard error what an operation on a link failed with, likewise. */
+int ctl_link_failed(const struct ctl *ctl, const char *id, enum result r);
+
+/* Writes out what was printed. False: it could not be written, because of a
+ * full disk or a closed pipe, and standard error has said so. */
+bool ctl_flush(void);
+
+/* The id in an argument: an id, or a short URL that begins with APP_URL, with
+ * either scheme or none; after it may be a query, a fragment, a suffix of
+ * curt's such as ".qr", or punctuation. Valid until the next call. NULL: there
+ * is none, standard error has said why, and the exit status is EX_DATAERR. */
+const char *ctl_take_id(struct ctl *ctl, const char *argument);
+
+/* The commands "create", "get" and "delete", for one argument; they return the
+ * exit status. url NULL or "-": all lines of standard input. */
+int ctl_create(struct ctl *ctl, const char *url);
+int ctl_get(struct ctl *ctl, const char *argument);
+int ctl_delete(struct ctl *ctl, const char *argument);
+
 /* Prints an object on a line and releases it. */
 void ctl_print_json(struct json_object *object);
 
-/* The verbs "backup" and "restore"; they return the exit status. */
+/* The commands "backup" and "restore"; they return the exit status. */
 int ctl_backup(struct ctl *ctl, const char *file);
 int ctl_restore(struct ctl *ctl, const char *file);
 
 /* Prints the lines of text, which is cut up, each after prefix, likewise. */
 void ctl_print_lines(FILE *out, const char *prefix, char *text);
 
-/* ---- The verb "table" ------------------------------------------------ */
+/* ---- The command "table" --------------------------------------------- */
 
 /* What getopt_long returns for them. */
 enum ctl_table_code {
@@ -102,8 +122,9 @@ int ctl_table(struct ctl *ctl, const char *action);
 /* Takes an option by its name, like ctl_table_option(). */
 bool ctl_qr_option(struct ctl_qr *q, const char *name, const char *argument);
 
-/* Whether the options fit each other and the verb; else it says why not. */
-bool ctl_qr_ready(struct ctl_qr *q, const char *verb);
+/* Whether the options fit each other and the command, which has one argument
+ * or not; else it says why not. */
+bool ctl_qr_ready(struct ctl_qr *q, const char *verb, bool one);
 
 /* Draws the code of an id; and the verb "qr". They return the exit status. */
 int ctl_qr_draw(struct ctl *ctl, const char *id);

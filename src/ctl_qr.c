@@ -23,7 +23,7 @@ bool ctl_qr_option(struct ctl_qr *q, const char *name, const char *argument)
     return q->image.fault[0] == '\0';
 }
 
-bool ctl_qr_ready(struct ctl_qr *q, const char *verb)
+bool ctl_qr_ready(struct ctl_qr *q, const char *verb, bool one)
 {
     const bool chosen = (q->image.given & QR_FORMAT_GIVEN) != 0;
     if (chosen && q->output == NULL)
@@ -31,6 +31,8 @@ bool ctl_qr_ready(struct ctl_qr *q, const char *verb)
     const char *dot = q->output != NULL ? strrchr(q->output, '.') : NULL;
     if (q->given && strcmp(verb, q->for_create ? "create" : "qr") != 0)
         ctl_say(stderr, "curt: QR code options are for qr and create --qr");
+    else if (q->output != NULL && !one)
+        ctl_say(stderr, "curt: --output and --format are for one link");
     else if (q->output != NULL && strcmp(q->output, "-") != 0 && !chosen &&
              !qr_set(&q->image, "format", dot != NULL ? dot + 1 : ""))
         ctl_say(stderr, "curt: --output %s: the %s, or add --format", q->output,
@@ -98,11 +100,14 @@ int ctl_qr(struct ctl *ctl, const char *argument)
     if (id == NULL)
         return EX_DATAERR;
     link_init(&link);
-    enum result r = store_get(ctl->store, id, STORE_WHOLE, &link);
-    if (r == RESULT_OK && link_expired(link.ttl, clock_now()))
-        r = RESULT_NOT_FOUND;
-    const int status =
-        r == RESULT_OK ? ctl_qr_draw(ctl, id) : ctl_store_failed(ctl, r);
+    const enum result r = store_get(ctl->store, id, STORE_WHOLE, &link);
+    int status = CTL_NO;
+    if (r != RESULT_OK)
+        status = ctl_link_failed(ctl, id, r);
+    else if (link_expired(link.ttl, clock_now()))
+        ctl_say(stderr, "curt: %s: this link has expired", id);
+    else
+        status = ctl_qr_draw(ctl, id);
     link_free(&link);
     return status;
 }

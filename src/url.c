@@ -236,14 +236,22 @@ static bool is_same_host(const struct url_app *a, const struct url_app *b)
     return strcmp(a->host, b->host) == 0 && a->port == b->port;
 }
 
-bool url_is_loop(const char *url, const struct url_app *app)
+bool url_app_rest(const char *url, const struct url_app *app, struct buf *rest)
 {
     struct url_app target = {0};
-    bool loop = take_apart(url, &target) && is_same_host(&target, app) &&
-                target.path_len >= app->path_len &&
-                memcmp(target.path, app->path, app->path_len) == 0;
+    const bool below = take_apart(url, &target) && is_same_host(&target, app) &&
+                       target.path_len >= app->path_len &&
+                       memcmp(target.path, app->path, app->path_len) == 0;
+    if (below && rest != NULL)
+        buf_add(rest, target.path + app->path_len,
+                target.path_len - app->path_len);
     url_app_free(&target);
-    return loop;
+    return below;
+}
+
+bool url_is_loop(const char *url, const struct url_app *app)
+{
+    return url_app_rest(url, app, NULL);
 }
 
 bool url_is_origin(const char *origin, const struct url_app *app)

@@ -46,6 +46,10 @@ enum result url_normalise(const char *in, size_t len, struct buf *out,
  * begins with that of APP_URL. */
 bool url_is_loop(const char *url, const struct url_app *app);
 
+/* The same for a URL that may not be normalised. What follows APP_URL in it is
+ * appended to rest (or NULL): decoded once, without query and fragment. */
+bool url_app_rest(const char *url, const struct url_app *app, struct buf *rest);
+
 /* Whether origin, the value of a request's Origin field (RFC 6454), is that of
  * APP_URL: the same scheme, host and port. */
 bool url_is_origin(const char *origin, const struct url_app *app);

@@ -31,7 +31,7 @@ walls() {
 ^json(-c/|[.]h$)    src/link.c src/store_dynamodb.c
 ^json(-c/|[.]h$)    src/dynamodb_item.c src/dynamodb_table.c
 ^json(-c/|[.]h$)    src/dynamodb_describe.c src/ctl_table.c
-^json(-c/|[.]h$)    src/ctl_backup.c
+^json(-c/|[.]h$)    src/ctl_backup.c src/ctl_link.c
 ^json(-c/|[.]h$)    src/aws_source.c src/aws_reply.c src/doctor.c
 END
 }

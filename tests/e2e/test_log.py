@@ -160,5 +160,5 @@ def test_ttl_that_ends_nothing_is_said_once(build, store_env, request):
         assert "in?a?week" in text["ttl_note"]
         assert "not a number of seconds" in text["ttl_note"]
         shown = pool.tool("get", "text").stdout
-        assert "never expires\n" in shown and "ttl_note" in shown
-        assert "ttl_note" not in pool.tool("get", make_link(pool)).stdout
+        assert "Expires        never\nNote           " in shown
+        assert "\nNote" not in pool.tool("get", make_link(pool)).stdout

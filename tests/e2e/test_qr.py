@@ -89,7 +89,7 @@ def get(pool, short_url, query="", method="GET", status=200, **headers):
 
 
 def hits(pool, short_url):
-    return re.search(r"^hits +(\d+)$",
+    return re.search(r"^Hits +(\d+)$",
                      pool.tool("get", short_url).stdout, re.M)[1]
 
 
@@ -241,10 +241,12 @@ def test_a_code_is_not_a_hit_and_needs_a_link(pool, link):
         db.execute("UPDATE links SET ttl = ? WHERE short_id = ?",
                    (int(time.time()) - 5, expired.rpartition("/")[2]))
     get(pool, expired, status=410)
-    for short_url in (expired, "nosuch1"):
+    for short_url, wanted in ((expired, "this link has expired"),
+                              ("nosuch1", "no such link (")):
         done = pool.tool("qr", short_url, check=False)
-        assert (done.returncode, done.stdout, done.stderr) \
-            == (1, "", "curt: not found\n")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("curt: %s: %s" % (
+            short_url.rpartition("/")[2], wanted))
 
 
 # ---- The tool -----------------------------------------------------------

@@ -90,11 +90,16 @@ def test_tool_get_shows_what_a_terminal_would_obey(links, store):
              json.dumps({HOSTILE: HOSTILE}, ensure_ascii=False))
     status, out, _ = run(made.pool, "get", "odd")
     assert status == 0
-    lines = dict(line.split(None, 1) for line in out.splitlines())
-    assert lines["long_url"] == "http://x/" + SHOWN
-    assert lines["short_url"] == "http://y/" + SHOWN
-    assert lines["created_at"] == SHOWN
-    assert "title" in lines["analytics"]
+    lines = out.splitlines()
+    assert "Leads to       http://x/" + SHOWN in lines
+    assert "Short URL      http://y/" + SHOWN in lines
+    assert "Created        " + SHOWN in lines
+    assert lines[-2:] == ["Analytics", "  %s  %s" % (SHOWN, SHOWN)]
+    table = made.settings.get("TABLE")
+    assert run(made.pool, "get", "none")[::2] == (
+        1, "curt: none: no such link (APP_URL is http://127.0.0.1/t/, store %s)"
+        "\n" % (f"dynamodb, table {table}" if table
+                else made.settings["STATE_DIR"] + "/curt.db"))
     item = get_json(made.pool, "odd")
     assert item["long_url"] == "http://x/" + HOSTILE
     assert item["created_at"] == HOSTILE
@@ -175,6 +180,10 @@ def test_tool_shows_arguments_and_names(build, store_settings, tmp_path):
             (["restore", odd / "no"], None), (["-c", odd / "no", "get", "x"], 78),
             (["-c", odd / "no", "doctor"], 78),
             (["table", HOSTILE], 64), (["get", HOSTILE], 65),
+            (["get", "http://x/" + HOSTILE], 65), ([HOSTILE], 64),
+            (["help", HOSTILE], 64), (["--" + HOSTILE], 64),
+            (["hits", HOSTILE], 64), (["backup", "x", HOSTILE], 64),
+            (["create", HOSTILE], 65),
             (["table", "create", "--tag", HOSTILE], 64),
             (["table", "create", "--billing", HOSTILE], 64),
             (["table", "create", "--read-units", HOSTILE], 64)]:

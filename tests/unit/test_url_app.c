@@ -233,6 +233,37 @@ static void leaves_other_addresses_alone(void **state)
             fail_msg("%s counts as a loop", others[i]);
 }
 
+static void cuts_app_url_off(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"https://sho.rt/t/abc", "abc"},
+        {"http://SHO.rt:80/t/abc/?x=/t/y#z", "abc/"},
+        {"https://sho.rt/t/a%62c.qr?size=1", "abc.qr"},
+        {"https://sho.rt/t", NULL},
+        {"https://sho.rt", NULL},
+        {"https://sho.rt?x", NULL},
+        {"https://sho.rt\\t\\abc", NULL}, /* as it is, not normalised */
+        {"https://sho.rt/t/\x1b\xff", "\x1b\xff"},
+        {"https://a@sho.rt/t/abc", NULL},
+        {"https:///t/abc", NULL},
+        {"https://", NULL},
+        {"", NULL},
+    };
+    struct url_app app = parse_app("https://sho.rt/t/");
+    struct buf rest;
+    buf_init(&rest, URL_MAX);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        buf_reset(&rest);
+        const bool below = url_app_rest(cases[i][0], &app, &rest);
+        if (below != (cases[i][1] != NULL))
+            fail_msg("%s: %d", cases[i][0], below);
+        assert_string_equal(rest.data, below ? cases[i][1] : "");
+    }
+    buf_free(&rest);
+    url_app_free(&app);
+}
+
 static void knows_other_ways_to_serve(void **state)
 {
     (void)state;
@@ -341,6 +372,7 @@ int main(void)
         cmocka_unit_test(leaves_room_for_links),
         cmocka_unit_test(finds_loops_in_disguise),
         cmocka_unit_test(leaves_other_addresses_alone),
+        cmocka_unit_test(cuts_app_url_off),
         cmocka_unit_test(knows_other_ways_to_serve),
         cmocka_unit_test(what_is_no_url_is_no_loop),
         cmocka_unit_test(knows_its_own_origin),

@@ -1,0 +1,59 @@
+# Completion of curt(1) for bash. `make install` puts it where the package
+# bash-completion looks; or read it in from ~/.bashrc.
+
+_curt()
+{
+    local commands="create get delete qr table backup restore hits doctor
+        config keys help"
+    local options="--config --json --help --version"
+    local drawing="--output --format --size --level --margin --ascii"
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    local command="" files=0 i
+    # "--format=p" is three words here.
+    if [[ $prev == = ]]; then
+        prev=${COMP_WORDS[COMP_CWORD - 2]}
+    elif [[ $cur == = ]]; then
+        cur=""
+    fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        -c | --config) ((i++)) ;;
+        -*) ;;
+        *)
+            command=${COMP_WORDS[i]}
+            break
+            ;;
+        esac
+    done
+    case $command in
+    create) options+=" $drawing --qr" ;;
+    qr) options+=" $drawing" ;;
+    table) options+=" --billing --read-units --write-units
+        --deletion-protection --point-in-time-recovery --tag" ;;
+    esac
+
+    local words=""
+    case $prev,$command in
+    -c,* | --config,* | --output,*) files=1 ;;
+    --billing,*) words="on-demand provisioned" ;;
+    --format,*) words="svg png" ;;
+    --level,*) words="L M Q H" ;;
+    --size,* | --margin,* | --*-units,* | --tag,*) ;;
+    *)
+        case $cur,$command in
+        -*) words=$options ;;
+        *,) words=$commands ;;
+        *,help) words=$commands ;;
+        *,table) words="create check" ;;
+        *,backup | *,restore) files=1 ;;
+        esac
+        ;;
+    esac
+    if ((files)); then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+    fi
+}
+complete -F _curt curt
