@@ -21,7 +21,7 @@ const struct page_file *page_file(const char *name)
     for (const struct page_file *f = page_files; f->name != NULL; f++)
         if (strcmp(f->name, name) == 0)
             return f;
-    return NULL;
+    abort();
 }
 
 static const char *html_entity(char c)

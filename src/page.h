@@ -29,7 +29,7 @@ struct page_file {
 /* Ends with one whose name is NULL (made by src/pages/embed.sh). */
 extern const struct page_file page_files[];
 
-/* A file by its name; NULL: there is none of that name. */
+/* A file by its name, which must be one of them: the process ends otherwise. */
 const struct page_file *page_file(const char *name);
 
 /* A value of a template. NULL and "" count as absent. */

@@ -93,8 +93,8 @@ class Browser:
         return Page(self, options)
 
     def close(self):
-        self.process.stdin.close()
         try:
+            self.process.stdin.close()
             self.process.wait(30)
         finally:
             self.process.kill()

@@ -43,7 +43,7 @@ static void home_has_the_form(void **state)
         check_page(f);
         assert_true(page_has(f, "action=\"/create\""));
         assert_true(page_has(f, "name=\"long_url\""));
-        assert_true(page_has(f, "<title>sho.rt</title>"));
+        assert_true(page_has(f, "<title>Shorten a link – sho.rt</title>"));
     }
     assert_int_equal(f->store.gets, 0);
 }
