@@ -51,9 +51,9 @@ static enum body_result read_json(const char *text, size_t len,
         r = bad(detail, "The body must be a JSON object with a member "
                         "long_url.");
     else if (!json_object_object_get_ex(root, MEMBER, &member))
-        r = bad(detail, "The member long_url is missing.");
+        r = bad(detail, "The long_url is missing.");
     else if (!json_object_is_type(member, json_type_string))
-        r = bad(detail, "The member long_url must be a string.");
+        r = bad(detail, "The long_url must be a string.");
     else
         buf_add(long_url, json_object_get_string(member),
                 (size_t)json_object_get_string_len(member));
@@ -101,9 +101,9 @@ static enum body_result read_form(const char *s, size_t len,
     }
     buf_free(&name);
     if (found == 0)
-        return bad(detail, "The field long_url is missing.");
+        return bad(detail, "The long_url is missing.");
     if (found > 1)
-        return bad(detail, "The field long_url occurs more than once.");
+        return bad(detail, "The long_url occurs more than once.");
     return BODY_OK;
 }
 
@@ -141,8 +141,8 @@ enum body_result body_read(const struct http_request *req, struct buf *long_url,
     if (form)
         return read_form(body, len, long_url, detail);
     if (len == 0 && type == NULL)
-        return bad(detail, "The body is empty; it must be JSON with a member "
-                           "long_url, or a form.");
+        return bad(detail, "The body is empty; it must be JSON or a form with "
+                           "a long_url.");
     if (type == NULL)
         return bad(detail, "The body is not valid JSON, and has no "
                            "Content-Type.");

@@ -144,7 +144,7 @@ struct loader {
     struct conf *conf;
     struct buf *faults;
     const char *file;
-    bool absent; /* the default file, which may be */
+    bool absent; /* the default file does not exist, which is allowed */
     struct origin origins[KEY_COUNT];
 };
 
@@ -168,8 +168,8 @@ static bool is_text(const struct key *key)
     return key->type != TYPE_NUMBER && key->type != TYPE_CHOICE;
 }
 
-/* The value in the environment. HOME has none: every login sets it, to
- * something else. */
+/* The value in the environment. HOME is not read from there: it is the home
+ * directory of the user. */
 static const char *read_env(const struct key *key)
 {
     return key->type == TYPE_HOME ? NULL : getenv(key->name);
@@ -251,7 +251,7 @@ static bool has_control(const char *s)
     return *s != '\0';
 }
 
-/* What a page shows: UTF-8, at most max characters. */
+/* Whether pages can show it: UTF-8, at most max characters. */
 static bool is_shown_text(const char *value, uint64_t max)
 {
     const size_t len = strlen(value);
@@ -342,7 +342,7 @@ static void refuse_line(struct loader *l, unsigned line, const char *text)
         buf_add_char(l->faults, '"');
     }
     buf_add_str(l->faults,
-                " is no `KEY = value` line; comments begin with #\n");
+                " is not a `KEY = value` line; comments begin with #\n");
 }
 
 /* With the key that was probably meant: the same but for case. */
@@ -367,7 +367,7 @@ static void take_line(void *context, unsigned line, const char *name,
     } else if (i == KEY_COUNT) {
         refuse_key(l, line, name);
     } else if (l->origins[i].given) {
-        buf_addf(l->faults, "%s:%u: %s: is there twice; line %u has it, too\n",
+        buf_addf(l->faults, "%s:%u: %s: is set twice, first on line %u\n",
                  l->file, line, name, l->origins[i].line);
     } else {
         l->origins[i] =
@@ -431,7 +431,7 @@ static void check_whole(struct loader *l)
     }
 }
 
-/* The file that applies; *named: it must be there. */
+/* The file to read; *named: not the default, so it must exist. */
 static const char *choose_file(const char *file, bool *named)
 {
     *named = true;
@@ -444,7 +444,7 @@ static const char *choose_file(const char *file, bool *named)
     return CURT_SYSCONFDIR "/curt/curt.conf";
 }
 
-/* What the file would have said is not known, so nothing else is reported. */
+/* Without the file the values are unknown, so no other fault is reported. */
 static enum result refuse_file(struct loader *l, int error)
 {
     buf_addf(l->faults, "%s: cannot be read: %s%s\n", l->file, strerror(error),
@@ -538,15 +538,15 @@ size_t conf_key_count(void)
 struct conf_key conf_key(size_t i)
 {
     static const char *const names[] = {
-        [TYPE_STRING] = "string", [TYPE_TEXT] = "string",
-        [TYPE_SECRET] = "secret", [TYPE_NUMBER] = "number",
-        [TYPE_CHOICE] = "choice", [TYPE_DIR] = "directory",
-        [TYPE_HOME] = "string",   [TYPE_COLOR] = "string",
-        [TYPE_URL] = "string",
+        [TYPE_SECRET] = "secret",
+        [TYPE_NUMBER] = "number",
+        [TYPE_CHOICE] = "choice",
+        [TYPE_DIR] = "directory",
     };
     const struct key *key = &keys[i];
+    const char *type = names[key->type];
     return (struct conf_key){.name = key->name,
-                             .type = names[key->type],
+                             .type = type != NULL ? type : "string",
                              .fallback = key->fallback,
                              .reloadable = key->reloadable};
 }

@@ -77,8 +77,8 @@ struct conf {
 #define CONF_TEXT_MAX   (1u << 20) /* bytes that conf_write() appends */
 
 /* Reads the file and the environment. file: the value of -c, or NULL for
- * CURT_CONF, else the default file, which alone may be absent. On RESULT_OK
- * *conf is filled and the caller releases it with conf_free(). On
+ * CURT_CONF, else the default file, the only one that may be absent. On
+ * RESULT_OK *conf is filled and the caller releases it with conf_free(). On
  * RESULT_INVALID *conf is empty and faults has one line per fault:
  * "FILE:LINE: KEY: what is wrong, and what would be right"; RESULT_DENIED is
  * the same for a file that this user may not read. */

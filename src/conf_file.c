@@ -17,7 +17,7 @@ void conf_file_add_text(struct buf *faults, const char *text)
     }
 }
 
-static char *trim(char *s)
+static char *trim_space(char *s)
 {
     s += strspn(s, " \t");
     size_t len = strlen(s);
@@ -27,7 +27,7 @@ static char *trim(char *s)
 }
 
 /* Takes the optional quotes off a value; NULL if they are not in order. */
-static char *unquote(char *s)
+static char *remove_quotes(char *s)
 {
     size_t len = strlen(s);
     if (s[0] != '"')
@@ -43,7 +43,7 @@ static void take_line(char *text, unsigned line, conf_file_take *take,
 {
     if (line == 1 && strncmp(text, BYTE_ORDER_MARK, 3) == 0)
         text += 3;
-    text = trim(text);
+    text = trim_space(text);
     if (text[0] == '\0' || text[0] == '#')
         return;
     char *equals = strchr(text, '=');
@@ -52,7 +52,8 @@ static void take_line(char *text, unsigned line, conf_file_take *take,
         return;
     }
     *equals = '\0';
-    take(context, line, trim(text), unquote(trim(equals + 1)));
+    take(context, line, trim_space(text),
+         remove_quotes(trim_space(equals + 1)));
 }
 
 static int read_lines(FILE *in, const char *path, conf_file_take *take,

@@ -9,7 +9,7 @@
 #define CONF_FILE_LINE_MAX 4096
 
 /* Called for each line that is not empty and no comment. name is NULL where
- * the line is no `KEY = value`: then value is the whole line. value is NULL
+ * the line is not `KEY = value`: then value is the whole line. value is NULL
  * where it begins or ends with a quote but not both, or has one inside. */
 typedef void conf_file_take(void *context, unsigned line, const char *name,
                             const char *value);

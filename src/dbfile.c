@@ -79,15 +79,15 @@ static enum result open_lock(const char *path, bool create, struct dbfile **out,
     const bool absent = !create && access(name, F_OK) < 0 && errno == ENOENT;
     const int fd = absent ? -1 : lock_open(dirname(dir), name);
     enum result r = RESULT_OK;
-    if (fd < 0 && !absent)
+    if (fd < 0 && !absent) {
         r = dirs_refused(name, errno, reason);
-    free(name);
-    free(dir);
-    if (r == RESULT_OK)
+    } else {
         *out = mem_zalloc(sizeof(**out));
-    if (r == RESULT_OK)
         **out = (struct dbfile){
             .path = mem_dup(path), .lock = fd, .log = -1, .main = -1};
+    }
+    free(name);
+    free(dir);
     return r;
 }
 
@@ -388,7 +388,7 @@ static bool remove_beside(const char *path, const char *ending)
 }
 
 /* The new file gets the owner and the mode of the old one. */
-static bool inherit(const struct dbfile *f, const char *fresh)
+static bool keep_owner(const struct dbfile *f, const char *fresh)
 {
     struct stat st;
     int fd = open(fresh, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -432,7 +432,7 @@ enum result dbfile_replace(struct dbfile *f, const char *fresh,
          remove_beside(f->path, "-old-journal"));
     /* A log or a journal of the old file never meets the new one: they are
      * moved while the name "-restored" keeps everybody from opening either. */
-    done = done && inherit(f, fresh) && rename(fresh, restored) == 0 &&
+    done = done && keep_owner(f, fresh) && rename(fresh, restored) == 0 &&
            dbfile_sync_parent(restored) && keep_beside(f->path, "") &&
            keep_beside(f->path, "-wal") && keep_beside(f->path, "-journal") &&
            remove_beside(f->path, "-shm") && ftruncate(f->lock, 0) == 0 &&

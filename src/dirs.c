@@ -10,7 +10,7 @@
 
 #include "mem.h"
 
-static void make(const char *key, const char *dir, mode_t mode)
+static void make_dir(const char *key, const char *dir, mode_t mode)
 {
     /* chmod: whatever the umask is. */
     if (mkdir(dir, mode) == 0 && chmod(dir, mode) == 0) {
@@ -27,8 +27,8 @@ static void make(const char *key, const char *dir, mode_t mode)
 
 void dirs_make(const struct conf *conf)
 {
-    make("STATE_DIR", conf->state_dir, DIRS_STATE_MODE);
-    make("RUNTIME_DIR", conf->runtime_dir, DIRS_RUNTIME_MODE);
+    make_dir("STATE_DIR", conf->state_dir, DIRS_STATE_MODE);
+    make_dir("RUNTIME_DIR", conf->runtime_dir, DIRS_RUNTIME_MODE);
 }
 
 static bool can_be_made(const char *dir)
@@ -39,7 +39,7 @@ static bool can_be_made(const char *dir)
     return yes;
 }
 
-static void check(const char *key, const char *dir, struct buf *faults)
+static void check_dir(const char *key, const char *dir, struct buf *faults)
 {
     struct stat st;
     const char *fault = NULL;
@@ -60,8 +60,8 @@ static void check(const char *key, const char *dir, struct buf *faults)
 
 void dirs_check(const struct conf *conf, struct buf *faults)
 {
-    check("STATE_DIR", conf->state_dir, faults);
-    check("RUNTIME_DIR", conf->runtime_dir, faults);
+    check_dir("STATE_DIR", conf->state_dir, faults);
+    check_dir("RUNTIME_DIR", conf->runtime_dir, faults);
 }
 
 enum result dirs_refused(const char *path, int error, struct buf *reason)
@@ -74,7 +74,7 @@ enum result dirs_refused(const char *path, int error, struct buf *reason)
     free(dir);
     buf_addf(reason, "cannot open %s: %s; ", path, strerror(error));
     if (!denied)
-        buf_add_str(reason, "`curt doctor` says what to do");
+        buf_add_str(reason, "run `curt doctor`");
     else if (geteuid() == 0 || st.st_uid == 0 || st.st_uid == geteuid())
         buf_add_str(reason, "give it to the user that runs curt.fcgi");
     else

@@ -17,8 +17,10 @@ void dirs_make(const struct conf *conf);
  * this process cannot write, or that is missing and cannot be made. */
 void dirs_check(const struct conf *conf, struct buf *faults);
 
-/* Appends to reason why a file in one of the directories could not be opened
- * (error, an errno) and what to do. RESULT_DENIED: this user may not. */
+/* Appends to reason why a file of one of the directories cannot be opened, and
+ * what to do. path: of the file; error: the errno of the attempt.
+ * RESULT_DENIED: this user has no permission; RESULT_UNAVAILABLE: any other
+ * error. */
 enum result dirs_refused(const char *path, int error, struct buf *reason);
 
 #endif

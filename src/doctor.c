@@ -65,7 +65,7 @@ static void print_text(const struct report *r)
 
 /* A configuration that cannot be used: its faults, as every verb prints them.
  */
-static int refuse(char *faults, bool json, enum result r)
+static int report_faults(char *faults, bool json, enum result r)
 {
     struct report report;
     report_init(&report);
@@ -88,7 +88,7 @@ static int refuse(char *faults, bool json, enum result r)
 
 /* The files, the pool, the store and all that uses it. Returns the exit
  * status. */
-static int examine(struct doctor *d)
+static int run_checks(struct doctor *d)
 {
     const struct report *r = d->report;
     doctor_check_conf(d);
@@ -127,7 +127,7 @@ int doctor_run(const char *file, bool json)
     buf_init(&faults, CONF_FAULTS_MAX);
     const enum result r = conf_load(file, &conf, &faults);
     if (r != RESULT_OK) {
-        int status = refuse(faults.data, json, r);
+        int status = report_faults(faults.data, json, r);
         buf_free(&faults);
         return status;
     }
@@ -143,7 +143,7 @@ int doctor_run(const char *file, bool json)
                        .root = -1};
     doctor_find_pool(&d);
     doctor_check_user(&d);
-    int status = doctor_run_as_user(&d, examine);
+    int status = doctor_run_as_user(&d, run_checks);
     report_free(&report);
     conf_free(&conf);
     return status;

@@ -66,7 +66,7 @@ static enum result store_probe(struct doctor *d, struct doctor_probe *p,
     if (r != RESULT_OK)
         return r;
     *what = "a probe could not be written";
-    /* A database that only the pool would make is not made here. */
+    /* A check does not create the database. */
     if (!d->running && store_newest(d->store, ms) == RESULT_UNAVAILABLE)
         return RESULT_UNAVAILABLE;
     fill_probe(d, p, &l);
@@ -105,7 +105,7 @@ static void add_store_error(struct doctor *d, enum report_level level,
                             enum result r, const char *what)
 {
     static const char advice[] =
-        "first fix what the lines above say about the store";
+        "first fix the faults of the store in the lines above";
     const char *error = store_error(d->store);
     char *text =
         mem_printf("%s: %s", what, error[0] != '\0' ? error : result_text(r));
@@ -159,8 +159,8 @@ void doctor_wait_for_link(struct doctor *d, const struct doctor_probe *p)
 
 /* ---- The site -------------------------------------------------------- */
 
-static enum result ask(struct aws_http *http, const char *url,
-                       struct aws_http_answer *answer)
+static enum result send_get(struct aws_http *http, const char *url,
+                            struct aws_http_answer *answer)
 {
     bool loopback = false;
     if (!aws_http_check_url(url, &loopback))
@@ -231,7 +231,7 @@ static char *changed_path(const char *url, const struct aws_http_answer *answer)
                : mem_dup_bytes(found, len);
 }
 
-/* Whether the web server only lacks the pool, which does not run. */
+/* Whether this answer only shows that the pool is down. */
 static bool misses_pool(const struct doctor *d,
                         const struct aws_http_answer *answer)
 {
@@ -240,8 +240,8 @@ static bool misses_pool(const struct doctor *d,
 }
 
 /* What to do about an answer that is not the expected one. */
-static const char *explain(const struct doctor *d, const char *url,
-                           const struct aws_http_answer *answer)
+static const char *advise_on(const struct doctor *d, const char *url,
+                             const struct aws_http_answer *answer)
 {
     const long status = answer->status;
     const char *to = answer->location != NULL ? answer->location : "";
@@ -268,8 +268,8 @@ static const char *explain(const struct doctor *d, const char *url,
                "configuration, may the web server open it?";
     if (status == 401 || status == 403)
         return "the web server forbids it: links must be open to all";
-    return "it does not get to curt, the web server answers by itself: include "
-           "curt's file from deploy/ in the virtual host of APP_URL, with the "
+    return "it does not reach curt, the web server answers it: include curt's "
+           "file from deploy/ in the virtual host of APP_URL, with the "
            "path of APP_URL and before other rewrite rules, and reload it; a "
            "proxy before it must pass on the path unchanged";
 }
@@ -304,10 +304,10 @@ static bool follow_probe(struct doctor *d, struct aws_http *http,
                          enum result *r, struct aws_http_answer *answer)
 {
     *url = mem_printf("%s%s", d->conf->app_url, p->id);
-    *r = ask(http, *url, answer);
+    *r = send_get(http, *url, answer);
     if (*r == RESULT_OK && answer->status == 404 && is_curts(answer)) {
         doctor_wait_for_link(d, p);
-        *r = ask(http, *url, answer);
+        *r = send_get(http, *url, answer);
     }
     return *r == RESULT_OK && answer->status == 301 &&
            answer->location != NULL && strcmp(answer->location, p->target) == 0;
@@ -315,7 +315,7 @@ static bool follow_probe(struct doctor *d, struct aws_http *http,
 
 /* The probe through the web server, and a short one where that fails. False:
  * there is no web server. */
-static bool follow(struct doctor *d, struct aws_http *http)
+static bool follow_link(struct doctor *d, struct aws_http *http)
 {
     struct aws_http_answer answer;
     struct doctor_probe small = {.stored = false};
@@ -350,11 +350,11 @@ static bool follow(struct doctor *d, struct aws_http *http)
     else if (r != RESULT_OK)
         add_connection_fault(d, http, r, url);
     else if (misses_pool(d, &answer))
-        ; /* which another line says */
+        ; /* reported by the line of the pool */
     else if (d->probe.stored || !is_curts(&answer))
         add_wrong_answer(
             d, "redirect", url2 != NULL ? url2 : url, "the probe's redirect",
-            explain(d, url2 != NULL ? url2 : url, &answer), &answer);
+            advise_on(d, url2 != NULL ? url2 : url, &answer), &answer);
     else
         report_add(d->report, REPORT_WARN, "redirect",
                    "fix the store, then run this again",
@@ -387,7 +387,7 @@ static void check_create(struct doctor *d, struct aws_http *http)
         "deploy/ do";
     struct aws_http_answer answer;
     char *url = host_url(d, "/create");
-    if (ask(http, url, &answer) != RESULT_OK)
+    if (send_get(http, url, &answer) != RESULT_OK)
         report_add(d->report, REPORT_FAIL, "create", advice, "GET %s: %.*s",
                    url, fact_length(aws_http_error(http)),
                    aws_http_error(http));
@@ -412,12 +412,12 @@ static void check_create(struct doctor *d, struct aws_http *http)
     free(url);
 }
 
-/* The page at "/". A site may have one of its own there. */
+/* The page at "/", where a site may have a page of its own. */
 static void check_page(struct doctor *d, struct aws_http *http)
 {
     struct aws_http_answer answer;
     char *url = host_url(d, "/");
-    if (ask(http, url, &answer) != RESULT_OK)
+    if (send_get(http, url, &answer) != RESULT_OK)
         report_add(d->report, REPORT_WARN, "page", "run this again",
                    "GET %s: %s", url, aws_http_error(http));
     else if (strstr(answer.body, "page.js?v=") != NULL)
@@ -438,9 +438,9 @@ bool doctor_wake_pool(struct doctor *d)
 {
     struct aws_http *http = aws_http_new(NULL, PAGE_MAX);
     struct aws_http_answer answer;
-    char *url = mem_printf("%s-", d->conf->app_url); /* which is no id */
+    char *url = mem_printf("%s-", d->conf->app_url); /* an invalid id */
     const bool woken =
-        ask(http, url, &answer) == RESULT_OK && is_curts(&answer);
+        send_get(http, url, &answer) == RESULT_OK && is_curts(&answer);
     free(url);
     aws_http_free(http);
     return woken;
@@ -449,7 +449,7 @@ bool doctor_wake_pool(struct doctor *d)
 void doctor_check_site(struct doctor *d)
 {
     struct aws_http *http = aws_http_new(NULL, PAGE_MAX);
-    if (follow(d, http)) {
+    if (follow_link(d, http)) {
         check_create(d, http);
         if (strcmp(d->conf->home, "page") == 0)
             check_page(d, http);

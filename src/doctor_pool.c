@@ -32,7 +32,7 @@
 /* What the file of the cache may have beside CACHE_SIZE, in bytes. */
 #define CACHE_SLACK (2 * MIB)
 
-static void nap(void)
+static void wait_shortly(void)
 {
     const struct timespec pause = {0, POLL_MS * 1000000};
     nanosleep(&pause, NULL);
@@ -98,7 +98,7 @@ void doctor_check_pool(struct doctor *d)
     const bool woken = !d->running && doctor_wake_pool(d);
     const int64_t end = clock_monotonic_ms() + (woken ? JANITOR_MS : 0);
     while (!d->running && clock_monotonic_ms() < end) {
-        nap();
+        wait_shortly();
         doctor_find_pool(d);
     }
     if (d->hidden) {
@@ -193,7 +193,7 @@ static bool is_moving(const struct doctor *d, const struct hits *h,
     uint64_t before;
     do {
         before = *hits;
-        nap();
+        wait_shortly();
         *hits = count_pending(d, h, links);
     } while (*hits >= before && *hits > 0 && clock_monotonic_ms() < end);
     return *hits < before || *hits == 0;

@@ -118,8 +118,8 @@ bool fcgi_socket_ok(void)
 
 /* Connections have their own address as data, the socket that of f, and the
  * descriptor that wakes has NULL. */
-static bool watch(struct fcgi *f, int operation, int fd, uint32_t events,
-                  void *data)
+static bool watch_fd(struct fcgi *f, int operation, int fd, uint32_t events,
+                     void *data)
 {
     struct epoll_event event = {.events = events, .data.ptr = data};
     return epoll_ctl(f->epoll, operation, fd, &event) == 0;
@@ -129,8 +129,8 @@ static bool watch(struct fcgi *f, int operation, int fd, uint32_t events,
  * connection wakes one worker, the first that has nothing to do. */
 static bool listen_last(struct fcgi *f)
 {
-    watch(f, EPOLL_CTL_DEL, FCGI_SOCKET, 0, NULL);
-    return watch(f, EPOLL_CTL_ADD, FCGI_SOCKET, EPOLLIN | EPOLLEXCLUSIVE, f);
+    watch_fd(f, EPOLL_CTL_DEL, FCGI_SOCKET, 0, NULL);
+    return watch_fd(f, EPOLL_CTL_ADD, FCGI_SOCKET, EPOLLIN | EPOLLEXCLUSIVE, f);
 }
 
 struct fcgi *fcgi_new(const struct conf *conf,
@@ -155,7 +155,8 @@ struct fcgi *fcgi_new(const struct conf *conf,
     const int flags = fcntl(FCGI_SOCKET, F_GETFL);
     if (f->epoll < 0 || wake_fd < 0 || flags < 0 ||
         fcntl(FCGI_SOCKET, F_SETFL, flags | O_NONBLOCK) < 0 ||
-        !watch(f, EPOLL_CTL_ADD, wake_fd, EPOLLIN, NULL) || !listen_last(f)) {
+        !watch_fd(f, EPOLL_CTL_ADD, wake_fd, EPOLLIN, NULL) ||
+        !listen_last(f)) {
         log_error("cannot wait for connections: %s", strerror(errno));
         exit(EX_OSERR);
     }
@@ -197,7 +198,7 @@ static void close_conn(struct fcgi *f, struct conn *c)
     /* Not left to close(): a child that is about to execute the janitor or a
      * credential_process may hold the descriptor, too. */
     if (c->events != 0)
-        watch(f, EPOLL_CTL_DEL, c->fd, 0, NULL);
+        watch_fd(f, EPOLL_CTL_DEL, c->fd, 0, NULL);
     close(c->fd);
     f->used--;
     f->memory -= c->memory;
@@ -441,7 +442,7 @@ static void end_body(struct conn *c, int fault)
 
 /* Passes what was read to the current connection. True: its request can be
  * answered now. */
-static bool feed(struct fcgi *f, struct conn *c)
+static bool feed_conn(struct fcgi *f, struct conn *c)
 {
     struct fcgi_reader *r = &c->reader;
     while (f->left > 0 && !c->useless) {
@@ -472,12 +473,12 @@ static bool feed(struct fcgi *f, struct conn *c)
 
 /* Has epoll wait for events of a connection. The other workers get the next
  * one. */
-static bool expect(struct fcgi *f, struct conn *c, uint32_t events)
+static bool expect_event(struct fcgi *f, struct conn *c, uint32_t events)
 {
     const bool added = c->events == 0;
     if (events == c->events)
         return true;
-    if (!watch(f, added ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, c->fd, events, c)) {
+    if (!watch_fd(f, added ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, c->fd, events, c)) {
         log_warning("a connection cannot be waited for: %s", strerror(errno));
         return false;
     }
@@ -491,7 +492,7 @@ static bool expect(struct fcgi *f, struct conn *c, uint32_t events)
 
 /* Nothing more is to be done with the connection now: closes it, or has epoll
  * wait for it. */
-static void settle(struct fcgi *f, struct conn *c)
+static void settle_conn(struct fcgi *f, struct conn *c)
 {
     struct fcgi_reader *r = &c->reader;
     f->current = NULL;
@@ -524,7 +525,7 @@ static void settle(struct fcgi *f, struct conn *c)
     f->memory += c->memory;
     const uint32_t events =
         (c->eof ? 0 : EPOLLIN) | (unsent ? (uint32_t)EPOLLOUT : 0);
-    if (!expect(f, c, events))
+    if (!expect_event(f, c, events))
         close_conn(f, c);
 }
 
@@ -577,7 +578,7 @@ static bool give_up(struct fcgi *f, struct conn *c, int status)
 {
     const bool idle = c->kept && c->reader.state == FCGI_NONE;
     read_chunk(f, c);
-    if (feed(f, c))
+    if (feed_conn(f, c))
         return true;
     if (idle && c->reader.state != FCGI_NONE) {
         c->deadline = 0; /* a request came just before the end */
@@ -588,7 +589,7 @@ static bool give_up(struct fcgi *f, struct conn *c, int status)
     } else {
         c->useless = true;
     }
-    settle(f, c);
+    settle_conn(f, c);
     return false;
 }
 
@@ -596,7 +597,7 @@ static bool give_up(struct fcgi *f, struct conn *c, int status)
 static void begin_stop(struct fcgi *f)
 {
     f->stopping = true;
-    watch(f, EPOLL_CTL_DEL, FCGI_SOCKET, 0, NULL);
+    watch_fd(f, EPOLL_CTL_DEL, FCGI_SOCKET, 0, NULL);
     f->next_deadline = 0;
     for (size_t i = 0; i < f->made; i++)
         if (f->conns[i].deadline == 0)
@@ -633,9 +634,9 @@ static struct conn *next_request(struct fcgi *f)
         /* The end of an empty body has mostly come by now. */
         if (c->reader.state == FCGI_IN_BODY && !c->useless)
             read_chunk(f, c);
-        if (feed(f, c))
+        if (feed_conn(f, c))
             return c;
-        settle(f, c);
+        settle_conn(f, c);
     }
     while (!f->failed && !pause_wanted) {
         if (stop_wanted && !f->stopping)
@@ -654,9 +655,9 @@ static struct conn *next_request(struct fcgi *f)
             continue;
         if (!c->eof)
             read_chunk(f, c);
-        if (feed(f, c))
+        if (feed_conn(f, c))
             return c;
-        settle(f, c);
+        settle_conn(f, c);
     }
     return NULL;
 }
@@ -690,6 +691,6 @@ void fcgi_finish(struct fcgi *f, const struct http_response *res)
     c->deadline = 0;
     /* Before the web server can open another connection because of it. */
     if (c->reader.keep && !f->stopping)
-        c->useless = !expect(f, c, EPOLLIN);
+        c->useless = !expect_event(f, c, EPOLLIN);
     send_out(c);
 }

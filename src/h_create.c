@@ -7,12 +7,6 @@
 #include "handlers.h"
 #include "log.h"
 
-static bool wants_json(const char *accept)
-{
-    int json = http_accept_quality(accept, "application/json");
-    return json > 0 && json >= http_accept_quality(accept, "text/plain");
-}
-
 static void answer_link_page(const struct http_request *req,
                              const struct link *link, struct http_response *res)
 {
@@ -40,10 +34,11 @@ static void answer_link(const struct http_request *req, const struct link *link,
         answer_link_page(req, link, res);
         return;
     }
+    const int json = http_accept_quality(req->accept, "application/json");
     http_begin(res, req, 200);
     http_field(res, "Cache-Control", "no-store");
     http_field(res, "Vary", "Accept, Accept-Language");
-    if (wants_json(req->accept)) {
+    if (json > 0 && json >= http_accept_quality(req->accept, "text/plain")) {
         link_to_json(link, false, &res->body);
         http_end(res, "application/json");
     } else {
@@ -52,11 +47,11 @@ static void answer_link(const struct http_request *req, const struct link *link,
     }
 }
 
-/* What was wrong with the request: for a browser, beside the field of the form,
- * with what was in it (long_url, or NULL) where that is not far too long. */
-static void refuse(const struct app *app, const struct http_request *req,
-                   int status, const char *detail, const char *long_url,
-                   struct http_response *res)
+/* What was wrong with the request. A browser gets the form again, with detail
+ * beside its field and long_url in it (or NULL) unless that is far too long. */
+static void refuse_create(const struct app *app, const struct http_request *req,
+                          int status, const char *detail, const char *long_url,
+                          struct http_response *res)
 {
     const bool keep = long_url != NULL && strlen(long_url) <= 2 * URL_MAX;
     const struct page_value values[] = {
@@ -65,21 +60,10 @@ static void refuse(const struct app *app, const struct http_request *req,
         http_page(res, req, status, "home.html", values);
     else
         http_problem(res, req, status, detail);
-    if (status == 503)
-        http_field(res, "Retry-After", "2");
 }
 
-static void refuse_url(const struct app *app, const struct http_request *req,
-                       const char *reason, const char *long_url,
-                       struct http_response *res)
-{
-    char detail[256];
-    snprintf(detail, sizeof(detail), "The member long_url %s.", reason);
-    refuse(app, req, 400, detail, long_url, res);
-}
-
-static void create(struct app *app, const struct http_request *req,
-                   const struct buf *long_url, struct http_response *res)
+static void create_from(struct app *app, const struct http_request *req,
+                        const struct buf *long_url, struct http_response *res)
 {
     const struct link_client client = {
         .user_agent = req->user_agent,
@@ -87,6 +71,7 @@ static void create(struct app *app, const struct http_request *req,
         .xray_trace_id = req->trace_id,
     };
     const char *reason = "";
+    char detail[256];
     struct link link;
     link_init(&link);
     enum result r = create_link(app->conf, app->store, long_url->data,
@@ -96,13 +81,15 @@ static void create(struct app *app, const struct http_request *req,
         answer_link(req, &link, res);
         log_info("link %s created", link.short_id);
     } else if (r == RESULT_INVALID) {
-        refuse_url(app, req, reason, long_url->data, res);
+        snprintf(detail, sizeof(detail), "The long_url %s.", reason);
+        refuse_create(app, req, 400, detail, long_url->data, res);
     } else if (r == RESULT_CONFLICT) {
-        refuse(app, req, 503, "No free short id was found. Please try again.",
-               long_url->data, res);
+        refuse_create(app, req, 503,
+                      "No free short id was found. Please try again.",
+                      long_url->data, res);
     } else {
-        h_store_failed(app, req, r, "create", res);
-        refuse(app, req, 503, H_STORE_FAILED, long_url->data, res);
+        h_log_failure(app, r, "create");
+        refuse_create(app, req, 503, H_STORE_FAILED, long_url->data, res);
     }
     link_free(&link);
 }
@@ -124,20 +111,19 @@ static void answer_no_body(const struct app *app,
                            const struct http_request *req,
                            struct http_response *res)
 {
+    const int status = req->body_fault;
     char detail[128];
-    if (req->body_fault == 413) {
+    if (status == 413) {
         snprintf(detail, sizeof(detail), "The body is larger than %llu bytes.",
                  (unsigned long long)app->conf->max_body);
-        refuse(app, req, 413, detail, NULL, res);
-    } else if (req->body_fault == 503) {
-        http_unavailable(res, req,
-                         "Too many requests are still arriving. "
-                         "Please try again.");
-    } else {
-        http_problem(res, req, req->body_fault,
-                     req->body_fault == 408 ? "The body did not arrive in time."
-                                            : "The body ended early.");
+        refuse_create(app, req, status, detail, NULL, res);
+        return;
     }
+    http_problem(res, req, status,
+                 status == 503   ? "Too many requests are still arriving. "
+                                   "Please try again."
+                 : status == 408 ? "The body did not arrive in time."
+                                 : "The body ended early.");
 }
 
 void h_create(struct app *app, const struct http_request *req,
@@ -159,10 +145,10 @@ void h_create(struct app *app, const struct http_request *req,
     buf_init(&long_url, req->body_len);
     switch (body_read(req, &long_url, &detail)) {
     case BODY_OK:
-        create(app, req, &long_url, res);
+        create_from(app, req, &long_url, res);
         break;
     case BODY_BAD:
-        refuse(app, req, 400, detail, NULL, res);
+        refuse_create(app, req, 400, detail, NULL, res);
         break;
     case BODY_UNSUPPORTED:
         http_problem(res, req, 415, detail);

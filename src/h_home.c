@@ -6,10 +6,10 @@
 void h_home(struct app *app, const struct http_request *req,
             struct http_response *res)
 {
-    static const struct page_value none[] = {{NULL, NULL}};
+    static const struct page_value no_values[] = {{NULL, NULL}};
     const char *home = app->conf->home;
     if (strcmp(home, "page") == 0) {
-        http_page(res, req, 200, "home.html", none);
+        http_page(res, req, 200, "home.html", no_values);
     } else if (strcmp(home, "off") == 0) {
         http_problem(res, req, 404, "There is nothing at this address.");
     } else {
@@ -20,8 +20,8 @@ void h_home(struct app *app, const struct http_request *req,
     }
 }
 
-/* The page names these files with their version, so that a browser keeps each
- * for as long as it likes and a new one is a new address. */
+/* Pages name these files with their version: that URL never changes its
+ * contents, so caches may keep it for a year. */
 void h_file(struct app *app, const struct http_request *req,
             struct http_response *res)
 {
@@ -56,7 +56,7 @@ void h_file(struct app *app, const struct http_request *req,
     http_end(res, types[i].type);
 }
 
-/* Links may be followed: the page that one leads to has rules of its own. */
+/* Robots may follow links: the site that one leads to has its own rules. */
 void h_robots(struct app *app, const struct http_request *req,
               struct http_response *res)
 {

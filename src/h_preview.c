@@ -7,24 +7,21 @@
 #include "host.h"
 #include "mem.h"
 
-/* The three parts of a URL: what is before the host, the host, the rest. */
+/* The parts of a URL before its host, the host with the port, and the rest. The
+ * caller frees each. */
 struct parts {
     char *before, *host, *after;
 };
 
-static char *copy_part(const char *from, const char *to)
-{
-    return mem_printf("%.*s", (int)(to - from), from);
-}
-
-static struct parts divide(const char *url)
+static struct parts split_url(const char *url)
 {
     const char *host = strstr(url, "://");
     host = host != NULL ? host + 3 : url;
     const char *end = host + strcspn(host, "/?#");
     const char *at = memrchr(host, '@', (size_t)(end - host));
     host = at != NULL ? at + 1 : host;
-    return (struct parts){copy_part(url, host), copy_part(host, end),
+    return (struct parts){mem_dup_bytes(url, (size_t)(host - url)),
+                          mem_dup_bytes(host, (size_t)(end - host)),
                           mem_dup(end)};
 }
 
@@ -59,7 +56,7 @@ static void answer_preview(const struct http_request *req,
     char created[H_TIME_SIZE], expires[H_TIME_SIZE], left[H_LEFT_SIZE];
     char ttl[CLOCK_TEXT_SIZE] = "", followed[32] = "once";
     struct buf unicode;
-    struct parts url = divide(target);
+    struct parts url = split_url(target);
     char *short_url = mem_printf("%s%s", conf->app_url, short_id);
     buf_init(&unicode, URL_MAX);
     host_add_unicode(&unicode, url.host);
@@ -106,14 +103,16 @@ void h_preview(struct app *app, const struct http_request *req,
     struct cache_entry entry;
     struct link link;
     enum result r = lookup_link(&lookup, short_id, &entry);
-    if (h_refuse_link(app, req, r, &entry, short_id, "preview", res))
+    if (h_refuse_link(app, req, r, &entry, clock_now(), short_id, "preview",
+                      res))
         return;
     link_init(&link);
     /* First, so that hits that move to the store meanwhile are not missed. */
     const uint64_t pending = hits_pending(app->hits, short_id);
     r = store_get(app->store, short_id, STORE_WHOLE, &link);
     link.hits += pending;
-    if (!h_refuse_link(app, req, r, &entry, short_id, "preview", res))
+    if (!h_refuse_link(app, req, r, &entry, clock_now(), short_id, "preview",
+                       res))
         answer_preview(req, app->conf, short_id, entry.url, &link, res);
     link_free(&link);
 }

@@ -1,12 +1,13 @@
 #include <stdio.h>
 
+#include "clock.h"
 #include "handlers.h"
 #include "ids.h"
 #include "qr.h"
 #include "query.h"
 
-/* Names and values that are known are shorter than the arrays, and have letters
- * and digits only, which forms do not percent-encode. */
+/* What qr_set() accepts is shorter than the arrays, and only letters and
+ * digits, which forms do not percent-encode. False: options->fault is set. */
 static bool read_parameters(const struct http_request *req,
                             struct qr_options *options)
 {
@@ -34,10 +35,11 @@ void h_qr(struct app *app, const struct http_request *req, const char *short_id,
     const char *app_url = app->conf->app_url;
     if (read_parameters(req, &o)) {
         const enum result r = lookup_link(&lookup, short_id, &link);
-        if (h_refuse_link(app, req, r, &link, short_id, "QR code", res))
+        if (h_refuse_link(app, req, r, &link, clock_now(), short_id, "QR code",
+                          res))
             return;
-        /* All that the image depends on. It may be kept for an hour: the URL in
-         * it stays the same, also when the link is deleted. */
+        /* All that the image depends on. Caches may keep it for an hour: it has
+         * the short URL only, and stays right when the link is deleted. */
         snprintf(etag, sizeof(etag), "\"%s-%u-%u-%u-%u-%llx-%s\"", CURT_VERSION,
                  o.format, o.level, o.margin, o.size,
                  (unsigned long long)ids_hash(app_url), short_id);

@@ -6,12 +6,10 @@
  * that is deleted stops working and most visits are counted. */
 #define MAX_AGE 90
 
-void h_store_failed(struct app *app, const struct http_request *req,
-                    enum result r, const char *what, struct http_response *res)
+void h_log_failure(struct app *app, enum result r, const char *what)
 {
     log_error("%s: the store failed (%s): %s", what, result_text(r),
               store_error(app->store));
-    http_unavailable(res, req, H_STORE_FAILED);
 }
 
 /* Counted before the answer is sent, so that a worker that dies in between
@@ -33,7 +31,7 @@ static void answer_redirect(const struct http_request *req,
 {
     int64_t age = MAX_AGE;
     if (link->ttl != LINK_NEVER && link->ttl - now < age)
-        age = link->ttl > now ? link->ttl - now : 0;
+        age = link->ttl - now;
     http_begin(res, req, 301);
     http_field(res, "Location", link->url);
     buf_add_str(&res->head, "Cache-Control: private, max-age=");
@@ -50,7 +48,7 @@ static void answer_redirect(const struct http_request *req,
 }
 
 bool h_refuse_link(struct app *app, const struct http_request *req,
-                   enum result r, const struct cache_entry *link,
+                   enum result r, const struct cache_entry *link, int64_t now,
                    const char *short_id, const char *what,
                    struct http_response *res)
 {
@@ -59,8 +57,9 @@ bool h_refuse_link(struct app *app, const struct http_request *req,
     } else if (r == RESULT_CORRUPT) {
         http_problem(res, req, 500, "This link is damaged.");
     } else if (r != RESULT_OK) {
-        h_store_failed(app, req, r, what, res);
-    } else if (link_expired(link->ttl, clock_now())) {
+        h_log_failure(app, r, what);
+        http_problem(res, req, 503, H_STORE_FAILED);
+    } else if (link_expired(link->ttl, now)) {
         http_problem(res, req, 410, "This link has expired.");
     } else if (link->url_len == 0) {
         /* It was expired when it was read, and the clock has gone back. */
@@ -79,9 +78,10 @@ void h_redirect(struct app *app, const struct http_request *req,
     struct lookup lookup = {app->conf, app->store, app->cache};
     struct cache_entry link;
     const enum result r = lookup_link(&lookup, short_id, &link);
-    if (h_refuse_link(app, req, r, &link, short_id, "redirect", res))
+    const int64_t now = clock_now();
+    if (h_refuse_link(app, req, r, &link, now, short_id, "redirect", res))
         return;
-    answer_redirect(req, &link, clock_now(), res);
+    answer_redirect(req, &link, now, res);
     if (req->method == HTTP_GET)
         count_hit(app, short_id);
     log_debug("redirect of %s: %d", short_id, res->status);

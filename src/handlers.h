@@ -39,19 +39,22 @@ void h_preview(struct app *app, const struct http_request *req,
 void h_qr(struct app *app, const struct http_request *req, const char *short_id,
           struct http_response *res);
 
-/* Answers for a link that cannot be followed: r and link are what its lookup
- * gave; what is for the log. False, and no answer: it can be. */
+/* Answers for a link that cannot be followed: 404, 410, 500 or 503. r and link
+ * are the results of lookup_link(), now is clock_now(); what is for the log, as
+ * in h_log_failure().
+ * False, without an answer: the link can be followed. */
 bool h_refuse_link(struct app *app, const struct http_request *req,
-                   enum result r, const struct cache_entry *link,
+                   enum result r, const struct cache_entry *link, int64_t now,
                    const char *short_id, const char *what,
                    struct http_response *res);
 
-/* GET or HEAD of APP_URL's path, and of "/": the page with the form, or what
- * HOME says. */
+/* GET or HEAD of APP_URL's path, and of "/": as HOME sets it, the page with the
+ * form, 404, or 302. */
 void h_home(struct app *app, const struct http_request *req,
             struct http_response *res);
 
-/* GET or HEAD of a file of src/pages: its name is the end of the path. */
+/* GET or HEAD of the style sheet, the script or an icon of the pages: the last
+ * segment of the path is the name of one of them. */
 void h_file(struct app *app, const struct http_request *req,
             struct http_response *res);
 
@@ -62,23 +65,22 @@ void h_robots(struct app *app, const struct http_request *req,
 /* Room for h_time_text(). */
 #define H_TIME_SIZE 17
 
-/* Writes a time of the table, "2018-11-29T00:05:02", as pages show it:
- * "2018-11-29 00:05". */
+/* Writes a time of the table, "2018-11-29T00:05:02" (UTC), as pages show it:
+ * "2018-11-29 00:05". stored may be NULL; other text is cut to the room. */
 void h_time_text(const char *stored, char text[H_TIME_SIZE]);
 
 /* Room for h_time_left(). */
 #define H_LEFT_SIZE 32
 
-/* Writes how long it is until an expiry, in seconds, as a message of pages
- * (page.h): "in 6 days". */
+/* Writes the seconds until an expiry as a message of pages (page.h): "in 6
+ * days", "in a moment" under two minutes. */
 void h_time_left(int64_t seconds, char text[H_LEFT_SIZE]);
 
+/* The detail of a 503 for a request that needs the store. */
 #define H_STORE_FAILED                                                         \
     "The store of links does not answer at the moment. Please try again."
 
-/* The answer to a request that the store could not serve: 503 with
- * Retry-After, and the reason in the log. what: "link create", ... */
-void h_store_failed(struct app *app, const struct http_request *req,
-                    enum result r, const char *what, struct http_response *res);
+/* Logs why the store failed. what: "create", "redirect", ... */
+void h_log_failure(struct app *app, enum result r, const char *what);
 
 #endif

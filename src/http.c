@@ -32,6 +32,8 @@ void http_begin(struct http_response *res, const struct http_request *req,
     buf_reset(&res->head);
     buf_reset(&res->body);
     http_field(res, "X-Amzn-Trace-Id", req->trace_id);
+    if (status == 503)
+        http_field(res, "Retry-After", "2");
 }
 
 void http_field(struct http_response *res, const char *name, const char *value)
@@ -140,20 +142,29 @@ static int find_quality(const char *s, size_t len)
     return 1000;
 }
 
+/* The next item of Accept or Accept-Language, or NULL: *len bytes of a type or
+ * language without its parameters. *list moves on, and may be NULL. */
+static const char *next_item(const char **list, size_t *len, int *quality)
+{
+    if (*list == NULL || **list == '\0')
+        return NULL;
+    const char *item = *list + skip_space(*list);
+    const size_t whole = strcspn(item, ",");
+    *len = strcspn(item, ";, \t");
+    const size_t gap = *len + skip_space(item + *len);
+    *quality = find_quality(item + gap, whole > gap ? whole - gap : 0);
+    *list = item + whole + (item[whole] == ',');
+    return item;
+}
+
 int http_accept_quality(const char *accept, const char *type)
 {
-    size_t type_len = strlen(type);
-    while (accept != NULL && *accept != '\0') {
-        accept += skip_space(accept);
-        size_t len = strcspn(accept, ",");
-        size_t name = strcspn(accept, ";, \t");
-        if (name == type_len && strncasecmp(accept, type, name) == 0) {
-            size_t gap = name + skip_space(accept + name);
-            return find_quality(accept + gap, len > gap ? len - gap : 0);
-        }
-        accept += len;
-        accept += *accept == ',';
-    }
+    const char *item;
+    size_t len;
+    int quality;
+    while ((item = next_item(&accept, &len, &quality)) != NULL)
+        if (len == strlen(type) && strncasecmp(item, type, len) == 0)
+            return quality;
     return -1;
 }
 
@@ -180,23 +191,18 @@ bool http_wants_page(const struct http_request *req)
 static void choose_language(const char *accept, char out[PAGE_LANGUAGE_SIZE])
 {
     char name[PAGE_LANGUAGE_SIZE];
-    int best = 0;
+    const char *item;
+    size_t len;
+    int quality, best = 0;
     page_language(0, out);
-    for (; accept != NULL && *accept != '\0'; accept += *accept == ',') {
-        accept += skip_space(accept);
-        const size_t len = strcspn(accept, ",");
-        const size_t tag = strcspn(accept, "-;, \t");
-        const size_t whole = strcspn(accept, ";, \t");
-        const size_t gap = whole + skip_space(accept + whole);
-        const int quality =
-            find_quality(accept + gap, len > gap ? len - gap : 0);
+    while ((item = next_item(&accept, &len, &quality)) != NULL) {
+        const size_t tag = strcspn(item, "-;, \t");
         for (size_t i = 0; quality > best && page_language(i, name); i++) {
-            if (strlen(name) == tag && strncasecmp(accept, name, tag) == 0) {
+            if (strlen(name) == tag && strncasecmp(item, name, tag) == 0) {
                 memcpy(out, name, sizeof(name));
                 best = quality;
             }
         }
-        accept += len;
     }
 }
 
@@ -282,11 +288,4 @@ void http_problem(struct http_response *res, const struct http_request *req,
     else
         answer_problem_json(res, req, status, clean.data);
     buf_free(&clean);
-}
-
-void http_unavailable(struct http_response *res, const struct http_request *req,
-                      const char *detail)
-{
-    http_problem(res, req, 503, detail);
-    http_field(res, "Retry-After", "2");
 }

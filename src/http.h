@@ -1,6 +1,6 @@
 /*
  * HTTP as handlers see it: a request that has arrived whole, a response that
- * is built in memory. Nothing here knows about FastCGI.
+ * is built in memory. Independent of FastCGI.
  */
 #ifndef CURT_HTTP_H
 #define CURT_HTTP_H
@@ -46,7 +46,8 @@ struct http_request {
     char trace_id[TRACE_MAX + 1];
 };
 
-/* Built by the functions below: http_begin(), fields, body, http_end(). */
+/* Built by the functions below: http_begin(), fields, body, http_end(). What
+ * would exceed the limits is cut off, and buf_failed() is true of its part. */
 struct http_response {
     const struct conf *conf; /* what pages look like */
     int status;
@@ -58,7 +59,8 @@ struct http_response {
 void http_response_init(struct http_response *res, const struct conf *conf);
 void http_response_free(struct http_response *res);
 
-/* Starts the response over, with the fields that each has: the trace id. */
+/* Starts the response over, with the fields that each has: the trace id, and
+ * Retry-After (seconds) where status is 503. */
 void http_begin(struct http_response *res, const struct http_request *req,
                 int status);
 
@@ -66,10 +68,10 @@ void http_begin(struct http_response *res, const struct http_request *req,
  * NUL: they are curt's own or were normalised before (url.h). */
 void http_field(struct http_response *res, const char *name, const char *value);
 
-/* Starts an answer that caches may keep: etag, an entity tag with its quotes,
- * and cache_control. True: 200, to be completed. False: the client has it
- * already (If-None-Match, RFC 9110, section 13.1.2), and the answer is 304 and
- * complete. */
+/* Starts an answer that caches may keep. etag: an entity tag with its quotes,
+ * without a comma or a space. cache_control: the value of that field. True:
+ * 200, to be completed. False: the client has it already (If-None-Match, RFC
+ * 9110, section 13.1.2), and the answer is 304 and complete. */
 bool http_begin_cached(struct http_response *res,
                        const struct http_request *req, const char *etag,
                        const char *cache_control);
@@ -77,11 +79,13 @@ bool http_begin_cached(struct http_response *res,
 /* Ends the head: Content-Type and the length of the body that was appended. */
 void http_end(struct http_response *res, const char *content_type);
 
-/* Whether Accept prefers text/html to JSON and plain text: a browser. */
+/* Whether Accept names text/html and prefers nothing to it that curt sends to
+ * programs (JSON, plain text): a browser. */
 bool http_wants_page(const struct http_request *req);
 
-/* A whole answer that is a page (page.h), in the language that Accept-Language
- * prefers. Not to be cached. */
+/* A whole answer that is a page: the template `name` with its values (page.h),
+ * in the language that Accept-Language (RFC 9110, section 12.5.4) prefers. Not
+ * to be cached. Fields may be added after it. */
 void http_page(struct http_response *res, const struct http_request *req,
                int status, const char *name, const struct page_value *values);
 
@@ -92,15 +96,11 @@ void http_page(struct http_response *res, const struct http_request *req,
 void http_problem(struct http_response *res, const struct http_request *req,
                   int status, const char *detail);
 
-/* The same for 503, with a Retry-After. */
-void http_unavailable(struct http_response *res, const struct http_request *req,
-                      const char *detail);
-
 /* The reason phrase of a status (RFC 9110, section 15); "" if unknown. */
 const char *http_reason(int status);
 
-/* What Accept (RFC 9110, section 12.5.1) says of one media type, such as
- * "text/html", by its own name: 0 to 1000; -1 where the type is not named.
+/* The quality that Accept (RFC 9110, section 12.5.1) gives one media type, such
+ * as "text/html", by its own name: 0 to 1000; -1 where the type is not named.
  * Wildcards do not name a type. accept may be NULL. */
 int http_accept_quality(const char *accept, const char *type);
 

@@ -21,34 +21,22 @@ const struct page_file *page_file(const char *name)
     for (const struct page_file *f = page_files; f->name != NULL; f++)
         if (strcmp(f->name, name) == 0)
             return f;
-    abort();
-}
-
-static const char *html_entity(char c)
-{
-    switch (c) {
-    case '&':
-        return "&amp;";
-    case '<':
-        return "&lt;";
-    case '>':
-        return "&gt;";
-    case '"':
-        return "&quot;";
-    default:
-        return "&#39;";
-    }
+    abort(); /* a name that the program does not have */
 }
 
 void page_add_html(struct buf *out, const char *s)
 {
-    for (;;) {
-        size_t plain = strcspn(s, "&<>\"'");
+    for (;; s++) {
+        const size_t plain = strcspn(s, "&<>\"'");
         buf_add(out, s, plain);
         s += plain;
         if (*s == '\0')
             return;
-        buf_add_str(out, html_entity(*s++));
+        buf_add_str(out, *s == '&'   ? "&amp;"
+                         : *s == '<' ? "&lt;"
+                         : *s == '>' ? "&gt;"
+                         : *s == '"' ? "&quot;"
+                                     : "&#39;");
     }
 }
 
@@ -77,8 +65,9 @@ bool page_language(size_t i, char name[PAGE_LANGUAGE_SIZE])
     return true;
 }
 
-/* Whether a line of the table is for this text: # is any number. */
-static bool matches(const char *line, const char *text)
+/* Whether a line of the table, without its language, is the message of this
+ * text: # is any number. */
+static bool is_message(const char *line, const char *text)
 {
     for (; *line != '\n' && *line != '\0'; line++) {
         if (*line == '#' && isdigit((unsigned char)*text))
@@ -112,7 +101,7 @@ void page_add_message(struct buf *out, const char *language,
     const size_t len = strlen(language);
     const char *line = page_file("messages.txt")->data;
     while (*line != '\0' &&
-           !(strncmp(line, "en ", 3) == 0 && matches(line + 3, english)))
+           !(strncmp(line, "en ", 3) == 0 && is_message(line + 3, english)))
         line = next_line(line);
     while (*line != '\n' && *line != '\0' &&
            !(strncmp(line, language, len) == 0 && line[len] == ' '))
@@ -137,24 +126,18 @@ static const char *find_value(const struct context *c, const char *name,
 }
 
 static void add_translated(struct buf *out, const struct context *c,
-                           const char *english)
+                           const char *text, size_t len)
 {
     struct buf message;
+    char *english = mem_dup_bytes(text, len);
     buf_init(&message, MESSAGE_MAX);
     page_add_message(&message, c->language, english);
     page_add_html(out, message.data);
     buf_free(&message);
-}
-
-static void add_message_tag(struct buf *out, const struct context *c,
-                            const char *text, size_t len)
-{
-    char *english = mem_dup_bytes(text, len);
-    add_translated(out, c, english);
     free(english);
 }
 
-/* Where a section that is not shown ends: behind its {{/name}}. */
+/* Where a section that is not shown ends: after its {{/name}}. */
 static const char *skip_section(const char *at, const char *name, size_t len)
 {
     while ((at = strstr(at, "{{/")) != NULL) {
@@ -165,7 +148,8 @@ static const char *skip_section(const char *at, const char *name, size_t len)
     return "";
 }
 
-static void render(struct buf *out, const struct context *c, const char *at)
+static void render_template(struct buf *out, const struct context *c,
+                            const char *at)
 {
     const char *tag;
     while ((tag = strstr(at, "{{")) != NULL) {
@@ -180,9 +164,10 @@ static void render(struct buf *out, const struct context *c, const char *at)
         at = end + 2;
         at += kind == '{' && *at == '}';
         if (kind == '@') {
-            add_message_tag(out, c, tag, len);
+            add_translated(out, c, tag, len);
         } else if (kind == '$') {
-            add_translated(out, c, find_value(c, tag, len));
+            const char *english = find_value(c, tag, len);
+            add_translated(out, c, english, strlen(english));
         } else if (kind == '#' || kind == '^') {
             const bool there = find_value(c, tag, len)[0] != '\0';
             if (there != (kind == '#'))
@@ -203,7 +188,7 @@ void page_render(struct buf *out, const struct conf *conf, const char *language,
     char version[9];
     struct buf main;
     snprintf(version, sizeof(version), "%08x", page_version(conf));
-    const bool has_home = conf->home != NULL && strcmp(conf->home, "page") == 0;
+    const bool has_home = strcmp(conf->home, "page") == 0;
     const struct page_value common[] = {
         {"language", language},
         {"site_name",
@@ -216,13 +201,13 @@ void page_render(struct buf *out, const struct conf *conf, const char *language,
     };
     const struct context inner = {values, common, language};
     buf_init(&main, out->max);
-    render(&main, &inner, page_file(name)->data);
+    render_template(&main, &inner, page_file(name)->data);
     const struct page_value layout[] = {
         {"main", main.data},
         {"title", find_value(&inner, "title", 5)},
         {NULL, NULL}};
     const struct context outer = {layout, common, language};
-    render(out, &outer, page_file("layout.html")->data);
+    render_template(out, &outer, page_file("layout.html")->data);
     out->failed = out->failed || buf_failed(&main);
     buf_free(&main);
 }

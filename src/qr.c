@@ -85,8 +85,9 @@ static void add_png(struct buf *out, const QRcode *c, struct qr_options *o)
                    is_dark(c, x, y / scale), (size_t)scale);
     image.width = image.height = o->size;
     image.format = PNG_FORMAT_RGB_COLORMAP;
-    if (png_image_write_to_memory(&image, file, &len, 0, pixels, 0, palette))
-        buf_add(out, file, len);
+    if (!png_image_write_to_memory(&image, file, &len, 0, pixels, 0, palette))
+        abort(); /* no memory, as in mem.h */
+    buf_add(out, file, len);
     free(pixels);
     free(file);
 }

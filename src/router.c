@@ -4,8 +4,8 @@
 
 #include "ids.h"
 
-/* A path, or, without a '/', what follows the path of APP_URL. The first
- * segments of paths are no ids (ids.c), and names with a '.' neither. */
+/* path: a whole path, or, without a '/', what follows the path of APP_URL. None
+ * of them is an id: ids.c reserves the words, and no id has a '.'. */
 struct route {
     const char *path;
     enum http_method method;
@@ -34,7 +34,8 @@ static const struct suffix {
     {".qr", h_qr},
 };
 
-/* What follows the path of APP_URL; false: the path is another one. */
+/* *rest: what follows the path of APP_URL. False: the path does not begin with
+ * it. */
 static bool strip_prefix(const struct url_app *app,
                          const struct http_request *req, const char **rest,
                          size_t *len)
@@ -47,7 +48,7 @@ static bool strip_prefix(const struct url_app *app,
     return true;
 }
 
-static bool equals(const char *s, size_t len, const char *text)
+static bool equals_text(const char *s, size_t len, const char *text)
 {
     return len == strlen(text) && memcmp(s, text, len) == 0;
 }
@@ -60,8 +61,8 @@ static const struct route *find_route(const struct url_app *app,
     const bool inside = strip_prefix(app, req, &rest, &len);
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         const char *path = routes[i].path;
-        if (path[0] == '/' ? equals(req->path, req->path_len, path)
-                           : inside && equals(rest, len, path))
+        if (path[0] == '/' ? equals_text(req->path, req->path_len, path)
+                           : inside && equals_text(rest, len, path))
             return &routes[i];
     }
     return NULL;
@@ -70,7 +71,7 @@ static const struct route *find_route(const struct url_app *app,
 bool router_takes_body(const struct http_request *req)
 {
     return req->method == HTTP_POST &&
-           equals(req->path, req->path_len, "/create");
+           equals_text(req->path, req->path_len, "/create");
 }
 
 /* Without what sentences and chat programs leave after a link: some
@@ -88,8 +89,8 @@ static size_t trim_id(const char *s, size_t len)
     }
 }
 
-/* Reads the id that follows APP_URL's path, and what follows the id: NULL if
- * nothing does. False: the path cannot be a link. */
+/* Reads the id that follows APP_URL's path, and the suffix after the id: NULL
+ * without one. False: the path is not that of a link. */
 static bool read_short_id(const struct url_app *app,
                           const struct http_request *req, char id[IDS_MAX + 1],
                           const struct suffix **suffix)
@@ -124,7 +125,7 @@ static bool has_method(const struct http_request *req, enum http_method wanted)
 static void answer_405(const struct http_request *req, enum http_method wanted,
                        struct http_response *res)
 {
-    http_problem(res, req, 405, "This address does not know that method.");
+    http_problem(res, req, 405, "This address does not allow that method.");
     http_field(res, "Allow", wanted == HTTP_POST ? "POST" : "GET, HEAD");
 }
 

@@ -4,7 +4,7 @@
  * WAL, so that redirects read while a link is written. synchronous=NORMAL, in
  * which a commit does not wait for the disk
  * (https://www.sqlite.org/pragma.html#pragma_synchronous); what is answered to
- * somebody does, behind the commit: make_durable(). So nobody holds the write
+ * somebody does, after the commit: make_durable(). So nobody holds the write
  * lock while the disk works, and one turn of the disk serves all who wait.
  * Hits are not waited for: only a power loss can take them.
  */
@@ -70,7 +70,7 @@ struct store_sqlite {
     sqlite3 *db;         /* NULL until it is first used, and after a fault */
     struct dbfile *file; /* likewise */
     struct turn *turn;   /* of the writers on this host */
-    bool pooled;         /* any operation may make the file */
+    bool pooled;         /* any operation may create the file */
     sqlite3_stmt *statements[STATEMENTS];
 };
 
@@ -82,7 +82,7 @@ static struct store *sqlite_make(const struct conf *conf, bool pooled)
     return &s->base;
 }
 
-static void disconnect(struct store_sqlite *s)
+static void close_db(struct store_sqlite *s)
 {
     for (size_t i = 0; i < STATEMENTS; i++) {
         sqlite3_finalize(s->statements[i]);
@@ -97,7 +97,7 @@ static void disconnect(struct store_sqlite *s)
 static void sqlite_release(struct store *base)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
-    disconnect(s);
+    close_db(s);
     turn_close(s->turn);
     free(s->path);
     free(s);
@@ -107,7 +107,7 @@ static const char owner[] = "give it to the user that runs curt.fcgi";
 static const char damaged[] = "it is damaged: stop curt.fcgi and run "
                               "`curt restore FILE` with a backup";
 
-/* What an error means for the caller, and what mends it
+/* What an error means for the caller, and what fixes it
  * (https://www.sqlite.org/rescode.html). */
 static const struct meaning {
     int code;
@@ -135,18 +135,18 @@ static const struct meaning *find_meaning(int rc)
 
 /* Takes down why the last call failed. The connection is given up where a new
  * one may do better (the file was replaced, the disk came back). */
-static enum result fail(struct store_sqlite *s, int rc)
+static enum result fail_sqlite(struct store_sqlite *s, int rc)
 {
     const struct meaning *m = find_meaning(rc);
     enum result r = store_fail(
         &s->base, m->result, "%s: %s; %s", s->path,
         s->db != NULL ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc), m->advice);
     if ((rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_TOOBIG)
-        disconnect(s);
+        close_db(s);
     return r;
 }
 
-static int run(struct store_sqlite *s, const char *text)
+static int run_sql(struct store_sqlite *s, const char *text)
 {
     return sqlite3_exec(s->db, text, NULL, NULL, NULL);
 }
@@ -169,15 +169,15 @@ static int read_pragma(struct store_sqlite *s, const char *text, int *value)
 static enum result read_version(struct store_sqlite *s, int *version)
 {
     int application = 0;
-    int rc = run(s, "BEGIN");
+    int rc = run_sql(s, "BEGIN");
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA application_id", &application);
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA user_version", version);
     if (rc == SQLITE_OK)
-        rc = run(s, "COMMIT");
+        rc = run_sql(s, "COMMIT");
     if (rc != SQLITE_OK)
-        return fail(s, rc);
+        return fail_sqlite(s, rc);
     if (application != SCHEMA_APPLICATION_ID &&
         (application != 0 || *version != 0))
         return store_fail(&s->base, RESULT_INVALID,
@@ -203,26 +203,26 @@ static void begin_clock(const struct store_sqlite *s)
 
 /* Brings the schema up to date. The version is read again under the write
  * lock: another worker may have been faster. */
-static enum result migrate(struct store_sqlite *s)
+static enum result migrate_schema(struct store_sqlite *s)
 {
     int version = 0;
-    int rc = run(s, "BEGIN IMMEDIATE");
+    int rc = run_sql(s, "BEGIN IMMEDIATE");
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA user_version", &version);
     const bool is_new = version == 0;
     for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
-        rc = run(s, schema_steps[version]);
+        rc = run_sql(s, schema_steps[version]);
     if (rc == SQLITE_OK) {
         char *stamp = mem_printf("PRAGMA application_id = %d;"
                                  "PRAGMA user_version = %d;"
                                  "COMMIT",
                                  SCHEMA_APPLICATION_ID, version);
-        rc = run(s, stamp);
+        rc = run_sql(s, stamp);
         free(stamp);
     }
     if (rc == SQLITE_OK && is_new)
         begin_clock(s);
-    return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
+    return rc == SQLITE_OK ? RESULT_OK : fail_sqlite(s, rc);
 }
 
 /* When an operation that begins now has to end. */
@@ -265,9 +265,9 @@ static enum result refuse_file(struct store_sqlite *s, int error)
 {
     if (error != ENOENT)
         return dirs_refused(s->path, error, &s->base.error);
-    return store_fail(&s->base, RESULT_UNAVAILABLE,
-                      "%s does not exist; curt.fcgi or `curt create` makes it",
-                      s->path);
+    return store_fail(
+        &s->base, RESULT_UNAVAILABLE,
+        "%s does not exist; curt.fcgi or `curt create` creates it", s->path);
 }
 
 /* create: makes the file where it is missing. */
@@ -280,13 +280,13 @@ static enum result open_file(struct store_sqlite *s, bool create)
         return r;
     if (!create && access(s->path, R_OK | W_OK) < 0) {
         r = refuse_file(s, errno);
-        disconnect(s);
+        close_db(s);
         return r;
     }
     int rc = sqlite3_open_v2(s->path, &s->db,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK)
-        return fail(s, rc);
+        return fail_sqlite(s, rc);
     sqlite3_extended_result_codes(s->db, 1);
     sqlite3_wal_hook(s->db, after_commit, s);
     wait_until(s, deadline);
@@ -300,18 +300,18 @@ static enum result set_pragmas(struct store_sqlite *s)
 {
     const int64_t end = deadline_of(s);
     int rc;
-    while (((rc = run(s, "PRAGMA journal_mode = WAL;"
-                         "PRAGMA synchronous = NORMAL;"
-                         "PRAGMA journal_size_limit = 67108864;"
-                         "PRAGMA cache_size = -512;")) &
+    while (((rc = run_sql(s, "PRAGMA journal_mode = WAL;"
+                             "PRAGMA synchronous = NORMAL;"
+                             "PRAGMA journal_size_limit = 67108864;"
+                             "PRAGMA cache_size = -512;")) &
             0xff) == SQLITE_BUSY &&
            clock_monotonic_ms() < end)
         sqlite3_sleep(10);
-    return rc == SQLITE_OK ? RESULT_OK : fail(s, rc);
+    return rc == SQLITE_OK ? RESULT_OK : fail_sqlite(s, rc);
 }
 
 /* Opens the file, in order and up to date, unless it is open. */
-static enum result connect(struct store_sqlite *s, bool create)
+static enum result open_db(struct store_sqlite *s, bool create)
 {
     if (s->db != NULL)
         return RESULT_OK;
@@ -325,18 +325,19 @@ static enum result connect(struct store_sqlite *s, bool create)
     if (r == RESULT_OK)
         r = set_pragmas(s);
     if (r == RESULT_OK && version < SCHEMA_VERSION)
-        r = migrate(s);
+        r = migrate_schema(s);
     if (r != RESULT_OK)
-        disconnect(s);
+        close_db(s);
     return r;
 }
 
 /* The prepared statement, ready for its parameters, the first of which is the
  * short_id where there is one. */
-static enum result prepare(struct store_sqlite *s, enum statement which,
-                           const char *short_id, sqlite3_stmt **out)
+static enum result prepare_statement(struct store_sqlite *s,
+                                     enum statement which, const char *short_id,
+                                     sqlite3_stmt **out)
 {
-    enum result r = connect(s, which == CREATE);
+    enum result r = open_db(s, which == CREATE);
     if (r != RESULT_OK)
         return r;
     if (s->statements[which] == NULL) {
@@ -344,7 +345,7 @@ static enum result prepare(struct store_sqlite *s, enum statement which,
             sqlite3_prepare_v3(s->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT,
                                &s->statements[which], NULL);
         if (rc != SQLITE_OK)
-            return fail(s, rc);
+            return fail_sqlite(s, rc);
     }
     *out = s->statements[which];
     wait_until(s, deadline_of(s));
@@ -354,15 +355,15 @@ static enum result prepare(struct store_sqlite *s, enum statement which,
 }
 
 /* Ends a statement: its locks are released, its parameters forgotten. */
-static void finish(sqlite3_stmt *statement)
+static void finish_statement(sqlite3_stmt *statement)
 {
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
 }
 
 /* Runs a statement that changes rows; *changed is how many. */
-static enum result change(struct store_sqlite *s, sqlite3_stmt *statement,
-                          int *changed)
+static enum result run_change(struct store_sqlite *s, sqlite3_stmt *statement,
+                              int *changed)
 {
     const int64_t deadline = deadline_of(s);
     bool taken = turn_take(s->turn, deadline);
@@ -371,8 +372,8 @@ static enum result change(struct store_sqlite *s, sqlite3_stmt *statement,
     if (taken)
         turn_give(s->turn);
     *changed = sqlite3_changes(s->db);
-    finish(statement);
-    return rc == SQLITE_DONE ? RESULT_OK : fail(s, rc);
+    finish_statement(statement);
+    return rc == SQLITE_DONE ? RESULT_OK : fail_sqlite(s, rc);
 }
 
 /* Waits until what was committed is on the disk. */
@@ -383,7 +384,7 @@ static enum result make_durable(struct store_sqlite *s)
     enum result r = store_fail(&s->base, RESULT_UNKNOWN,
                                "%s-wal: cannot be brought to the disk: %s",
                                s->path, strerror(errno));
-    disconnect(s);
+    close_db(s);
     return r;
 }
 
@@ -391,7 +392,7 @@ static enum result sqlite_create(struct store *base, const struct link *l)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     sqlite3_stmt *insert = NULL;
-    enum result r = prepare(s, CREATE, l->short_id, &insert);
+    enum result r = prepare_statement(s, CREATE, l->short_id, &insert);
     if (r != RESULT_OK)
         return r;
     sqlite3_bind_text(insert, 2, l->long_url, -1, SQLITE_STATIC);
@@ -402,13 +403,13 @@ static enum result sqlite_create(struct store *base, const struct link *l)
     sqlite3_bind_int64(insert, 6, (sqlite3_int64)l->hits);
     sqlite3_bind_text(insert, 7, l->analytics, -1, SQLITE_STATIC);
     int changed;
-    r = change(s, insert, &changed);
+    r = run_change(s, insert, &changed);
     if (r == RESULT_OK && changed == 0)
         return RESULT_CONFLICT;
     return r == RESULT_OK ? make_durable(s) : r;
 }
 
-/* A column as text that the caller owns; NULL where it is no text. */
+/* A column as text that the caller owns; NULL where it is not text. */
 static char *take_text(sqlite3_stmt *row, int column)
 {
     if (sqlite3_column_type(row, column) != SQLITE_TEXT)
@@ -443,24 +444,24 @@ static enum result sqlite_get(struct store *base, const char *short_id,
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     sqlite3_stmt *row = NULL;
-    enum result r =
-        prepare(s, view == STORE_WHOLE ? WHOLE : TARGET, short_id, &row);
+    enum result r = prepare_statement(s, view == STORE_WHOLE ? WHOLE : TARGET,
+                                      short_id, &row);
     if (r != RESULT_OK)
         return r;
     sqlite3_bind_int64(row, 2, clock_now() - STORE_KEEP_EXPIRED);
     int rc = sqlite3_step(row);
     if (rc == SQLITE_ROW)
         take_row(row, view, short_id, out);
-    finish(row);
+    finish_statement(row);
     if (rc == SQLITE_DONE)
         return RESULT_NOT_FOUND;
     if (rc != SQLITE_ROW)
-        return fail(s, rc);
+        return fail_sqlite(s, rc);
     if (out->long_url != NULL)
         return RESULT_OK;
     link_free(out);
-    return store_fail(base, RESULT_CORRUPT, "%s: the long_url of %s is no text",
-                      s->path, short_id);
+    return store_fail(base, RESULT_CORRUPT,
+                      "%s: the long_url of %s is not text", s->path, short_id);
 }
 
 static enum result sqlite_remove(struct store *base, const char *short_id)
@@ -468,9 +469,9 @@ static enum result sqlite_remove(struct store *base, const char *short_id)
     struct store_sqlite *s = (struct store_sqlite *)base;
     sqlite3_stmt *statement = NULL;
     int changed;
-    enum result r = prepare(s, REMOVE, short_id, &statement);
+    enum result r = prepare_statement(s, REMOVE, short_id, &statement);
     if (r == RESULT_OK)
-        r = change(s, statement, &changed);
+        r = run_change(s, statement, &changed);
     if (r == RESULT_OK && changed == 0)
         return RESULT_NOT_FOUND;
     return r == RESULT_OK ? make_durable(s) : r;
@@ -480,14 +481,14 @@ static enum result sqlite_remove(struct store *base, const char *short_id)
 static enum result tell_apart(struct store_sqlite *s, const char *short_id)
 {
     sqlite3_stmt *row = NULL;
-    enum result r = prepare(s, EXISTS, short_id, &row);
+    enum result r = prepare_statement(s, EXISTS, short_id, &row);
     if (r != RESULT_OK)
         return r;
     int rc = sqlite3_step(row);
-    finish(row);
+    finish_statement(row);
     return rc == SQLITE_ROW    ? RESULT_CONFLICT
            : rc == SQLITE_DONE ? RESULT_NOT_FOUND
-                               : fail(s, rc);
+                               : fail_sqlite(s, rc);
 }
 
 static enum result sqlite_add_hits(struct store *base, const char *short_id,
@@ -496,8 +497,8 @@ static enum result sqlite_add_hits(struct store *base, const char *short_id,
     struct store_sqlite *s = (struct store_sqlite *)base;
     sqlite3_stmt *statement = NULL;
     int changed;
-    enum result r =
-        prepare(s, flush != NULL ? FLUSH_HITS : ADD_HITS, short_id, &statement);
+    enum result r = prepare_statement(s, flush != NULL ? FLUSH_HITS : ADD_HITS,
+                                      short_id, &statement);
     if (r != RESULT_OK)
         return r;
     sqlite3_bind_int64(statement, 2, (sqlite3_int64)n);
@@ -505,7 +506,7 @@ static enum result sqlite_add_hits(struct store *base, const char *short_id,
         sqlite3_bind_text(statement, 3, flush->node, -1, SQLITE_STATIC);
         sqlite3_bind_int64(statement, 4, (sqlite3_int64)flush->seq);
     }
-    r = change(s, statement, &changed);
+    r = run_change(s, statement, &changed);
     if (r == RESULT_OK && changed == 0)
         r = flush != NULL ? tell_apart(s, short_id) : RESULT_NOT_FOUND;
     return r;
@@ -517,12 +518,12 @@ static enum result sqlite_expire(struct store *base, int64_t now,
     struct store_sqlite *s = (struct store_sqlite *)base;
     sqlite3_stmt *statement = NULL;
     int changed;
-    enum result r = prepare(s, EXPIRE, NULL, &statement);
+    enum result r = prepare_statement(s, EXPIRE, NULL, &statement);
     if (r != RESULT_OK)
         return r;
     sqlite3_bind_int64(statement, 1, now - STORE_KEEP_EXPIRED);
     sqlite3_bind_int64(statement, 2, limit);
-    r = change(s, statement, &changed);
+    r = run_change(s, statement, &changed);
     if (r == RESULT_OK)
         *removed = (unsigned)changed;
     return r;
@@ -532,29 +533,29 @@ static enum result sqlite_newest(struct store *base, int64_t *created_at)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     sqlite3_stmt *row = NULL;
-    enum result r = prepare(s, NEWEST, NULL, &row);
+    enum result r = prepare_statement(s, NEWEST, NULL, &row);
     if (r != RESULT_OK)
         return r;
     int rc = sqlite3_step(row);
     *created_at = sqlite3_column_int64(row, 0);
-    finish(row);
+    finish_statement(row);
     return rc == SQLITE_ROW    ? RESULT_OK
            : rc == SQLITE_DONE ? RESULT_NOT_FOUND
-                               : fail(s, rc);
+                               : fail_sqlite(s, rc);
 }
 
 static enum result sqlite_table_create(struct store *base,
                                        const struct store_table *wanted)
 {
     (void)wanted; /* a file has none of it */
-    return connect((struct store_sqlite *)base, true);
+    return open_db((struct store_sqlite *)base, true);
 }
 
 /* Looks at the file without making or changing anything. */
 static enum result sqlite_table_check(struct store *base, struct buf *findings)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
-    disconnect(s);
+    close_db(s);
     int version = 0;
     const bool absent = access(s->path, F_OK) < 0 && errno == ENOENT;
     enum result r = absent ? RESULT_OK : open_file(s, false);
@@ -576,7 +577,7 @@ static enum result sqlite_table_check(struct store *base, struct buf *findings)
                  s->path, version, SCHEMA_VERSION);
         r = RESULT_INVALID;
     }
-    disconnect(s);
+    close_db(s);
     return r;
 }
 

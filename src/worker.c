@@ -150,7 +150,8 @@ int worker_run(const struct conf *conf, _Atomic pid_t *answered)
 }
 
 /* Loads the configuration again; what does not load changes nothing. */
-static void reload(struct worker *w, struct conf *conf, const char *conf_file)
+static void reload_conf(struct worker *w, struct conf *conf,
+                        const char *conf_file)
 {
     struct conf fresh;
     struct buf faults;
@@ -185,7 +186,7 @@ int worker_run_alone(struct conf *conf, const char *conf_file)
     janitor_watch(&watch, conf);
     while (fcgi_accept(w.fcgi, &req)) {
         if (reload_wanted) {
-            reload(&w, conf, conf_file);
+            reload_conf(&w, conf, conf_file);
             janitor_renew(&watch);
         }
         if (req != NULL)

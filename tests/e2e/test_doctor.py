@@ -883,8 +883,8 @@ def test_app_url_that_does_not_resolve(host):
 
 
 @pytest.mark.parametrize("status, headers, body, advice", [
-    (404, (), b"<h1>Not Found</h1>", "answers by itself"),
-    (200, (), b"a front page", "answers by itself"),
+    (404, (), b"<h1>Not Found</h1>", "the web server answers it"),
+    (200, (), b"a front page", "the web server answers it"),
     (403, (), b"", "forbids"),
     (502, (), b"Bad Gateway", "does not get an answer"),
     (301, [("Location", "https://127.0.0.1{path}")], b"", "wants https"),

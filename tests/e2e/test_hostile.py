@@ -176,7 +176,7 @@ def test_json_without_a_link_is_400(pool, body):
 @pytest.mark.parametrize("url", BAD_URLS, ids=range(len(BAD_URLS)))
 def test_a_url_that_cannot_be_used_is_400(pool, url):
     problem = check_problem(post(pool, json.dumps({"long_url": url})), 400)
-    assert problem["detail"].startswith("The member long_url ")
+    assert problem["detail"].startswith("The long_url ")
     assert "http" not in problem["detail"].replace("http or https", "")
 
 

@@ -16,7 +16,7 @@ TEMPLATES = sorted(PAGES.glob("*.html"))
 LANGUAGES = ["en", "de", "fr", "es"]
 
 # The sources whose sentences a client sees, and those that have the reasons
-# which complete "The member long_url ...".
+# which complete "The long_url ...".
 DETAILS = ["body.c", "h_create.c", "h_home.c", "h_redirect.c", "handlers.h",
            "http.c", "json_text.c", "router.c", "worker.c"]
 REASONS = ["create.c", "host.c", "url.c"]
@@ -74,7 +74,7 @@ def details():
         found.update(re.sub("%l*[ud]", "#", text) for text in literals(name)
                      if re.fullmatch(r"[A-Z].* .*\.", text) and "%s" not in text)
     for name in REASONS:
-        found.update("The member long_url %s." % text for text in literals(name)
+        found.update("The long_url %s." % text for text in literals(name)
                      if re.match("(is|has|leads) ", text)
                      and text not in NOT_A_REASON)
     return found
@@ -156,7 +156,7 @@ def get_page(pool, language, method, uri, **options):
     return answer.status, html.unescape(page)
 
 
-def test_pages_speak_one_language(pool):
+def test_pages_are_in_one_language(pool):
     """Home, result, preview and errors, with no word of another language."""
     table = [dict(block) for block in read_table()[1:]]
     for language in LANGUAGES:
@@ -178,10 +178,10 @@ def test_pages_speak_one_language(pool):
             for other in set(LANGUAGES) - {language}:
                 if len(message[other]) > 20 and "#" not in message[other]:
                     assert message[other] not in whole, message[other]
-        for key in ("This address does not know that method.",
+        for key in ("This address does not allow that method.",
                     "This address is for programs and for the form of this "
                     "site. It cannot be opened directly.",
-                    "The member long_url is not an absolute http or https URL.",
+                    "The long_url is not an absolute http or https URL.",
                     "Your short link", "Where this link leads"):
             assert message_of(key, language) in whole
         for key, number in (("The body is larger than # bytes.", "65536"),

@@ -137,7 +137,7 @@ static void an_empty_body_is_bad(void **state)
     assert_bad(NULL, "", "The body is empty");
     assert_bad("", "", "The body is empty");
     assert_bad(JSON, "", "not valid JSON");
-    assert_bad(FORM, "", "The field long_url is missing");
+    assert_bad(FORM, "", "The long_url is missing");
     assert_bad(JSON, "   ", "not valid JSON");
 }
 
@@ -202,7 +202,7 @@ static void what_is_not_the_member_is_named(void **state)
                                             "null",   " null ",
                                             " [ 1 ] "};
     for (size_t i = 0; i < COUNT(missing); i++)
-        assert_bad(JSON, missing[i], "The member long_url is missing");
+        assert_bad(JSON, missing[i], "The long_url is missing");
     for (size_t i = 0; i < COUNT(no_string); i++)
         assert_bad(JSON, no_string[i], "long_url must be a string");
     for (size_t i = 0; i < COUNT(no_object); i++)
@@ -475,7 +475,7 @@ static void a_field_is_there_once(void **state)
         "long_url=&long_url=&long_url=",
     };
     for (size_t i = 0; i < COUNT(missing); i++)
-        assert_bad(FORM, missing[i], "The field long_url is missing");
+        assert_bad(FORM, missing[i], "The long_url is missing");
     for (size_t i = 0; i < COUNT(repeated); i++) {
         struct buf out;
         const char *detail;

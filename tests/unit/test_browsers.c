@@ -63,7 +63,7 @@ static void home_may_be_off_or_elsewhere(void **state)
     assert_true(app_has_field(f, "Location: https://example.org/a?b=c"));
 }
 
-static void home_says_whose_site_it_is(void **state)
+static void home_has_the_name_of_the_site(void **state)
 {
     struct fixture *f = *state;
     static char name[] = "<Ann & \"Bo\">", text[] = "One line</p>.";
@@ -228,7 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         APP(home_has_the_form),
         APP(home_may_be_off_or_elsewhere),
-        APP(home_says_whose_site_it_is),
+        APP(home_has_the_name_of_the_site),
         APP(files_are_cached_by_their_version),
         APP(style_has_the_colour_of_the_site),
         APP(robots_follow_links_and_nothing_else),

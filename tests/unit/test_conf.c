@@ -284,12 +284,12 @@ static const struct {
                            "keys\n"},
     {APP "export MAX_CHAR=7\n",
      "FILE:2: export MAX_CHAR: no such key; curt.conf(5) lists the keys\n"},
-    {APP "MAX_CHAR\n", "FILE:2: \"MAX_CHAR\" is no `KEY = value` line; "
+    {APP "MAX_CHAR\n", "FILE:2: \"MAX_CHAR\" is not a `KEY = value` line; "
                        "comments begin with #\n"},
     {APP "= 7\n",
-     "FILE:2: \"= 7\" is no `KEY = value` line; comments begin with #\n"},
+     "FILE:2: \"= 7\" is not a `KEY = value` line; comments begin with #\n"},
     {APP "MAX_CHAR = 7\n\nMAX_CHAR = 7\n",
-     "FILE:4: MAX_CHAR: is there twice; line 2 has it, too\n"},
+     "FILE:4: MAX_CHAR: is set twice, first on line 2\n"},
     {APP "TABLE = \"a\n", "FILE:2: TABLE: a quoted value must begin and end "
                           "with a \" and have none inside\n"},
     {APP "TABLE = \"\n", "FILE:2: TABLE: a quoted value must begin and end "
@@ -304,7 +304,7 @@ static const struct {
     {APP "MIN_CHAR = x\nx\nX = x\n",
      "FILE:2: MIN_CHAR: \"x\" is not right; it must be a whole number from 1 "
      "to 64\n"
-     "FILE:3: \"x\" is no `KEY = value` line; comments begin with #\n"
+     "FILE:3: \"x\" is not a `KEY = value` line; comments begin with #\n"
      "FILE:4: X: no such key; curt.conf(5) lists the keys\n"},
 };
 

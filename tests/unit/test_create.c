@@ -189,8 +189,8 @@ static void a_url_that_is_refused_is_not_stored(void **state)
          "long_url leads back to this shortener"},
         {"{\"long_url\":\"HTTP://SHO.RT.:80/x/%2e%2e/%74/abc\"}",
          "long_url leads back to this shortener"},
-        {"{}", "The member long_url is missing"},
-        {"{\"long_url\":7}", "The member long_url must be a string"},
+        {"{}", "The long_url is missing"},
+        {"{\"long_url\":7}", "The long_url must be a string"},
         {"{", "The body is not valid JSON"},
         {"", "The body is empty"},
     };

@@ -125,8 +125,9 @@ static int set_up(void **state)
 {
     static struct fixture f;
     f.req = (struct http_request){.body = "", .trace_id = "Root=1-2-3"};
-    static char host[] = "sho.rt", path[] = "/t/";
-    static const struct conf conf = {.app = {.host = host, .path = path}};
+    static char host[] = "sho.rt", path[] = "/t/", home[] = "page";
+    static const struct conf conf = {.app = {.host = host, .path = path},
+                                     .home = home};
     http_response_init(&f.res, &conf);
     *state = &f;
     return 0;
@@ -221,7 +222,7 @@ static void a_problem_has_four_members(void **state)
     assert_string_equal(http_reason(299), "");
 }
 
-static void a_404_says_what_was_asked_for(void **state)
+static void a_404_has_the_uri_of_the_request(void **state)
 {
     struct fixture *f = *state;
     static const char *const good[] = {"/t/x", "/s/t/a%20b?c=1&d='", "/",
@@ -262,10 +263,10 @@ static void a_problem_is_kept_by_no_cache(void **state)
                         29);
 }
 
-static void unavailable_says_when_to_come_back(void **state)
+static void a_503_has_a_retry_after(void **state)
 {
     struct fixture *f = *state;
-    http_unavailable(&f->res, &f->req, "Away.");
+    http_problem(&f->res, &f->req, 503, "Away.");
     assert_int_equal(f->res.status, 503);
     assert_non_null(strstr(f->res.head.data, "\r\nRetry-After: 2\r\n"));
     json_object *problem = parse_problem(&f->res);
@@ -383,7 +384,7 @@ static void the_longest_location_has_room(void **state)
     assert_false(buf_failed(&f->res.body));
 }
 
-static void http_pages_speak_the_language_that_is_preferred(void **state)
+static void http_pages_are_in_the_preferred_language(void **state)
 {
     struct fixture *f = *state;
     static const struct page_value none[] = {{NULL, NULL}};
@@ -459,16 +460,16 @@ int main(void)
         ANSWER(fields_come_in_order),
         ANSWER(begin_starts_over),
         ANSWER(a_problem_has_four_members),
-        ANSWER(a_404_says_what_was_asked_for),
+        ANSWER(a_404_has_the_uri_of_the_request),
         ANSWER(a_problem_is_kept_by_no_cache),
-        ANSWER(unavailable_says_when_to_come_back),
+        ANSWER(a_503_has_a_retry_after),
         ANSWER(details_of_any_bytes_are_json),
         ANSWER(details_are_cut_not_lost),
         ANSWER(a_page_is_escaped),
         ANSWER(browsers_get_pages_and_programs_problems),
         cmocka_unit_test(html_escapes_five_characters),
         ANSWER(the_longest_location_has_room),
-        ANSWER(http_pages_speak_the_language_that_is_preferred),
+        ANSWER(http_pages_are_in_the_preferred_language),
         ANSWER(http_answers_304_to_who_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
