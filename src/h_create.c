@@ -6,6 +6,7 @@
 #include "create.h"
 #include "handlers.h"
 #include "log.h"
+#include "utf8.h"
 
 static void answer_link_page(const struct http_request *req,
                              const struct link *link, struct http_response *res)
@@ -48,12 +49,14 @@ static void answer_link(const struct http_request *req, const struct link *link,
 }
 
 /* What was wrong with the request. A browser gets the form again, with detail
- * beside its field and long_url in it (or NULL) unless that is far too long. */
+ * beside its field and long_url in it (or NULL), where that is text and not far
+ * too long. */
 static void refuse_create(const struct app *app, const struct http_request *req,
                           int status, const char *detail, const char *long_url,
                           struct http_response *res)
 {
-    const bool keep = long_url != NULL && strlen(long_url) <= 2 * URL_MAX;
+    const size_t len = long_url != NULL ? strlen(long_url) : 0;
+    const bool keep = len <= 2 * URL_MAX && utf8_ok(long_url, len);
     const struct page_value values[] = {
         {"error", detail}, {"long_url", keep ? long_url : NULL}, {NULL, NULL}};
     if (http_wants_page(req) && strcmp(app->conf->home, "page") == 0)

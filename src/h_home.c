@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "handlers.h"
+#include "url.h"
 
 void h_home(struct app *app, const struct http_request *req,
             struct http_response *res)
@@ -40,8 +41,7 @@ void h_file(struct app *app, const struct http_request *req,
     while (strcmp(slash + 1, types[i].name) != 0)
         i++;
     const struct page_file *file = page_file(types[i].name);
-    const uint32_t number = page_version(app->conf) ^ file->version;
-    snprintf(etag, sizeof(etag), "\"%08x\"", number);
+    snprintf(etag, sizeof(etag), "\"%08x\"", page_version(app->conf));
     snprintf(version, sizeof(version), "v=%08x", page_version(app->conf));
     const bool current = req->query_len == strlen(version) &&
                          memcmp(req->query, version, req->query_len) == 0;
@@ -62,7 +62,7 @@ void h_robots(struct app *app, const struct http_request *req,
 {
     http_begin(res, req, 200);
     http_field(res, "Cache-Control", "public, max-age=86400");
-    const char *prefix = app->conf->app.path;
+    const char *prefix = url_path(app->conf->app_url);
     buf_addf(&res->body,
              "User-agent: *\nDisallow: /create\nDisallow: %s*+$\n"
              "Disallow: %s*.qr\n",

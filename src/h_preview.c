@@ -7,19 +7,17 @@
 #include "host.h"
 #include "mem.h"
 
-/* The parts of a URL before its host, the host with the port, and the rest. The
+/* A URL: what is before its host, the host, and the rest with the port. The
  * caller frees each. */
 struct parts {
     char *before, *host, *after;
 };
 
+/* url is normalised (url.h), so it has no user information. */
 static struct parts split_url(const char *url)
 {
-    const char *host = strstr(url, "://");
-    host = host != NULL ? host + 3 : url;
-    const char *end = host + strcspn(host, "/?#");
-    const char *at = memrchr(host, '@', (size_t)(end - host));
-    host = at != NULL ? at + 1 : host;
+    const char *host = strstr(url, "://") + 3;
+    const char *end = host + strcspn(host, *host == '[' ? "/?#" : ":/?#");
     return (struct parts){mem_dup_bytes(url, (size_t)(host - url)),
                           mem_dup_bytes(host, (size_t)(end - host)),
                           mem_dup(end)};
@@ -27,7 +25,9 @@ static struct parts split_url(const char *url)
 
 void h_time_text(const char *stored, char text[H_TIME_SIZE])
 {
-    snprintf(text, H_TIME_SIZE, "%s", stored != NULL ? stored : "");
+    const bool is_time =
+        stored != NULL && strspn(stored, "0123456789-T: ") >= H_TIME_SIZE - 1;
+    snprintf(text, H_TIME_SIZE, "%s", is_time ? stored : "");
     char *t = strchr(text, 'T');
     if (t != NULL)
         *t = ' ';
@@ -60,7 +60,7 @@ static void answer_preview(const struct http_request *req,
     char *short_url = mem_printf("%s%s", conf->app_url, short_id);
     buf_init(&unicode, URL_MAX);
     host_add_unicode(&unicode, url.host);
-    if (link->ttl != LINK_NEVER)
+    if (link->ttl != LINK_NEVER && link->ttl_note == NULL)
         clock_text(link->ttl, ttl);
     h_time_text(ttl, expires);
     h_time_text(link->created_at, created);

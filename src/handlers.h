@@ -66,7 +66,7 @@ void h_robots(struct app *app, const struct http_request *req,
 #define H_TIME_SIZE 17
 
 /* Writes a time of the table, "2018-11-29T00:05:02" (UTC), as pages show it:
- * "2018-11-29 00:05". stored may be NULL; other text is cut to the room. */
+ * "2018-11-29 00:05"; "" for NULL and for what is not a time. */
 void h_time_text(const char *stored, char text[H_TIME_SIZE]);
 
 /* Room for h_time_left(). */

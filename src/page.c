@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "url.h"
 
 #define MESSAGE_MAX 8192
 
@@ -189,13 +190,14 @@ void page_render(struct buf *out, const struct conf *conf, const char *language,
     struct buf main;
     snprintf(version, sizeof(version), "%08x", page_version(conf));
     const bool has_home = strcmp(conf->home, "page") == 0;
+    const char *prefix = url_path(conf->app_url);
     const struct page_value common[] = {
         {"language", language},
         {"site_name",
          conf->site_name != NULL ? conf->site_name : conf->app.host},
         {"site_text", conf->site_text},
-        {"prefix", conf->app.path},
-        {"home", has_home ? conf->app.path : NULL},
+        {"prefix", prefix},
+        {"home", has_home ? prefix : NULL},
         {"version", version},
         {NULL, NULL},
     };
@@ -240,8 +242,9 @@ void page_add_style(struct buf *out, const struct conf *conf)
 
 uint32_t page_version(const struct conf *conf)
 {
-    uint32_t version =
-        page_file("style.css")->version ^ page_file("page.js")->version * 31;
+    uint32_t version = 0;
+    for (const struct page_file *f = page_files; f->name != NULL; f++)
+        version = version * 31 + f->version;
     for (const char *s = conf->site_color; s != NULL && *s != '\0'; s++)
         version = version * 31 + (unsigned char)*s;
     return version;

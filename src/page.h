@@ -63,7 +63,7 @@ void page_render(struct buf *out, const struct conf *conf, const char *language,
 /* Appends the style sheet, with the colours of the configuration. */
 void page_add_style(struct buf *out, const struct conf *conf);
 
-/* The version of style sheet and script in a configuration. */
+/* A checksum of all files and of the colour: the version of each of them. */
 uint32_t page_version(const struct conf *conf);
 
 /* Appends s with the five characters that HTML gives a meaning escaped. */

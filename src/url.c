@@ -254,6 +254,11 @@ bool url_is_loop(const char *url, const struct url_app *app)
     return url_app_rest(url, app, NULL);
 }
 
+const char *url_path(const char *url)
+{
+    return strchr(strstr(url, "://") + 3, '/');
+}
+
 bool url_is_origin(const char *origin, const struct url_app *app)
 {
     struct url_app source = {0};
@@ -269,6 +274,8 @@ static const char *find_app_fault(const char *app_url, const struct buf *url)
     size_t len = strlen(app_url);
     if (strpbrk(app_url, "?#") != NULL)
         return "must not have a '?' or '#'";
+    if (strstr(url_path(url->data), "//") != NULL)
+        return "must not have '//' in its path";
     if (app_url[len - 1] != '/')
         return "must end with '/', because ids are put right behind it";
     if (strcasecmp(url->data, app_url) != 0)

@@ -50,6 +50,9 @@ bool url_is_loop(const char *url, const struct url_app *app);
  * appended to rest (or NULL): decoded once, without query and fragment. */
 bool url_app_rest(const char *url, const struct url_app *app, struct buf *rest);
 
+/* The path of a normalised URL and what follows it, as they are. */
+const char *url_path(const char *url);
+
 /* Whether origin, the value of a request's Origin field (RFC 6454), is that of
  * APP_URL: the same scheme, host and port. */
 bool url_is_origin(const char *origin, const struct url_app *app);

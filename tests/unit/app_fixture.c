@@ -29,7 +29,10 @@ static enum result told_get(struct store *s, const char *short_id,
         return store_fail(s, t->get_result, "as \"told\"\n");
     link_set(&out->short_id, short_id);
     link_set(&out->long_url, t->long_url);
-    out->ttl = t->ttl;
+    if (t->ttl != LINK_NEVER)
+        link_set_ttl(out, t->ttl);
+    if (t->created_at != NULL)
+        link_set(&out->created_at, t->created_at);
     return RESULT_OK;
 }
 

@@ -17,6 +17,7 @@ struct told_store {
     unsigned create_conflicts; /* so many RESULT_CONFLICT before that */
     const char *long_url;      /* what get finds */
     int64_t ttl;
+    const char *created_at; /* NULL: the item has none */
 
     unsigned gets, creates, hits;
     char asked[65];               /* short_id of the last get */

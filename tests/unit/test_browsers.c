@@ -10,6 +10,7 @@
 
 #include "app_fixture.h"
 #include "clock.h"
+#include "utf8.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -63,6 +64,17 @@ static void home_may_be_off_or_elsewhere(void **state)
     assert_true(app_has_field(f, "Location: https://example.org/a?b=c"));
 }
 
+/* The path of APP_URL goes into pages as it was written. */
+static void pages_follow_an_odd_prefix(void **state)
+{
+    struct fixture *f = *state;
+    app_serve_at(f, "https://sho.rt/a%3Fb%2541/");
+    assert_int_equal(app_request(f, "GET", "/a%3Fb%2541/"), 200);
+    assert_true(page_has(f, "href=\"/a%3Fb%2541/style.css?v="));
+    assert_int_equal(app_request(f, "GET", "/robots.txt"), 200);
+    assert_true(page_has(f, "Disallow: /a%3Fb%2541/*+$\n"));
+}
+
 static void home_has_the_name_of_the_site(void **state)
 {
     struct fixture *f = *state;
@@ -88,13 +100,15 @@ static void files_are_cached_by_their_version(void **state)
         {"/favicon.ico", "Content-Type: image/x-icon"},
     };
     for (size_t i = 0; i < COUNT(files); i++) {
-        char path[64], etag[32];
+        char path[64], etag[32], version[32];
         assert_int_equal(app_request(f, "GET", files[i].path), 200);
         assert_true(app_has_field(f, files[i].type));
         assert_true(app_has_field(f, "Cache-Control: public, max-age=3600"));
         assert_true(f->res.body.len > 0);
         const char *at = strstr(f->res.head.data, "ETag: ");
         assert_int_equal(sscanf(at, "ETag: %31s", etag), 1);
+        snprintf(version, sizeof(version), "\"%08x\"", page_version(&f->conf));
+        assert_string_equal(etag, version);
         f->req.if_none_match = etag;
         assert_int_equal(app_request(f, "GET", files[i].path), 304);
         f->req.if_none_match = NULL;
@@ -142,7 +156,8 @@ static void preview_shows_what_a_redirect_would_send(void **state)
         assert_int_equal(app_request(f, "GET", paths[i]), 200);
         assert_string_equal(f->store.asked, "abc");
         check_page(f);
-        assert_true(page_has(f, "<strong>xn--bcher-kva.example:8080</strong>"));
+        assert_true(
+            page_has(f, "<strong>xn--bcher-kva.example</strong>:8080/"));
         assert_true(page_has(f, "b\xc3\xbc"
                                 "cher.example"));
         assert_true(page_has(f, "href=\"https://xn--bcher-kva.example:8080/"
@@ -152,6 +167,52 @@ static void preview_shows_what_a_redirect_would_send(void **state)
         assert_false(page_has(f, "<b>"));
     }
     assert_int_equal(f->store.hits, 0);
+}
+
+static void preview_names_an_international_host(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const urls[][2] = {
+        {"https://xn--e1awd7f.xn--p1ai/", "\xd1\x80\xd1\x84<"},
+        {"https://xn--e1awd7f.xn--p1ai:8080/", "\xd1\x80\xd1\x84<"},
+        {"https://[2001:db8::1]:8080/a:b", "<strong>[2001:db8::1]:8080<"},
+        {"https://example.org:8080/a:b@c",
+         "<strong>example.org</strong>:8080/"},
+    };
+    for (size_t i = 0; i < COUNT(urls); i++) {
+        f->store.long_url = urls[i][0];
+        assert_int_equal(app_request(f, "GET", "/t/abc+"), 200);
+        assert_true(page_has(f, urls[i][1]));
+    }
+}
+
+/* What another program wrote: a time is shown if it is one. */
+static void preview_shows_times_only(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const others[] = {
+        NULL,
+        "",
+        "T",
+        "yesterday, at noon",
+        "<b>2018-11-29T00:05:02</b>",
+        "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82"
+        "\xac",
+    };
+    f->store.long_url = "https://example.com/";
+    f->store.ttl = 4102444800000; /* in milliseconds */
+    for (size_t i = 0; i < COUNT(others); i++) {
+        f->store.created_at = others[i];
+        assert_int_equal(app_request(f, "GET", "/t/abc+"), 200);
+        check_page(f);
+        assert_false(page_has(f, "<time"));
+        assert_true(page_has(f, "never"));
+    }
+    f->store.created_at = "2018-11-29T00:05:02";
+    f->store.ttl = 4102444800;
+    assert_int_equal(app_request(f, "GET", "/t/abc+"), 200);
+    assert_true(page_has(f, ">2018-11-29 00:05 UTC<"));
+    assert_true(page_has(f, ">2100-01-01 00:00 UTC<"));
 }
 
 static void preview_refuses_what_a_redirect_refuses(void **state)
@@ -212,6 +273,14 @@ static void create_keeps_what_was_typed(void **state)
     assert_int_equal(app_post(f, ""), 400);
     check_page(f);
     assert_true(page_has(f, "<html lang=\"de\""));
+    static const char *const bytes[] = {"%FF", "a%C0%AF", "%ED%A0%80", "%E2%82",
+                                        "%F4%90%80%80"};
+    for (size_t i = 0; i < COUNT(bytes); i++) {
+        char form[32];
+        snprintf(form, sizeof(form), "long_url=%s", bytes[i]);
+        assert_int_equal(app_post(f, form), 400);
+        assert_true(utf8_ok(f->res.body.data, f->res.body.len));
+    }
     /* Whatever it was, the answer is whole. */
     static char body[65536];
     memset(body, '\'', sizeof(body) - 1);
@@ -228,11 +297,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         APP(home_has_the_form),
         APP(home_may_be_off_or_elsewhere),
+        APP(pages_follow_an_odd_prefix),
         APP(home_has_the_name_of_the_site),
         APP(files_are_cached_by_their_version),
         APP(style_has_the_colour_of_the_site),
         APP(robots_follow_links_and_nothing_else),
         APP(preview_shows_what_a_redirect_would_send),
+        APP(preview_names_an_international_host),
+        APP(preview_shows_times_only),
         APP(preview_refuses_what_a_redirect_refuses),
         APP(create_answers_a_browser_with_a_page),
         APP(create_keeps_what_was_typed),

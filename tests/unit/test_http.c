@@ -125,9 +125,10 @@ static int set_up(void **state)
 {
     static struct fixture f;
     f.req = (struct http_request){.body = "", .trace_id = "Root=1-2-3"};
+    static char url[] = "https://sho.rt/t/";
     static char host[] = "sho.rt", path[] = "/t/", home[] = "page";
-    static const struct conf conf = {.app = {.host = host, .path = path},
-                                     .home = home};
+    static const struct conf conf = {
+        .app_url = url, .app = {.host = host, .path = path}, .home = home};
     http_response_init(&f.res, &conf);
     *state = &f;
     return 0;

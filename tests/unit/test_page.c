@@ -9,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Here the files can change. */
+#define page_files declared_page_files
 #include "handlers.h"
 #include "page.h"
+#undef page_files
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define FILE_OF(n, text)                                                       \
@@ -36,7 +39,7 @@ static const char messages[] = "# A comment.\n"
                                "en Good\n"
                                "de Gut\n";
 
-const struct page_file page_files[] = {
+struct page_file page_files[] = {
     FILE_OF("messages.txt", messages),
     FILE_OF("style.css", ":root{}\n"),
     FILE_OF("page.js", ""),
@@ -75,7 +78,8 @@ static const struct page_value values[] = {
 static struct conf conf_of_test(void)
 {
     return (struct conf){
-        .app = {.host = (char *)"sho.rt", .path = (char *)"/t/"},
+        .app_url = (char *)"https://sho.rt/%2574/",
+        .app = {.host = (char *)"sho.rt", .path = (char *)"/%74/"},
         .home = (char *)"page",
     };
 }
@@ -137,15 +141,15 @@ static void has_values_of_the_configuration(void **state)
     (void)state;
     struct conf conf = conf_of_test();
     assert_rendered(&conf, "en", "common.html",
-                    "en|Good day.|sho.rt||/t/|/t/|en|");
+                    "en|Good day.|sho.rt||/%2574/|/%2574/|en|");
     conf.site_name = (char *)"<S>";
     conf.site_text = (char *)"\"T\"";
     conf.home = (char *)"https://www.example.org/";
     assert_rendered(&conf, "de", "common.html",
-                    "de|Guten Tag.|&lt;S&gt;|&quot;T&quot;|/t/||de|");
+                    "de|Guten Tag.|&lt;S&gt;|&quot;T&quot;|/%2574/||de|");
     conf.home = (char *)"off";
     assert_rendered(&conf, "en", "common.html",
-                    "en|Good day.|&lt;S&gt;|&quot;T&quot;|/t/||en|");
+                    "en|Good day.|&lt;S&gt;|&quot;T&quot;|/%2574/||en|");
 }
 
 static void finds_messages(void **state)
@@ -287,6 +291,20 @@ static void a_colour_is_another_version(void **state)
     assert_int_not_equal(page_version(&conf), yellow);
 }
 
+/* Browsers keep a file for as long as its version is the same. */
+static void another_file_is_another_version(void **state)
+{
+    (void)state;
+    const struct conf conf = conf_of_test();
+    for (struct page_file *f = page_files; f->name != NULL; f++) {
+        const uint32_t before = page_version(&conf);
+        f->version++;
+        assert_int_not_equal(page_version(&conf), before);
+        f->version--;
+        assert_int_equal(page_version(&conf), before);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +318,7 @@ int main(void)
         cmocka_unit_test(tells_how_long_a_link_lives),
         cmocka_unit_test(text_on_the_accent_can_be_read),
         cmocka_unit_test(a_colour_is_another_version),
+        cmocka_unit_test(another_file_is_another_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
