@@ -403,7 +403,10 @@ static void check_whole(struct loader *l)
     size_t min = find_key("MIN_CHAR"), max = find_key("MAX_CHAR");
     if (conf->app_url == NULL && !l->origins[app_url].refused) {
         if (l->absent && !l->origins[app_url].given)
-            buf_addf(l->faults, "%s does not exist, and APP_URL ", l->file);
+            buf_addf(l->faults,
+                     "%s does not exist (-c or CURT_CONF name another "
+                     "file), and APP_URL ",
+                     l->file);
         else
             begin_fault(l, app_url);
         buf_add_str(l->faults, "is not set; it is the public prefix of short "

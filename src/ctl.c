@@ -19,6 +19,7 @@
 #include "mem.h"
 #include "utf8.h"
 
+#define ID_HELP "ID is a short id or a short URL.\n"
 #define QR_OPTIONS                                                             \
     "  --output FILE, --format svg|png, --size N\n"                            \
     "  --ascii, --level L|M|Q|H, --margin N\n"
@@ -208,10 +209,11 @@ static const struct verb verbs[] = {
      "line; blank lines and lines that begin with # are skipped.\n"
      "  --qr               draw its QR code as well\n" QR_OPTIONS,
      ctl_create, false},
-    {"get", "ID ...", " abc1234", "print a link", "", ctl_get, false},
-    {"delete", "ID ...", " abc1234", "remove a link", "", ctl_delete, false},
-    {"qr", "ID", " abc1234", "draw the QR code of a short URL", QR_OPTIONS,
-     ctl_qr, false},
+    {"get", "ID ...", " abc1234", "print a link", ID_HELP, ctl_get, false},
+    {"delete", "ID ...", " abc1234", "remove a link", ID_HELP, ctl_delete,
+     false},
+    {"qr", "ID", " abc1234", "draw the QR code of a short URL",
+     ID_HELP QR_OPTIONS, ctl_qr, false},
     {"table", "create|check", " check",
      "make or check the table, or the SQLite file", TABLE_OPTIONS, ctl_table,
      false},

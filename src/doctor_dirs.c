@@ -49,16 +49,18 @@ static void add_fault(struct doctor *d, enum report_level level,
     free(detail);
 }
 
-/* The command that lets the pool's user enter the directories above path; NULL
- * if that is not what is wrong. */
-static char *unlock_parent(const char *path)
+/* The command that lets the pool's user enter the directories above path, or
+ * finds out who that is; NULL if this is not what is wrong. */
+static char *unlock_parent(const struct doctor *d, const char *path)
 {
     char *advice = NULL, *dir = mem_dup(path);
     for (char *end = strchr(dir + 1, '/'); end != NULL && advice == NULL;
          end = strchr(end + 1, '/')) {
         *end = '\0';
         if (access(dir, X_OK) < 0 && errno == EACCES)
-            advice = mem_printf("chmod o+x %s", dir);
+            advice = geteuid() != 0 && !d->user_known
+                         ? mem_dup("run curt doctor as root")
+                         : mem_printf("chmod o+x %s", dir);
         *end = '/';
     }
     free(dir);
@@ -88,7 +90,7 @@ static void check_conf_file(struct doctor *d, const char *user)
     } else if (doctor_can_tell(d) && access(path, R_OK) < 0) {
         char *detail =
             mem_printf("%s cannot read it: %s", user, strerror(errno));
-        char *unlock = unlock_parent(path);
+        char *unlock = unlock_parent(d, path);
         add_fault(d, REPORT_FAIL, "configuration", path,
                   unlock != NULL ? unlock : mem_dup(chmod), detail);
     } else if (S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0) {
@@ -141,7 +143,7 @@ static bool check_access(struct doctor *d, const struct place *p,
 {
     if (error == 0 && access(p->path, R_OK | W_OK | X_OK) < 0)
         error = errno;
-    char *unlock = error == EACCES ? unlock_parent(p->path) : NULL;
+    char *unlock = error == EACCES ? unlock_parent(d, p->path) : NULL;
     char *owner = doctor_user_name(st->st_uid);
     char *aside = error == ENOTDIR
                       ? mem_printf("mv %s %s.old && ", p->path, p->path)

@@ -426,7 +426,7 @@ static void check_page(struct doctor *d, struct aws_http *http)
         report_add(d->report, REPORT_OK, "page", NULL,
                    "%s is the site's own; curt's page is %s", url,
                    d->conf->app_url);
-    else if (!misses_pool(d, &answer))
+    else if (answer.status < 500 || is_curts(&answer)) /* else see redirect */
         report_add(d->report, REPORT_WARN, "page",
                    "route / to curt, as its files in deploy/ do, or set "
                    "HOME = off",

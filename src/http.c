@@ -234,8 +234,12 @@ static void answer_problem_page(struct http_response *res,
     snprintf(number, sizeof(number), "%d", status);
     snprintf(section, sizeof(section), "is_%d", status);
     const struct page_value values[] = {
-        {"status", number},          {"title", detail}, {section, number},
-        {"trace_id", req->trace_id}, {NULL, NULL},
+        {"status", number},
+        {"title", detail},
+        {section, number},
+        /* Of other refusals the log has nothing to find. */
+        {"trace_id", status >= 500 ? req->trace_id : NULL},
+        {NULL, NULL},
     };
     http_page(res, req, status, "error.html", values);
 }

@@ -119,10 +119,11 @@ bool qr_add(struct buf *out, const char *base, const char *id,
     QRcode *c = QRcode_encodeString8bit(url, 0, (QRecLevel)o->level);
     if (c == NULL)
         abort(); /* no memory, as in mem.h */
-    const unsigned width = (unsigned)c->width + 2 * o->margin;
-    if (o->format <= QR_PNG && o->size < width)
+    /* Scanners need two pixels for a module. */
+    const unsigned least = 2 * ((unsigned)c->width + 2 * o->margin);
+    if (o->format <= QR_PNG && o->size < least)
         snprintf(o->fault, sizeof(o->fault),
-                 "size must be at least %u for this code", width);
+                 "size must be at least %u for this code", least);
     else if (o->format == QR_SVG)
         add_svg(out, c, o);
     else if (o->format == QR_PNG)

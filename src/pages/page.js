@@ -7,7 +7,6 @@
 (() => {
     const STORE = "curt.recent";
     const RECENT_MAX = 10;
-    const WAIT_MS = 30000;
     const element = (id) => document.getElementById(id);
 
     function say(text) {
@@ -156,12 +155,9 @@
         element("fresh").replaceWith(fresh);
         document.title = answer.title;
         start();
-        if (element("result") !== null) {
-            say(form.dataset.done);
-            element("result").focus();
-        } else {
-            element("long_url").focus();
-        }
+        const done = element("result") !== null;
+        say(done ? form.dataset.done : "");
+        element(done ? "result" : "long_url").focus();
         return true;
     }
 
@@ -172,11 +168,13 @@
             body: new URLSearchParams(new FormData(form)),
             credentials: "same-origin",
             redirect: "manual",
-            signal: AbortSignal.timeout ? AbortSignal.timeout(WAIT_MS) : undefined,
         });
-        /* A login of the web server: the browser has to show it. */
-        if (answer.status === 401 || answer.type === "opaqueredirect")
+        /* A login on a page of its own: the browser has to show it. */
+        if (answer.type === "opaqueredirect")
             return form.submit();
+        /* The browser has asked for a password, and got none. */
+        if (answer.status === 401)
+            return showError(form.dataset.login);
         if (!showAnswer(form, await answer.text()))
             showError(form.dataset.unexpected);
     }

@@ -252,8 +252,8 @@ def test_absent_default_file_is_fine(checker):
         return
     checker.check_good(args=[], env={"APP_URL": "http://h/t/"})
     assert checker.check_bad(args=[]) == [
-        "%s does not exist, and APP_URL is not set; it is the public prefix of "
-        "short URLs, such as https://sho.rt/t/" % default]
+        "%s does not exist (-c or CURT_CONF name another file), and APP_URL is "
+        "not set; it is the public prefix of short URLs, such as https://sho.rt/t/" % default]
     assert checker.check_bad(args=[], env={"APP_URL": ""})[0].startswith(
         "environment: APP_URL: is not set; ")
 

@@ -208,7 +208,7 @@ def test_the_preview_names_what_the_link_is(pool):
 
     caution = "The connection to this address is not encrypted (http)."
     page = preview("https://www.example.org:81/a?<b>")
-    assert ('https://<strong>www.example.org:81</strong>/a?%3Cb%3E</bdi></a>'
+    assert ('https://<strong>www.example.org</strong>:81/a?%3Cb%3E</bdi></a>'
             in page)
     assert "<dd>once</dd>" in page
     assert "International" not in page and caution not in page

@@ -366,7 +366,6 @@ def test_a_browser_gets_a_page(site):
         text = check_page(answer, 404)
         assert answer.headers["content-language"] == language[:2]
         assert words in text
-        assert answer.headers["x-amzn-trace-id"] in text
 
 
 # ---- The page and its files ----------------------------------------------

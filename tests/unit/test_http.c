@@ -309,7 +309,7 @@ static void a_page_is_escaped(void **state)
     struct fixture *f = *state;
     f->req.accept = "text/html";
     snprintf(f->req.trace_id, sizeof(f->req.trace_id), "<b>&\"'");
-    http_problem(&f->res, &f->req, 404, "<script>alert('x')&\"</script>");
+    http_problem(&f->res, &f->req, 500, "<script>alert('x')&\"</script>");
     assert_non_null(strstr(f->res.head.data,
                            "\r\nContent-Type: text/html; charset=utf-8\r\n"));
     const char *page = f->res.body.data;

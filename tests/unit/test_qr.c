@@ -117,7 +117,7 @@ static void the_largest_images_fit_into_an_answer(void **state)
     buf_free(&out);
 }
 
-static void a_module_has_a_pixel_at_least(void **state)
+static void a_module_has_two_pixels_at_least(void **state)
 {
     (void)state;
     struct buf out;
@@ -126,7 +126,7 @@ static void a_module_has_a_pixel_at_least(void **state)
         for (unsigned format = QR_SVG; format <= QR_PNG; format++) {
             /* Version 40 has 177 modules in a row. */
             struct qr_options o = {.format = format, .margin = margin};
-            o.size = 177 + 2 * margin;
+            o.size = 2 * (177 + 2 * margin);
             assert_true(draw(&out, longest[0], &o));
             char fault[64];
             snprintf(fault, sizeof(fault),
@@ -285,13 +285,13 @@ static void a_wrong_parameter_is_named(void **state)
     app_serve_at(f, app_url);
     char *path = mem_printf("/%0100d/abc.qr?size=64&margin=16", 1);
     assert_int_equal(app_request(f, "GET", path), 400);
-    app_assert_problem(f,
-                       "The parameter size must be at least 77 for this code.");
+    app_assert_problem(
+        f, "The parameter size must be at least 154 for this code.");
     f->req.accept = "text/html";
     f->req.accept_language = "de";
     assert_int_equal(app_request(f, "GET", path), 400);
     assert_non_null(strstr(f->res.body.data, "Der Parameter size muss für "
-                                             "diesen Code mindestens 77 sein"));
+                                             "diesen Code mindestens 154 sein"));
     free(app_url);
     free(path);
 }
@@ -329,7 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_option_is_set_once_and_in_its_range),
         cmocka_unit_test(the_largest_images_fit_into_an_answer),
-        cmocka_unit_test(a_module_has_a_pixel_at_least),
+        cmocka_unit_test(a_module_has_two_pixels_at_least),
         cmocka_unit_test(an_svg_is_small_and_white_all_over),
         cmocka_unit_test(a_drawing_is_the_same_in_both_kinds_of_text),
         APP(a_request_gets_an_image),
