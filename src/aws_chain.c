@@ -30,7 +30,7 @@ const char *aws_chain_name(size_t source)
 }
 
 /* What callers are told: it is a matter of waiting, or of mending. */
-static enum result simplify(enum result r)
+static enum result chain_result(enum result r)
 {
     return r == RESULT_UNAVAILABLE || r == RESULT_THROTTLED ||
                    r == RESULT_INTERNAL
@@ -39,15 +39,16 @@ static enum result simplify(enum result r)
 }
 
 /* Appends, cut where it does not fit. */
-static void add(struct buf *b, const char *s)
+static void chain_add(struct buf *b, const char *s)
 {
     size_t room = b->max - b->len, len = strlen(s);
     buf_add(b, s, len < room ? len : room);
 }
 
 /* Asks one source; what it gave must be good now. */
-static enum result ask(size_t source, const struct aws_source_request *request,
-                       struct aws_found *found, struct buf *reason)
+static enum result chain_ask(size_t source,
+                             const struct aws_source_request *request,
+                             struct aws_found *found, struct buf *reason)
 {
     char text[CLOCK_TEXT_SIZE];
     *found = (struct aws_found){0};
@@ -61,27 +62,27 @@ static enum result ask(size_t source, const struct aws_source_request *request,
         aws_found_free(found);
         return RESULT_UNAVAILABLE;
     }
-    return r == RESULT_OK || r == RESULT_NOT_FOUND ? r : simplify(r);
+    return r == RESULT_OK || r == RESULT_NOT_FOUND ? r : chain_result(r);
 }
 
 static void say_failed(size_t source, const struct buf *reason,
                        struct buf *error)
 {
     buf_reset(error);
-    add(error, "credentials from ");
-    add(error, chain[source].name);
-    add(error, ": ");
-    add(error, reason->data);
+    chain_add(error, "credentials from ");
+    chain_add(error, chain[source].name);
+    chain_add(error, ": ");
+    chain_add(error, reason->data);
 }
 
 static void say_looked(size_t source, const struct buf *reason,
                        struct buf *error)
 {
-    add(error, source == 0 ? "no credentials; looked at: " : "; ");
-    add(error, chain[source].name);
-    add(error, " (");
-    add(error, reason->data);
-    add(error, ")");
+    chain_add(error, source == 0 ? "no credentials; looked at: " : "; ");
+    chain_add(error, chain[source].name);
+    chain_add(error, " (");
+    chain_add(error, reason->data);
+    chain_add(error, ")");
 }
 
 enum result aws_chain_ask(const struct conf *conf, int64_t deadline,
@@ -99,7 +100,7 @@ enum result aws_chain_ask(const struct conf *conf, int64_t deadline,
     buf_reset(error);
     for (size_t i = 0; i < SOURCES && r == RESULT_NOT_FOUND; i++) {
         buf_reset(&reason);
-        r = ask(i, &request, found, &reason);
+        r = chain_ask(i, &request, found, &reason);
         if (r == RESULT_OK)
             *source = i;
         else if (r == RESULT_NOT_FOUND)
@@ -119,7 +120,7 @@ enum result aws_chain_ask_environment(const struct conf *conf,
     const struct aws_source_request request = {.conf = conf};
     struct buf reason;
     buf_init(&reason, REASON_MAX);
-    enum result r = ask(AWS_CHAIN_ENVIRONMENT, &request, found, &reason);
+    enum result r = chain_ask(AWS_CHAIN_ENVIRONMENT, &request, found, &reason);
     if (r != RESULT_OK)
         say_failed(AWS_CHAIN_ENVIRONMENT, &reason, error);
     buf_free(&reason);

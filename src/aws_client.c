@@ -109,11 +109,12 @@ static void begin_error(struct aws_client *c)
              c->conf->table, c->region != NULL ? c->region : "no region");
 }
 
-static enum result fail(struct aws_client *c, enum result r, const char *format,
-                        ...) __attribute__((format(printf, 3, 4)));
+static enum result client_fail(struct aws_client *c, enum result r,
+                               const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-static enum result fail(struct aws_client *c, enum result r, const char *format,
-                        ...)
+static enum result client_fail(struct aws_client *c, enum result r,
+                               const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -140,7 +141,7 @@ static void read_fault(struct aws_client *c, enum result r,
                        struct aws_reply *reply)
 {
     *reply = (struct aws_reply){
-        .result = fail(c, r, "%s", aws_http_error(c->http)),
+        .result = client_fail(c, r, "%s", aws_http_error(c->http)),
         .cure = r == RESULT_UNAVAILABLE ? AWS_CURE_PAUSE : AWS_CURE_NONE,
         .maybe_done = http->sends > 0,
         .answered = r == RESULT_CORRUPT || r == RESULT_DENIED};
@@ -160,9 +161,9 @@ static void note_endpoint(struct aws_client *c, bool answered, int64_t now_ms)
 }
 
 /* Sends text once, and waits for the answer until deadline. */
-static void attempt(struct aws_client *c, const char *text,
-                    const struct aws_keys *keys, bool may_repeat,
-                    int64_t deadline, struct aws_reply *reply)
+static void client_attempt(struct aws_client *c, const char *text,
+                           const struct aws_keys *keys, bool may_repeat,
+                           int64_t deadline, struct aws_reply *reply)
 {
     char target[64];
     snprintf(target, sizeof(target), "X-Amz-Target: DynamoDB_20120810.%s",
@@ -281,7 +282,7 @@ static int64_t attempt_end(const struct aws_client *c,
 /* Why there are no keys to sign with. */
 static enum result no_keys(struct aws_client *c, enum result r)
 {
-    return fail(c, r, "%s", aws_credentials_error(c->credentials));
+    return client_fail(c, r, "%s", aws_credentials_error(c->credentials));
 }
 
 /* Sends until there is an answer that counts. *answered: the store is there.
@@ -301,8 +302,8 @@ static enum result send_all(struct aws_client *c, struct effort *e,
             if (r != RESULT_OK)
                 return no_keys(c, r);
         }
-        attempt(c, e->text, keys, request->may_repeat, attempt_end(c, request),
-                &reply);
+        client_attempt(c, e->text, keys, request->may_repeat,
+                       attempt_end(c, request), &reply);
         answer->maybe_done = answer->maybe_done || reply.maybe_done;
         *answered = reply.answered;
     } while (reply.result != RESULT_OK && try_again(c, e, &reply));
@@ -316,7 +317,7 @@ static enum result send_all(struct aws_client *c, struct effort *e,
 }
 
 /* Region and endpoints, when they are first needed. */
-static enum result prepare(struct aws_client *c, int64_t deadline)
+static enum result client_prepare(struct aws_client *c, int64_t deadline)
 {
     if (c->endpoints != NULL)
         return RESULT_OK;
@@ -333,7 +334,7 @@ static enum result prepare(struct aws_client *c, int64_t deadline)
     if (r == RESULT_OK && c->pooled && c->circuit == NULL)
         c->circuit = circuit_open(c->conf, store_identity(c->conf));
     if (r != RESULT_OK)
-        fail(c, r, "%s", reason.data);
+        client_fail(c, r, "%s", reason.data);
     buf_free(&reason);
     return r;
 }
@@ -348,13 +349,14 @@ static enum result send_if_closed(struct aws_client *c, struct effort *e,
         (int64_t)c->conf->store_timeout * 1000 + PROBE_MARGIN_MS;
     int64_t wait_ms = 0;
     if (now_ms >= e->request->deadline) /* which is not the store's fault */
-        return fail(c, RESULT_UNAVAILABLE, "not sent: no time is left");
+        return client_fail(c, RESULT_UNAVAILABLE, "not sent: no time is left");
     if (circuit_ask(c->circuit, now_ms, probe_ms, &wait_ms) == CIRCUIT_WAIT)
-        return fail(c, RESULT_UNAVAILABLE,
-                    "not sent: the store has not answered for %lld s; it is "
-                    "asked again in %lld ms",
-                    (long long)circuit_open_since(c->circuit, now_ms) / 1000,
-                    (long long)wait_ms);
+        return client_fail(
+            c, RESULT_UNAVAILABLE,
+            "not sent: the store has not answered for %lld s; it is "
+            "asked again in %lld ms",
+            (long long)circuit_open_since(c->circuit, now_ms) / 1000,
+            (long long)wait_ms);
     bool answered = false;
     enum result r = send_all(c, e, keys, answer, &answered);
     circuit_tell(c->circuit, clock_monotonic_ms(), answered);
@@ -368,7 +370,7 @@ enum result aws_client_call(struct aws_client *c,
     *answer = (struct aws_answer){.body = NULL};
     buf_reset(&c->error);
     c->action = request->action;
-    enum result r = prepare(c, request->deadline);
+    enum result r = client_prepare(c, request->deadline);
     if (r != RESULT_OK)
         return r;
     struct aws_keys keys;

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "aws_credentials.h"
-#include "aws_error.h"
+#include "aws_reply.h"
 #include "conf.h"
 #include "result.h"
 

@@ -212,9 +212,9 @@ static void keep_found(struct aws_credentials *c, const struct aws_found *found,
 }
 
 /* Keeps what a source gave, if it can be kept. */
-static enum result keep(struct aws_credentials *c,
-                        const struct aws_found *found, size_t source,
-                        bool locked)
+static enum result credentials_keep(struct aws_credentials *c,
+                                    const struct aws_found *found,
+                                    size_t source, bool locked)
 {
     if (strlen(found->id) < AWS_SHARE_ID_SIZE &&
         strlen(found->secret) < AWS_SHARE_SECRET_SIZE) {
@@ -228,7 +228,8 @@ static enum result keep(struct aws_credentials *c,
 }
 
 /* Asks the sources and keeps what they give. */
-static enum result ask(struct aws_credentials *c, int64_t deadline, bool locked)
+static enum result credentials_ask(struct aws_credentials *c, int64_t deadline,
+                                   bool locked)
 {
     struct aws_found found;
     size_t source;
@@ -236,7 +237,7 @@ static enum result ask(struct aws_credentials *c, int64_t deadline, bool locked)
         aws_chain_ask(c->conf, deadline, &found, &source, &c->error);
     if (r != RESULT_OK)
         return r;
-    r = keep(c, &found, source, locked);
+    r = credentials_keep(c, &found, source, locked);
     aws_found_free(&found);
     return r;
 }
@@ -284,7 +285,7 @@ static void note_success(struct aws_credentials *c)
 
 /* Puts what came of it into the file, whose lock is held; keys of this
  * process's own are not put there. */
-static void publish(struct aws_credentials *c)
+static void credentials_publish(struct aws_credentials *c)
 {
     aws_share_read(c->share, c->seen);
     c->seen->failure = c->state->failure;
@@ -294,18 +295,18 @@ static void publish(struct aws_credentials *c)
 }
 
 /* Renews the keys; locked: as the one process that does. */
-static enum result renew(struct aws_credentials *c, int64_t deadline,
-                         bool locked)
+static enum result credentials_renew(struct aws_credentials *c,
+                                     int64_t deadline, bool locked)
 {
     struct aws_refresh_now now = read_now();
     bool fair = deadline - now.ms >= FAIR_MS || is_usable(c, now);
-    enum result r = ask(c, deadline, locked);
+    enum result r = credentials_ask(c, deadline, locked);
     if (r == RESULT_OK)
         note_success(c);
     else if (r != RESULT_UNAVAILABLE || fair)
         note_failure(c, r, c->deadline - now.ms);
     if (locked)
-        publish(c);
+        credentials_publish(c);
     return is_usable(c, read_now()) ? RESULT_OK : r;
 }
 
@@ -317,7 +318,7 @@ enum claim {
     CLAIM_NONE,  /* there is no need any more, or no time */
 };
 
-static enum claim claim(struct aws_credentials *c, int64_t deadline)
+static enum claim credentials_claim(struct aws_credentials *c, int64_t deadline)
 {
     const int64_t start = clock_monotonic_ms();
     if (c->share == NULL)
@@ -341,8 +342,8 @@ static enum claim claim(struct aws_credentials *c, int64_t deadline)
 
 /* What there is in the end, when this process did not ask itself. False: the
  * keys ended just now, and there is time left to ask. */
-static bool recall(struct aws_credentials *c, int64_t deadline,
-                   enum result *out)
+static bool credentials_recall(struct aws_credentials *c, int64_t deadline,
+                               enum result *out)
 {
     const struct aws_refresh_now now = read_now();
     const struct aws_share_failure *f = &c->state->failure;
@@ -370,7 +371,7 @@ static enum result take_environment(struct aws_credentials *c)
     struct aws_found found;
     enum result r = aws_chain_ask_environment(c->conf, &found, &c->error);
     if (r == RESULT_OK) {
-        r = keep(c, &found, AWS_CHAIN_ENVIRONMENT, false);
+        r = credentials_keep(c, &found, AWS_CHAIN_ENVIRONMENT, false);
         aws_found_free(&found);
     }
     if (r != RESULT_OK && r != RESULT_NOT_FOUND)
@@ -397,23 +398,24 @@ static void open_share(struct aws_credentials *c)
 }
 
 /* Asks the sources, if they are to be asked, or waits for who does. False: see
- * recall(). */
+ * credentials_recall(). */
 static bool renew_or_wait(struct aws_credentials *c, int64_t deadline,
                           enum result *out)
 {
     if (is_settled(c))
-        return recall(c, deadline, out);
+        return credentials_recall(c, deadline, out);
     const int64_t limit = time_to_ask(c, deadline);
-    const enum claim mine = claim(c, limit);
+    const enum claim mine = credentials_claim(c, limit);
     if (mine == CLAIM_NONE)
-        return recall(c, deadline, out);
-    *out = renew(c, limit, mine == CLAIM_MINE);
+        return credentials_recall(c, deadline, out);
+    *out = credentials_renew(c, limit, mine == CLAIM_MINE);
     if (mine == CLAIM_MINE)
         aws_share_unlock(c->share);
     return *out != RESULT_OK || is_usable(c, read_now());
 }
 
-static enum result provide(struct aws_credentials *c, int64_t deadline)
+static enum result credentials_provide(struct aws_credentials *c,
+                                       int64_t deadline)
 {
     enum result r = RESULT_NOT_FOUND;
     c->deadline = deadline;
@@ -433,7 +435,7 @@ enum result aws_credentials_get(struct aws_credentials *c, int64_t deadline,
                                 struct aws_keys *out)
 {
     const struct aws_share_keys *keys = &c->state->keys;
-    enum result r = provide(c, deadline);
+    enum result r = credentials_provide(c, deadline);
     *out = (struct aws_keys){0};
     if (r != RESULT_OK)
         return r;
@@ -462,7 +464,7 @@ bool aws_credentials_expire(struct aws_credentials *c)
 void aws_credentials_tend(struct aws_credentials *c, int64_t deadline)
 {
     c->tending = true;
-    enum result r = provide(c, deadline);
+    enum result r = credentials_provide(c, deadline);
     c->tending = false;
     if (r != RESULT_OK)
         log_debug("no credentials: %s", c->error.data);

@@ -166,7 +166,7 @@ struct aws_endpoints {
 };
 
 /* Takes url over, which may be NULL. False: it cannot be an endpoint. */
-static bool add(struct aws_endpoints *e, char *url)
+static bool endpoint_add(struct aws_endpoints *e, char *url)
 {
     bool loopback = false;
     if (url == NULL || strpbrk(url, "?#") != NULL ||
@@ -200,7 +200,7 @@ static enum result add_configured(struct aws_endpoints *e,
                      AWS_ENDPOINTS_MAX);
             return RESULT_DENIED;
         }
-        if (!add(e, take_url(&list))) {
+        if (!endpoint_add(e, take_url(&list))) {
             buf_addf(reason,
                      "%s: endpoint %zu is not an http or https URL with a "
                      "host, and without a user and a query",
@@ -219,9 +219,10 @@ static enum result add_own(struct aws_endpoints *e, const struct conf *conf,
         return RESULT_DENIED;
     }
     if (!aws_endpoint_is_region(region) ||
-        !add(e, aws_endpoint_of_region(
-                    "dynamodb", region, conf->aws_use_fips_endpoint != 0,
-                    conf->aws_use_dualstack_endpoint != 0))) {
+        !endpoint_add(
+            e, aws_endpoint_of_region("dynamodb", region,
+                                      conf->aws_use_fips_endpoint != 0,
+                                      conf->aws_use_dualstack_endpoint != 0))) {
         buf_add_str(reason,
                     "the region is no region's name, such as eu-west-1");
         return RESULT_DENIED;

@@ -1,7 +1,6 @@
 #include "aws_http.h"
 
 #include <curl/curl.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,11 +62,12 @@ bool aws_http_timed_out(const struct aws_http *h)
     return h->timed_out;
 }
 
-static enum result fail(struct aws_http *h, enum result r, const char *format,
-                        ...) __attribute__((format(printf, 3, 4)));
+static enum result transfer_fail(struct aws_http *h, enum result r,
+                                 const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-static enum result fail(struct aws_http *h, enum result r, const char *format,
-                        ...)
+static enum result transfer_fail(struct aws_http *h, enum result r,
+                                 const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -116,33 +116,11 @@ bool aws_http_check_url(const char *url, bool *loopback)
 
 /* ---- libcurl --------------------------------------------------------- */
 
-/* libcurl keeps copies of keys and headers, so what it gives back is wiped. */
-static void wipe_and_free(void *p)
-{
-    if (p != NULL)
-        mem_wipe(p, malloc_usable_size(p));
-    free(p);
-}
-
-static void *wipe_and_resize(void *p, size_t size)
-{
-    const size_t had = p != NULL ? malloc_usable_size(p) : 0;
-    void *q = malloc(size > 0 ? size : 1);
-    if (q == NULL)
-        return NULL;
-    if (p != NULL)
-        memcpy(q, p, had < size ? had : size);
-    wipe_and_free(p);
-    return q;
-}
-
 static CURLcode global_code;
 
 static void init_global(void)
 {
-    global_code =
-        curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_and_free,
-                             wipe_and_resize, strdup, calloc);
+    global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
 /* Once per process, for all its threads, and not before it is known that the
@@ -225,8 +203,8 @@ static enum result open_handle(struct aws_http *h)
         return RESULT_OK;
     curl_easy_cleanup(h->curl);
     h->curl = NULL;
-    return fail(h, RESULT_INTERNAL, "libcurl does not start: %s",
-                curl_easy_strerror(code));
+    return transfer_fail(h, RESULT_INTERNAL, "libcurl does not start: %s",
+                         curl_easy_strerror(code));
 }
 
 /* ---- A request ------------------------------------------------------- */
@@ -286,8 +264,8 @@ static char *host_line(const char *url, char **path)
 }
 
 /* Appends what a signature adds to the lines, and the signature itself. */
-static enum result sign(const struct aws_http_request *request,
-                        struct lines *lines)
+static enum result sign_request(const struct aws_http_request *request,
+                                struct lines *lines)
 {
     const struct aws_signing *signing = request->signing;
     char date[AWS_SIGN_DATE_SIZE];
@@ -331,7 +309,7 @@ static struct curl_slist *make_headers(const struct aws_http_request *request,
             typed || strncasecmp(request->headers[i], "Content-Type:", 13) == 0;
         take_line(&lines, mem_dup(request->headers[i]));
     }
-    *r = request->signing != NULL ? sign(request, &lines) : RESULT_OK;
+    *r = request->signing != NULL ? sign_request(request, &lines) : RESULT_OK;
     bool ok = *r == RESULT_OK;
     for (size_t i = 0; ok && i < lines.count; i++)
         ok = add_line(&list, lines.all[i]);
@@ -383,7 +361,7 @@ static void clear_request(struct aws_http *h)
 /* ---- An answer ------------------------------------------------------- */
 
 /* A header of the answer, or NULL. */
-static const char *header(struct aws_http *h, const char *name)
+static const char *answer_header(struct aws_http *h, const char *name)
 {
     struct curl_header *found;
     if (curl_easy_header(h->curl, name, 0, CURLH_HEADER, -1, &found) !=
@@ -398,14 +376,14 @@ static enum result read_answer(struct aws_http *h,
     curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &answer->status);
     answer->body = h->received.data;
     answer->len = h->received.len;
-    answer->location = header(h, "Location");
-    const char *date = header(h, "Date");
+    answer->location = answer_header(h, "Location");
+    const char *date = answer_header(h, "Date");
     if (date != NULL) {
         time_t t = curl_getdate(date, NULL);
         answer->date = t > 0 ? t : 0;
     }
     uint64_t sum;
-    const char *crc32 = header(h, "x-amz-crc32");
+    const char *crc32 = answer_header(h, "x-amz-crc32");
     if (crc32 != NULL && num_parse(crc32, UINT32_MAX, &sum)) {
         answer->has_crc32 = true;
         answer->crc32 = (uint32_t)sum;
@@ -419,7 +397,7 @@ static const char *curl_text(const struct aws_http *h, CURLcode code)
 }
 
 /* A transfer that brought no whole answer. */
-static enum result broken(struct aws_http *h, CURLcode code)
+static enum result transfer_failed(struct aws_http *h, CURLcode code)
 {
     h->timed_out = code == CURLE_OPERATION_TIMEDOUT;
     switch (code) {
@@ -429,26 +407,29 @@ static enum result broken(struct aws_http *h, CURLcode code)
     case CURLE_SSL_CRL_BADFILE:
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-        return fail(h, RESULT_DENIED,
-                    "the endpoint's certificate was not accepted (%s); "
-                    "AWS_CA_BUNDLE names the file of authorities to trust",
-                    curl_text(h, code));
+        return transfer_fail(
+            h, RESULT_DENIED,
+            "the endpoint's certificate was not accepted (%s); "
+            "AWS_CA_BUNDLE names the file of authorities to trust",
+            curl_text(h, code));
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-        return fail(h, RESULT_INVALID, "%s", curl_text(h, code));
+        return transfer_fail(h, RESULT_INVALID, "%s", curl_text(h, code));
     case CURLE_WRITE_ERROR:
-        return fail(h, RESULT_CORRUPT, "an answer of more than %zu bytes",
-                    h->received.max);
+        return transfer_fail(h, RESULT_CORRUPT,
+                             "an answer of more than %zu bytes",
+                             h->received.max);
     case CURLE_ABORTED_BY_CALLBACK:
-        return fail(h, RESULT_UNAVAILABLE,
-                    "the connection was lost before the answer");
+        return transfer_fail(h, RESULT_UNAVAILABLE,
+                             "the connection was lost before the answer");
     case CURLE_OUT_OF_MEMORY:
     case CURLE_FAILED_INIT:
     case CURLE_BAD_FUNCTION_ARGUMENT:
     case CURLE_NOT_BUILT_IN:
-        return fail(h, RESULT_INTERNAL, "libcurl: %s", curl_text(h, code));
+        return transfer_fail(h, RESULT_INTERNAL, "libcurl: %s",
+                             curl_text(h, code));
     default:
-        return fail(h, RESULT_UNAVAILABLE, "%s", curl_text(h, code));
+        return transfer_fail(h, RESULT_UNAVAILABLE, "%s", curl_text(h, code));
     }
 }
 
@@ -466,13 +447,13 @@ enum result aws_http_send(struct aws_http *h,
     const int64_t left = request->deadline - clock_monotonic_ms();
     if (left <= 0) {
         h->timed_out = true;
-        return fail(h, RESULT_UNAVAILABLE, "no time is left");
+        return transfer_fail(h, RESULT_UNAVAILABLE, "no time is left");
     }
     struct curl_slist *headers = make_headers(request, &r);
     if (headers == NULL)
-        return fail(h, r,
-                    r == RESULT_INVALID ? "the URL is none"
-                                        : "the request is not signed");
+        return transfer_fail(h, r,
+                             r == RESULT_INVALID ? "the URL is none"
+                                                 : "the request is not signed");
     h->curl_error[0] = '\0';
     h->sends = 0;
     h->may_repeat = request->may_repeat;
@@ -480,7 +461,7 @@ enum result aws_http_send(struct aws_http *h,
     if (code == CURLE_OK)
         code = curl_easy_perform(h->curl);
     answer->sends = h->sends;
-    r = code == CURLE_OK ? read_answer(h, answer) : broken(h, code);
+    r = code == CURLE_OK ? read_answer(h, answer) : transfer_failed(h, code);
     clear_request(h);
     curl_slist_free_all(headers);
     return r;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws_ask.h"
+#include "aws_retry.h"
 #include "clock.h"
 #include "mem.h"
 
@@ -19,13 +19,13 @@ struct aws_imds {
 
 /* ---- Asking ---------------------------------------------------------- */
 
-static enum result ask(struct aws_imds *imds, const char *method,
-                       const char *path, const char *header,
-                       struct aws_http_answer *answer)
+static enum result imds_ask(struct aws_imds *imds, const char *method,
+                            const char *path, const char *header,
+                            struct aws_http_answer *answer)
 {
     char *url = mem_printf("%s%s", imds->base, path);
     const char *headers[] = {header, NULL};
-    const struct aws_ask question = {
+    const struct aws_retry_call question = {
         .http = {.method = method,
                  .url = url,
                  .headers = headers,
@@ -34,7 +34,7 @@ static enum result ask(struct aws_imds *imds, const char *method,
         .timeout = AWS_IMDS_TIMEOUT,
         .attempts = AWS_IMDS_ATTEMPTS,
     };
-    enum result r = aws_ask_send(imds->request, &question, answer);
+    enum result r = aws_retry_send(imds->request, &question, answer);
     free(url);
     return r;
 }
@@ -88,8 +88,9 @@ static enum result get_token(struct aws_imds *imds, struct buf *reason)
     mem_free_secret(imds->header);
     imds->header = NULL;
     struct aws_http_answer answer;
-    enum result r = ask(imds, "PUT", TOKEN_PATH,
-                        "X-aws-ec2-metadata-token-ttl-seconds: 21600", &answer);
+    enum result r =
+        imds_ask(imds, "PUT", TOKEN_PATH,
+                 "X-aws-ec2-metadata-token-ttl-seconds: 21600", &answer);
     if (r == RESULT_UNAVAILABLE)
         return no_answer(imds, reason);
     if (r != RESULT_OK) {
@@ -143,8 +144,9 @@ enum result aws_imds_open(const struct aws_source_request *request,
     return r;
 }
 
-static enum result judge(const struct aws_http_answer *answer, const char *path,
-                         struct buf *out, struct buf *reason)
+static enum result imds_result(const struct aws_http_answer *answer,
+                               const char *path, struct buf *out,
+                               struct buf *reason)
 {
     static const char who[] = "the instance metadata service";
     if (answer->status == 404 || (answer->status == 200 && answer->len == 0)) {
@@ -170,7 +172,7 @@ static enum result judge(const struct aws_http_answer *answer, const char *path,
 static enum result get_once(struct aws_imds *imds, const char *path,
                             struct aws_http_answer *answer, struct buf *reason)
 {
-    enum result r = ask(imds, "GET", path, imds->header, answer);
+    enum result r = imds_ask(imds, "GET", path, imds->header, answer);
     if (r != RESULT_OK)
         buf_addf(reason, "the instance metadata service at %s: %s", imds->base,
                  aws_http_error(imds->request->http));
@@ -190,7 +192,7 @@ enum result aws_imds_get(struct aws_imds *imds, const char *path,
         if (r == RESULT_OK)
             r = get_once(imds, path, &answer, reason);
     }
-    return r == RESULT_OK ? judge(&answer, path, out, reason) : r;
+    return r == RESULT_OK ? imds_result(&answer, path, out, reason) : r;
 }
 
 void aws_imds_close(struct aws_imds *imds)

@@ -19,7 +19,7 @@
 #define REST_MAX_MS 50
 
 /* Milliseconds until deadline, as poll() takes them. */
-static int remaining(int64_t deadline)
+static int process_remaining(int64_t deadline)
 {
     int64_t ms = deadline - clock_monotonic_ms();
     if (ms > 60000)
@@ -47,7 +47,7 @@ static char **make_environment(void)
 
 /* Starts the command with output as its standard output; 0 or an error number.
  * It leads a process group, so that all it starts can be ended with it. */
-static int start(const char *command, int output, pid_t *pid)
+static int process_start(const char *command, int output, pid_t *pid)
 {
     const char *const argv[] = {"sh", "-c", command, NULL};
     const int fds[] = {CHILD_NULL, output, CHILD_NULL};
@@ -59,12 +59,12 @@ static int start(const char *command, int output, pid_t *pid)
 
 /* Reads until the end of the pipe. RESULT_UNAVAILABLE: it did not come in
  * time. RESULT_DENIED: more than size bytes came. */
-static enum result collect(int fd, int64_t deadline, char *bytes, size_t size,
-                           size_t *len)
+static enum result process_collect(int fd, int64_t deadline, char *bytes,
+                                   size_t size, size_t *len)
 {
     for (;;) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
-        int left = remaining(deadline);
+        int left = process_remaining(deadline);
         if (left == 0)
             return RESULT_UNAVAILABLE;
         if (poll(&ready, 1, left) <= 0)
@@ -94,7 +94,7 @@ static bool wait_until(pid_t pid, int64_t deadline, int *status)
         pid_t ended = waitpid(pid, status, WNOHANG);
         if (ended == pid || (ended < 0 && errno != EINTR))
             return true;
-        int left = remaining(deadline);
+        int left = process_remaining(deadline);
         if (left == 0)
             return false;
         poll(NULL, 0, rest < left ? rest : left);
@@ -112,7 +112,7 @@ static void end_group(pid_t pid)
         continue;
 }
 
-static enum result judge(int status, struct buf *reason)
+static enum result process_result(int status, struct buf *reason)
 {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return RESULT_OK;
@@ -126,13 +126,14 @@ static enum result judge(int status, struct buf *reason)
     return RESULT_DENIED;
 }
 
-static enum result follow(pid_t pid, int fd, int64_t deadline, char *bytes,
-                          size_t size, size_t *len, struct buf *reason)
+static enum result process_follow(pid_t pid, int fd, int64_t deadline,
+                                  char *bytes, size_t size, size_t *len,
+                                  struct buf *reason)
 {
     int status;
-    enum result r = collect(fd, deadline, bytes, size, len);
+    enum result r = process_collect(fd, deadline, bytes, size, len);
     if (r == RESULT_OK && wait_until(pid, deadline, &status))
-        return judge(status, reason);
+        return process_result(status, reason);
     end_group(pid);
     if (r == RESULT_DENIED) {
         buf_addf(reason, "the command printed more than %zu bytes", size);
@@ -142,8 +143,9 @@ static enum result follow(pid_t pid, int fd, int64_t deadline, char *bytes,
     return RESULT_UNAVAILABLE;
 }
 
-static enum result run(const char *command, int64_t deadline, char *bytes,
-                       size_t size, size_t *len, struct buf *reason)
+static enum result process_run(const char *command, int64_t deadline,
+                               char *bytes, size_t size, size_t *len,
+                               struct buf *reason)
 {
     int ends[2];
     pid_t pid;
@@ -151,11 +153,11 @@ static enum result run(const char *command, int64_t deadline, char *bytes,
         buf_addf(reason, "no pipe for the command: %s", strerror(errno));
         return RESULT_UNAVAILABLE;
     }
-    int fault = start(command, ends[1], &pid);
+    int fault = process_start(command, ends[1], &pid);
     close(ends[1]);
     enum result r = RESULT_UNAVAILABLE;
     if (fault == 0)
-        r = follow(pid, ends[0], deadline, bytes, size, len, reason);
+        r = process_follow(pid, ends[0], deadline, bytes, size, len, reason);
     else
         buf_addf(reason, "/bin/sh cannot be started: %s", strerror(fault));
     close(ends[0]);
@@ -169,7 +171,7 @@ enum result aws_process_run(const char *command, int64_t deadline,
      * of secrets behind. */
     size_t size = out->max - out->len, len = 0;
     char *bytes = mem_secret_alloc(size + 1);
-    enum result r = run(command, deadline, bytes, size, &len, reason);
+    enum result r = process_run(command, deadline, bytes, size, &len, reason);
     if (r == RESULT_OK)
         buf_add(out, bytes, len);
     mem_secret_free(bytes, size + 1);

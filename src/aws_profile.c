@@ -78,7 +78,7 @@ static char *skip_blanks(char *s)
 }
 
 /* Cuts s off before its end, or before the blanks that are there. */
-static void cut(char *s, char *end)
+static void profile_cut(char *s, char *end)
 {
     while (end > s && strchr(BLANKS, end[-1]) != NULL)
         end--;
@@ -87,7 +87,7 @@ static void cut(char *s, char *end)
 
 /* Takes the quotes off a profile's name. NULL: it is no name: the shell, whose
  * rules the command line applies, would make several words of it, or none. */
-static const char *unquote(char *name)
+static const char *profile_unquote(char *name)
 {
     size_t len = strlen(name);
     if (name[0] == '"' || name[0] == '\'') {
@@ -107,7 +107,7 @@ static const char *profile_of(char *header, bool is_config, bool *prefixed)
     *prefixed = strncmp(header, "profile", word) == 0 && word == 7 &&
                 header[word] != '\0';
     if (is_config && *prefixed)
-        return unquote(skip_blanks(header + word));
+        return profile_unquote(skip_blanks(header + word));
     if (is_config)
         return strcmp(header, "default") == 0 ? header : NULL;
     return header[0] != '\0' && !*prefixed ? header : NULL;
@@ -145,7 +145,7 @@ static void take_section(struct parser *ps, char *header)
         return;
     }
     header = skip_blanks(header);
-    cut(header, end);
+    profile_cut(header, end);
     ps->in_section = true;
     ps->may_continue = false;
     ps->profile = profile_of(header, ps->is_config, &ps->prefixed);
@@ -153,7 +153,7 @@ static void take_section(struct parser *ps, char *header)
         add_entry(ps, NULL, NULL);
 }
 
-static void lower(char *s)
+static void profile_lower(char *s)
 {
     for (; *s != '\0'; s++) {
         if (*s >= 'A' && *s <= 'Z')
@@ -173,7 +173,7 @@ static char *comment_or_end(char *s)
 
 static void take_setting(struct parser *ps, char *text, size_t indent)
 {
-    cut(text, comment_or_end(text));
+    profile_cut(text, comment_or_end(text));
     char *equals = strpbrk(text, "=:");
     if (!ps->in_section) {
         ps->fault = "a setting comes before the first section";
@@ -183,8 +183,8 @@ static void take_setting(struct parser *ps, char *text, size_t indent)
         ps->fault = "this is no setting; it needs a name, = and a value";
         return;
     }
-    cut(text, equals);
-    lower(text);
+    profile_cut(text, equals);
+    profile_lower(text);
     char *value = skip_blanks(equals + 1);
     ps->may_continue = true;
     ps->indent = indent;
@@ -200,7 +200,7 @@ static void continue_value(struct parser *ps, char *text)
 {
     if (ps->end == NULL)
         return;
-    cut(text, text + strlen(text));
+    profile_cut(text, text + strlen(text));
     size_t len = strlen(text);
     *ps->end = '\n';
     memmove(ps->end + 1, text, len + 1);
@@ -224,7 +224,8 @@ static void take_line(struct parser *ps, char *text)
         take_setting(ps, start, indent);
 }
 
-static enum result parse(struct file *f, bool is_config, struct buf *reason)
+static enum result profile_parse(struct file *f, bool is_config,
+                                 struct buf *reason)
 {
     struct parser ps = {.file = f, .is_config = is_config};
     char *text = f->text;
@@ -267,7 +268,8 @@ static bool is_set(const char *s)
 
 /* The path of a file, which the caller frees: the configured one, a ~/ of which
  * is the home directory, else the one there. NULL: there is no home. */
-static char *locate(const char *configured, const char *home, const char *name)
+static char *profile_locate(const char *configured, const char *home,
+                            const char *name)
 {
     if (!is_set(configured))
         return home != NULL ? mem_printf("%s/.aws/%s", home, name) : NULL;
@@ -279,7 +281,7 @@ static char *locate(const char *configured, const char *home, const char *name)
 }
 
 /* Says why the file cannot be read, and what to do. */
-static void explain(const char *path, int fault, struct buf *reason)
+static void profile_explain(const char *path, int fault, struct buf *reason)
 {
     if (fault == E2BIG)
         buf_addf(reason, "%s is larger than %u bytes", path, AWS_PROFILES_MAX);
@@ -308,11 +310,11 @@ static enum result read_file(struct file *f, bool is_config, bool is_default,
         f->hidden = fault == EACCES && is_default && stat(f->path, &info) < 0;
         if (f->hidden)
             return RESULT_OK;
-        explain(f->path, fault, reason);
+        profile_explain(f->path, fault, reason);
         return RESULT_DENIED;
     }
     f->len = strlen(f->text);
-    return parse(f, is_config, reason);
+    return profile_parse(f, is_config, reason);
 }
 
 static void release_file(struct file *f)
@@ -331,8 +333,8 @@ enum result aws_profiles_read(const struct conf *conf,
     const char *credentials = conf->aws_shared_credentials_file;
     struct aws_profiles *p = mem_zalloc(sizeof(*p));
     char *home = home_directory();
-    p->config.path = locate(config, home, "config");
-    p->credentials.path = locate(credentials, home, "credentials");
+    p->config.path = profile_locate(config, home, "config");
+    p->credentials.path = profile_locate(credentials, home, "credentials");
     free(home);
     enum result r = read_file(&p->config, true, !is_set(config), reason);
     if (r == RESULT_OK)
@@ -400,8 +402,9 @@ static bool is_entry(const struct entry *e, const char *profile, bool prefixed,
 }
 
 /* The last entry of that name, or beginning of a section; NULL: none. */
-static const struct entry *find(const struct file *f, const char *profile,
-                                bool prefixed, const char *name)
+static const struct entry *profile_find(const struct file *f,
+                                        const char *profile, bool prefixed,
+                                        const char *name)
 {
     for (size_t i = f->count; i > 0; i--) {
         if (is_entry(&f->entries[i - 1], profile, prefixed, name))
@@ -412,15 +415,15 @@ static const struct entry *find(const struct file *f, const char *profile,
 
 static bool file_has(const struct file *f, const char *profile)
 {
-    return find(f, profile, true, NULL) != NULL ||
-           find(f, profile, false, NULL) != NULL;
+    return profile_find(f, profile, true, NULL) != NULL ||
+           profile_find(f, profile, false, NULL) != NULL;
 }
 
 static const char *file_get(const struct file *f, const char *profile,
                             const char *setting)
 {
-    bool prefixed = find(f, profile, true, NULL) != NULL;
-    const struct entry *e = find(f, profile, prefixed, setting);
+    bool prefixed = profile_find(f, profile, true, NULL) != NULL;
+    const struct entry *e = profile_find(f, profile, prefixed, setting);
     return e != NULL && e->value[0] != '\0' ? e->value : NULL;
 }
 

@@ -6,7 +6,7 @@
 /* Longest life that is believed, in seconds, so that no sum overflows. */
 #define LIFE_MAX (10 * 366 * 86400LL)
 
-static int64_t least(int64_t a, int64_t b)
+static int64_t refresh_least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
@@ -17,10 +17,11 @@ aws_refresh_make(int64_t expires, struct aws_refresh_now now, uint32_t dice)
     struct aws_refresh_plan plan = {0};
     if (expires == 0)
         return plan;
-    int64_t life = expires > now.s ? least(expires - now.s, LIFE_MAX) : 0;
-    int64_t lead = least(AWS_REFRESH_DUE, life / 3);
+    int64_t life =
+        expires > now.s ? refresh_least(expires - now.s, LIFE_MAX) : 0;
+    int64_t lead = refresh_least(AWS_REFRESH_DUE, life / 3);
     int64_t due = life - lead + dice % (lead / 3 + 1);
-    int64_t must = life - least(AWS_REFRESH_MUST, life / 6);
+    int64_t must = life - refresh_least(AWS_REFRESH_MUST, life / 6);
     plan.due = now.s + due;
     plan.due_ms = now.ms + due * 1000;
     plan.must = now.s + must;
@@ -50,6 +51,6 @@ int64_t aws_refresh_pause(unsigned failures, bool have_keys, uint32_t dice)
     int64_t pause = PAUSE_MS;
     for (; failures > 0 && pause < max; failures--)
         pause *= 2;
-    pause = least(pause, max);
+    pause = refresh_least(pause, max);
     return pause - dice % (pause / 2);
 }

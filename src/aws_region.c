@@ -14,8 +14,8 @@
 #define REASON_MAX 2048
 
 /* Takes what a place names over. */
-static enum result take(const char *region, const char *place, char **out,
-                        struct buf *reason)
+static enum result take_region(const char *region, const char *place,
+                               char **out, struct buf *reason)
 {
     if (aws_endpoint_is_region(region)) {
         *out = mem_dup(region);
@@ -29,7 +29,7 @@ static enum result look_in_key(const char *value, const char *key, char **out,
                                struct buf *reason)
 {
     if (value != NULL && value[0] != '\0')
-        return take(value, key, out, reason);
+        return take_region(value, key, out, reason);
     buf_addf(reason, "%s is not set", key);
     return RESULT_NOT_FOUND;
 }
@@ -47,7 +47,7 @@ static enum result look_in_profiles(const struct conf *conf, char **out,
     r = RESULT_NOT_FOUND;
     if (region != NULL && region[0] != '\0') {
         char *place = mem_printf("the region of profile %s", name);
-        r = take(region, place, out, reason);
+        r = take_region(region, place, out, reason);
         free(place);
     } else if (file == NULL) {
         buf_add_str(reason, "there is no home directory with an .aws/config");
@@ -68,8 +68,9 @@ static enum result look_at_instance(const struct aws_source_request *request,
     enum result r = aws_imds_read(request, REGION_PATH, &region, reason);
     if (r == RESULT_OK) {
         buf_truncate(&region, strcspn(region.data, "\r\n"));
-        r = take(region.data, "the region of the instance metadata service",
-                 out, reason);
+        r = take_region(region.data,
+                        "the region of the instance metadata service", out,
+                        reason);
     }
     buf_free(&region);
     return r;

@@ -1,7 +1,8 @@
 /*
  * When a request to AWS is tried again, and after which pause: the standard
  * retry mode of AWS's SDKs (AWS SDKs and Tools Reference Guide, "Retry
- * behavior"). No I/O.
+ * behavior"). aws_retry_send() does all of it for a service that hands out
+ * credentials; the client of DynamoDB has its own loop.
  *
  * The quota keeps an outage from being multiplied: a retry takes from it, a
  * success gives back, and when it is empty requests are tried once only.
@@ -16,6 +17,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "aws_http.h"
+#include "aws_source.h"
+#include "result.h"
 
 /* Attempts at one request, the first one included. */
 #define AWS_RETRY_ATTEMPTS 3
@@ -73,5 +78,34 @@ int64_t aws_retry_pause_ms(const struct aws_retry *r, uint32_t random);
 /* The request succeeded: what its last retry cost comes back, or a little
  * where it needed none; never more than a full quota. */
 void aws_retry_succeeded(struct aws_retry *r);
+
+/* One request to STS, the container credential provider or the instance
+ * metadata service. */
+struct aws_retry_call {
+    /* What is asked; its deadline is set for each attempt. The request must
+     * be one that may be carried out twice. */
+    struct aws_http_request http;
+    /* How long one attempt may take, in milliseconds. */
+    int64_t timeout;
+    /* Attempts in all, 1 to AWS_RETRY_ATTEMPTS. */
+    unsigned attempts;
+    /* Whether a whole answer speaks of a fault that may be gone in a moment;
+     * NULL: aws_retry_is_passing(). */
+    bool (*is_passing)(const struct aws_http_answer *answer);
+};
+
+/* Whether the status alone says that asking again may help: 429 and 5xx. */
+bool aws_retry_is_passing(const struct aws_http_answer *answer);
+
+/* Sends until a whole answer comes that is_passing() does not take for a
+ * passing fault, or the attempts or the time (request->deadline) are used up.
+ * Between attempts it pauses. answer and
+ * aws_http_error(request->http) are those of the last attempt. RESULT_OK: a
+ * whole answer came, whatever its status. RESULT_DENIED: the certificate was
+ * not accepted, or the URL is none. RESULT_UNAVAILABLE: no whole answer, or
+ * one that is too large. RESULT_INTERNAL: libcurl failed. */
+enum result aws_retry_send(const struct aws_source_request *request,
+                           const struct aws_retry_call *call,
+                           struct aws_http_answer *answer) MUST_CHECK;
 
 #endif

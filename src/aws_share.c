@@ -33,7 +33,7 @@ struct aws_share {
     struct table *table;
 };
 
-static uint64_t mix(uint64_t n, const char *s)
+static uint64_t share_mix(uint64_t n, const char *s)
 {
     return (n ^ (s != NULL ? ids_hash(s) : 1)) * 1099511628211u;
 }
@@ -42,14 +42,14 @@ static uint64_t mix(uint64_t n, const char *s)
 static uint64_t mix_file(uint64_t n, const char *path)
 {
     struct stat st;
-    n = mix(n, path);
+    n = share_mix(n, path);
     if (path == NULL || stat(path, &st) < 0)
         return n;
     char *version =
         mem_printf("%lld %lld.%09ld %llu", (long long)st.st_size,
                    (long long)st.st_mtim.tv_sec, (long)st.st_mtim.tv_nsec,
                    (unsigned long long)st.st_ino);
-    n = mix(n, version);
+    n = share_mix(n, version);
     free(version);
     return n;
 }
@@ -95,12 +95,12 @@ static uint64_t owner_of(const struct conf *conf)
     };
     uint64_t n = mapfile_boot(); /* its times are of a clock that boots start */
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        n = mix(n, texts[i]);
+        n = share_mix(n, texts[i]);
     char *rest = mem_printf("%d %d %d %d %ld", conf->aws_use_fips_endpoint,
                             conf->aws_use_dualstack_endpoint,
                             conf->aws_ec2_metadata_service_endpoint_mode,
                             conf->aws_ec2_metadata_disabled, (long)geteuid());
-    n = mix(n, rest);
+    n = share_mix(n, rest);
     free(rest);
     return mix_profiles(n, conf);
 }
@@ -113,7 +113,7 @@ static bool is_ours(const struct mapfile *m)
            (st.st_mode & 077) == 0 && st.st_nlink <= 1;
 }
 
-static struct aws_share *use(const struct mapfile *file)
+static struct aws_share *share_use(const struct mapfile *file)
 {
     struct aws_share *s = mem_zalloc(sizeof(*s));
     s->file = *file;
@@ -136,7 +136,7 @@ struct aws_share *aws_share_open(const struct conf *conf)
     if (mapfile_open(conf->runtime_dir, NAME, &kind, &file, &reason) ==
         RESULT_OK) {
         if (is_ours(&file) && madvise(file.base, file.size, MADV_DONTDUMP) == 0)
-            return use(&file);
+            return share_use(&file);
         mapfile_close(&file);
     }
     log_warning("%s/" NAME ": %s; credentials not shared between "

@@ -41,8 +41,8 @@ static bool hash_hex(const char *text, size_t len, char hex[HEX_SIZE])
     return true;
 }
 
-static bool mac(const unsigned char *key, size_t key_len, const char *text,
-                unsigned char out[HASH_SIZE])
+static bool sign_mac(const unsigned char *key, size_t key_len, const char *text,
+                     unsigned char out[HASH_SIZE])
 {
     unsigned int size = 0;
     return HMAC(EVP_sha256(), key, (int)key_len, (const unsigned char *)text,
@@ -60,7 +60,7 @@ struct header {
     size_t value_len;
 };
 
-static int compare(const void *a, const void *b)
+static int sign_compare(const void *a, const void *b)
 {
     const struct header *x = a, *y = b;
     const size_t shorter =
@@ -74,7 +74,7 @@ static int compare(const void *a, const void *b)
     return x->name_len < y->name_len ? -1 : x->name_len > y->name_len;
 }
 
-static struct header split(const char *line)
+static struct header sign_split(const char *line)
 {
     struct header h = {.name = line, .name_len = strcspn(line, ":")};
     h.value = line + h.name_len;
@@ -160,10 +160,11 @@ static bool derive_key(const struct aws_signing *signing, const char *day,
                        unsigned char key[HASH_SIZE])
 {
     char *secret = mem_printf(SECRET_PREFIX "%s", signing->keys.secret);
-    bool ok = mac((const unsigned char *)secret, strlen(secret), day, key) &&
-              mac(key, HASH_SIZE, signing->region, key) &&
-              mac(key, HASH_SIZE, signing->service, key) &&
-              mac(key, HASH_SIZE, "aws4_request", key);
+    bool ok =
+        sign_mac((const unsigned char *)secret, strlen(secret), day, key) &&
+        sign_mac(key, HASH_SIZE, signing->region, key) &&
+        sign_mac(key, HASH_SIZE, signing->service, key) &&
+        sign_mac(key, HASH_SIZE, "aws4_request", key);
     mem_free_secret(secret);
     return ok;
 }
@@ -172,8 +173,8 @@ static bool sign_text(const struct aws_signing *signing, const char *day,
                       const char *text, char hex[HEX_SIZE])
 {
     unsigned char key[HASH_SIZE], signature[HASH_SIZE];
-    bool ok =
-        derive_key(signing, day, key) && mac(key, HASH_SIZE, text, signature);
+    bool ok = derive_key(signing, day, key) &&
+              sign_mac(key, HASH_SIZE, text, signature);
     mem_wipe(key, sizeof(key));
     for (size_t i = 0; ok && i < HASH_SIZE; i++)
         snprintf(hex + 2 * i, 3, "%02x", signature[i]);
@@ -189,9 +190,9 @@ enum result aws_sign(const struct aws_signing *signing,
     for (; request->lines[count] != NULL; count++) {
         if (count == AWS_SIGN_LINES_MAX)
             return RESULT_INTERNAL;
-        headers[count] = split(request->lines[count]);
+        headers[count] = sign_split(request->lines[count]);
     }
-    qsort(headers, count, sizeof(headers[0]), compare);
+    qsort(headers, count, sizeof(headers[0]), sign_compare);
 
     char hash[HEX_SIZE], signature[HEX_SIZE];
     struct buf canonical; /* has the session token in it */

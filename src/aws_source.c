@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -78,30 +80,14 @@ enum result aws_found_take(struct aws_found *out, const struct aws_keys *keys,
 
 /* ---- JSON -------------------------------------------------------------- */
 
-/* Fills the tokener's buffer with len bytes that are no secret. It grows to
- * its largest size before the secrets come, so that no copy of them is left
- * behind in memory that it grew out of, and is overwritten after them. */
-static void blank_tokener(json_tokener *tokener, size_t len)
-{
-    char *blank = mem_alloc(len + 2);
-    memset(blank, 'x', len + 2);
-    blank[0] = '"';
-    blank[len + 1] = '"';
-    json_tokener_reset(tokener);
-    json_object_put(json_tokener_parse_ex(tokener, blank, (int)len + 2));
-    json_tokener_reset(tokener);
-    free(blank);
-}
-
 /* The one JSON value that text is; NULL if it is none, or null. */
-static json_object *parse(const char *text, size_t len)
+static json_object *json_parse(const char *text, size_t len)
 {
     if (len > DOCUMENT_MAX)
         return NULL;
     json_tokener *tokener = json_tokener_new();
     if (tokener == NULL)
         return NULL;
-    blank_tokener(tokener, len);
     json_tokener_set_flags(tokener,
                            JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     json_object *value = json_tokener_parse_ex(tokener, text, (int)len);
@@ -110,34 +96,13 @@ static json_object *parse(const char *text, size_t len)
         json_object_put(value);
         value = NULL;
     }
-    json_tokener_set_flags(tokener, 0);
-    blank_tokener(tokener, len);
     json_tokener_free(tokener);
     return value;
 }
 
-/* Overwrites the strings in value, which json-c frees as they are. */
-static void wipe_strings(json_object *value)
-{
-    if (json_object_is_type(value, json_type_string)) {
-        const char *text = json_object_get_string(value);
-        mem_wipe((char *)(uintptr_t)text,
-                 (size_t)json_object_get_string_len(value));
-    } else if (json_object_is_type(value, json_type_object)) {
-        json_object_object_foreach(value, name, member)
-        {
-            (void)name;
-            wipe_strings(member);
-        }
-    } else if (json_object_is_type(value, json_type_array)) {
-        for (size_t i = 0; i < json_object_array_length(value); i++)
-            wipe_strings(json_object_array_get_idx(value, i));
-    }
-}
-
 /* The string member of that name, in any case: not all services write it as
  * AWS does. NULL: there is none, or it is no string, or has a NUL in it. */
-static const char *member(json_object *document, const char *wanted)
+static const char *json_member(json_object *document, const char *wanted)
 {
     json_object_object_foreach(document, name, value)
     {
@@ -176,7 +141,7 @@ static bool is_name(const char *s)
 static bool is_refusal(json_object *document, const char *what,
                        struct buf *reason)
 {
-    const char *code = member(document, "Code");
+    const char *code = json_member(document, "Code");
     if (code == NULL || strcasecmp(code, "Success") == 0)
         return false;
     if (is_name(code))
@@ -193,7 +158,7 @@ static enum result take_document(struct aws_found *out, json_object *document,
         return RESULT_DENIED;
     int64_t expires = 0;
     if (has_member(document, "Expiration")) {
-        const char *text = member(document, "Expiration");
+        const char *text = json_member(document, "Expiration");
         if (text == NULL || !aws_found_read_time(text, &expires)) {
             buf_addf(reason, "%s has an Expiration that is no RFC 3339 time",
                      what);
@@ -202,11 +167,11 @@ static enum result take_document(struct aws_found *out, json_object *document,
         if (expires <= 0)
             expires = 1; /* long ago; 0 would mean never */
     }
-    const char *token = member(document, "SessionToken");
+    const char *token = json_member(document, "SessionToken");
     struct aws_keys keys = {
-        .id = member(document, "AccessKeyId"),
-        .secret = member(document, "SecretAccessKey"),
-        .token = token != NULL ? token : member(document, "Token"),
+        .id = json_member(document, "AccessKeyId"),
+        .secret = json_member(document, "SecretAccessKey"),
+        .token = token != NULL ? token : json_member(document, "Token"),
     };
     return aws_found_take(out, &keys, expires, what, reason);
 }
@@ -230,14 +195,13 @@ static enum result read_document(struct aws_found *out, const char *text,
 {
     enum result r = RESULT_DENIED;
     *out = (struct aws_found){0};
-    json_object *document = parse(text, len);
+    json_object *document = json_parse(text, len);
     if (!json_object_is_type(document, json_type_object))
         buf_addf(reason, "%s is no JSON object", what);
     else if (!has_version(document, version))
         buf_addf(reason, "%s has no \"Version\": %d", what, version);
     else
         r = take_document(out, document, what, reason);
-    wipe_strings(document);
     json_object_put(document);
     return r;
 }
@@ -258,89 +222,55 @@ enum result aws_found_read_process(struct aws_found *out, const char *text,
 
 /* ---- Times ------------------------------------------------------------- */
 
-/* Reads exactly count digits at *s as a number from min to max, and goes
- * behind them. */
-static bool read_digits(const char **s, int count, int min, int max, int *out)
+/* Reads Z or +hh:mm, the end of a time, as seconds. */
+static bool read_offset(const char *s, int *seconds)
 {
-    int n = 0;
-    for (int i = 0; i < count; i++, (*s)++) {
-        if (**s < '0' || **s > '9')
-            return false;
-        n = n * 10 + (**s - '0');
-    }
-    *out = n;
-    return n >= min && n <= max;
-}
-
-static bool read_char(const char **s, const char *any_of)
-{
-    if (**s == '\0' || strchr(any_of, **s) == NULL)
-        return false;
-    (*s)++;
-    return true;
-}
-
-static bool skip_fraction(const char **s)
-{
-    if (**s != '.')
-        return true;
-    size_t digits = strspn(*s + 1, "0123456789");
-    *s += digits + 1;
-    return digits > 0;
-}
-
-/* Reads Z or +hh:mm as seconds. */
-static bool read_offset(const char **s, int *seconds)
-{
-    int hours, minutes;
+    int hours, minutes, end = 0;
     *seconds = 0;
-    if (read_char(s, "Zz"))
+    if (strcasecmp(s, "Z") == 0)
         return true;
-    bool minus = **s == '-';
-    if (!read_char(s, "+-") || !read_digits(s, 2, 0, 23, &hours) ||
-        !read_char(s, ":") || !read_digits(s, 2, 0, 59, &minutes))
+    if ((*s != '+' && *s != '-') || strspn(s + 1, "0123456789:") != 5 ||
+        sscanf(s + 1, "%2d:%2d%n", &hours, &minutes, &end) != 2 || end != 5 ||
+        s[6] != '\0' || hours > 23 || minutes > 59)
         return false;
-    *seconds = (hours * 60 + minutes) * 60;
-    if (minus)
-        *seconds = -*seconds;
+    *seconds = (hours * 60 + minutes) * (*s == '-' ? -60 : 60);
     return true;
-}
-
-static bool is_leap(int year)
-{
-    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-}
-
-static int days_of_month(int year, int month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    return days[month - 1] + (month == 2 && is_leap(year) ? 1 : 0);
-}
-
-/* Days from 1970-01-01 to a day of the proleptic Gregorian calendar. */
-static int64_t days_since_epoch(int year, int month, int day)
-{
-    int64_t before = year - 1;
-    int64_t days = before * 365 + before / 4 - before / 100 + before / 400;
-    for (int m = 1; m < month; m++)
-        days += days_of_month(year, m);
-    return days + day - 1 - 719162; /* 0001-01-01 to 1970-01-01 */
 }
 
 bool aws_found_read_time(const char *text, int64_t *out)
 {
-    int year, month, day, hour, minute, second, offset;
-    const char *s = text;
-    if (!read_digits(&s, 4, 1, 9999, &year) || !read_char(&s, "-") ||
-        !read_digits(&s, 2, 1, 12, &month) || !read_char(&s, "-") ||
-        !read_digits(&s, 2, 1, days_of_month(year, month), &day) ||
-        !read_char(&s, "Tt ") || !read_digits(&s, 2, 0, 23, &hour) ||
-        !read_char(&s, ":") || !read_digits(&s, 2, 0, 59, &minute) ||
-        !read_char(&s, ":") || !read_digits(&s, 2, 0, 60, &second) ||
-        !skip_fraction(&s) || !read_offset(&s, &offset) || *s != '\0')
+    static const char form[] = "0000-00-00?00:00:00";
+    struct tm tm = {.tm_isdst = 0};
+    int offset;
+    for (size_t i = 0; form[i] != '\0'; i++)
+        if (text[i] == '\0' ||
+            strchr(form[i] == '0'   ? "0123456789"
+                   : form[i] == '?' ? "Tt "
+                                    : (char[]){form[i], '\0'},
+                   text[i]) == NULL)
+            return false;
+    sscanf(text, "%4d-%2d-%2d%*c%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon,
+           &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec);
+    const char *rest = text + sizeof(form) - 1;
+    if (*rest == '.') {
+        const size_t digits = strspn(rest + 1, "0123456789");
+        if (digits == 0)
+            return false;
+        rest += 1 + digits;
+    }
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    const struct tm given = tm;
+    const bool leap_second = tm.tm_sec == 60;
+    tm.tm_sec -= leap_second;
+    const time_t t = timegm(&tm);
+    /* timegm() takes 2026-02-30 as 2026-03-02. */
+    if (!read_offset(rest, &offset) || tm.tm_mon != given.tm_mon ||
+        tm.tm_mday != given.tm_mday || tm.tm_hour != given.tm_hour ||
+        tm.tm_min != given.tm_min || tm.tm_year != given.tm_year ||
+        given.tm_year < -1899)
         return false;
-    *out = days_since_epoch(year, month, day) * 86400 + hour * 3600 +
-           minute * 60 + second - offset;
+    *out = t + leap_second - offset;
     return true;
 }
 

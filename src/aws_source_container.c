@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "aws_ask.h"
+#include "aws_retry.h"
 #include "aws_source.h"
 #include "clock.h"
 #include "mem.h"
@@ -167,9 +167,9 @@ static enum result make_authorization(const struct conf *conf, char **header,
 
 /* ---- The answer ------------------------------------------------------ */
 
-static enum result take(const struct place *place,
-                        const struct aws_http_answer *answer,
-                        struct aws_found *out, struct buf *reason)
+static enum result container_take(const struct place *place,
+                                  const struct aws_http_answer *answer,
+                                  struct aws_found *out, struct buf *reason)
 {
     char *what = mem_printf("container (%s)", place->key);
     size_t len = answer->len;
@@ -188,13 +188,13 @@ static enum result take(const struct place *place,
 }
 
 /* What answers is not quoted: it could be anything, the token included. */
-static enum result refuse(const struct place *place,
-                          const struct aws_http_answer *answer,
-                          struct buf *reason)
+static enum result container_refuse(const struct place *place,
+                                    const struct aws_http_answer *answer,
+                                    struct buf *reason)
 {
     buf_addf(reason, "what %s names answers HTTP %ld", place->key,
              answer->status);
-    if (aws_ask_is_passing(answer))
+    if (aws_retry_is_passing(answer))
         return RESULT_UNAVAILABLE;
     if (answer->status == 401 || answer->status == 403)
         buf_add_str(reason,
@@ -204,12 +204,13 @@ static enum result refuse(const struct place *place,
     return RESULT_DENIED;
 }
 
-static enum result ask(const struct aws_source_request *request,
-                       const struct place *place, const char *authorization,
-                       struct aws_found *out, struct buf *reason)
+static enum result container_ask(const struct aws_source_request *request,
+                                 const struct place *place,
+                                 const char *authorization,
+                                 struct aws_found *out, struct buf *reason)
 {
     const char *headers[] = {"Accept: application/json", authorization, NULL};
-    const struct aws_ask question = {
+    const struct aws_retry_call question = {
         .http = {.method = "GET",
                  .url = place->url,
                  .headers = headers,
@@ -219,14 +220,14 @@ static enum result ask(const struct aws_source_request *request,
         .attempts = ATTEMPTS,
     };
     struct aws_http_answer answer;
-    enum result r = aws_ask_send(request, &question, &answer);
+    enum result r = aws_retry_send(request, &question, &answer);
     if (r != RESULT_OK)
         buf_addf(reason, "what %s names does not answer (%s)", place->key,
                  aws_http_error(request->http));
     else if (answer.status != 200)
-        r = refuse(place, &answer, reason);
+        r = container_refuse(place, &answer, reason);
     else
-        r = take(place, &answer, out, reason);
+        r = container_take(place, &answer, out, reason);
     return r;
 }
 
@@ -241,7 +242,7 @@ enum result aws_source_container(const struct aws_source_request *request,
     char *authorization = NULL;
     r = make_authorization(request->conf, &authorization, reason);
     if (r == RESULT_OK)
-        r = ask(request, &place, authorization, out, reason);
+        r = container_ask(request, &place, authorization, out, reason);
     mem_free_secret(authorization);
     free(place.url);
     return r;

@@ -45,7 +45,7 @@ static enum result get_role(struct aws_imds *imds, struct buf *role,
 
 /* The service goes on giving the old keys when it gets no new ones. Some
  * SDKs use them beyond their end; AWS would refuse every request. */
-static enum result check(struct aws_found *found, struct buf *reason)
+static enum result instance_check(struct aws_found *found, struct buf *reason)
 {
     const char *fault = NULL;
     if (found->token == NULL)
@@ -78,7 +78,7 @@ static enum result get_keys(struct aws_imds *imds, const char *role,
         r = aws_found_read_json(out, document.data, document.len, what, reason);
     }
     if (r == RESULT_OK)
-        r = check(out, reason);
+        r = instance_check(out, reason);
     buf_wipe(&document);
     free(what);
     free(path);

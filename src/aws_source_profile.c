@@ -49,17 +49,18 @@ struct asking {
     size_t depth;
 };
 
-static enum result resolve(struct asking *a, const char *profile,
-                           struct aws_found *out) MUST_CHECK;
+static enum result profile_resolve(struct asking *a, const char *profile,
+                                   struct aws_found *out) MUST_CHECK;
 
-static const char *get(const struct asking *a, const char *profile,
-                       const char *setting)
+static const char *profile_get(const struct asking *a, const char *profile,
+                               const char *setting)
 {
     return aws_profiles_get(a->profiles, profile, setting);
 }
 
 /* Says what is wrong with a profile. */
-static enum result deny(struct asking *a, const char *profile, const char *why)
+static enum result profile_deny(struct asking *a, const char *profile,
+                                const char *why)
 {
     buf_addf(a->reason, "profile %s %s", profile, why);
     return RESULT_DENIED;
@@ -126,8 +127,8 @@ static const char *region_of(const struct asking *a, const char *profile)
         return conf->aws_region;
     if (is_set(conf->aws_default_region))
         return conf->aws_default_region;
-    const char *region = get(a, a->selected, "region");
-    return region != NULL ? region : get(a, profile, "region");
+    const char *region = profile_get(a, a->selected, "region");
+    return region != NULL ? region : profile_get(a, profile, "region");
 }
 
 static enum result check_region(struct asking *a, const char *profile)
@@ -135,19 +136,19 @@ static enum result check_region(struct asking *a, const char *profile)
     const char *region = region_of(a, profile);
     if (region == NULL || aws_endpoint_is_region(region))
         return RESULT_OK;
-    return deny(a, profile,
-                "has a role, and the region is no name of one, such as "
-                "eu-west-1");
+    return profile_deny(a, profile,
+                        "has a role, and the region is no name of one, such as "
+                        "eu-west-1");
 }
 
 static struct aws_sts_role role_of(const struct asking *a, const char *profile)
 {
     return (struct aws_sts_role){
-        .arn = get(a, profile, "role_arn"),
-        .session = get(a, profile, "role_session_name"),
-        .external_id = get(a, profile, "external_id"),
+        .arn = profile_get(a, profile, "role_arn"),
+        .session = profile_get(a, profile, "role_session_name"),
+        .external_id = profile_get(a, profile, "external_id"),
         .region = region_of(a, profile),
-        .duration = get(a, profile, "duration_seconds"),
+        .duration = profile_get(a, profile, "duration_seconds"),
     };
 }
 
@@ -162,7 +163,7 @@ static enum result finish_role(struct asking *a, const char *profile,
     buf_truncate(a->reason, mark);
     free(out->where);
     out->where = mem_printf("role %s of profile %s",
-                            get(a, profile, "role_arn"), profile);
+                            profile_get(a, profile, "role_arn"), profile);
     return r;
 }
 
@@ -193,9 +194,9 @@ static char *read_token(struct asking *a, const char *profile, const char *path)
 static enum result ask_web_identity(struct asking *a, const char *profile,
                                     const char *path, struct aws_found *out)
 {
-    if (get(a, profile, "role_arn") == NULL)
-        return deny(a, profile,
-                    "has a web_identity_token_file and no role_arn");
+    if (profile_get(a, profile, "role_arn") == NULL)
+        return profile_deny(a, profile,
+                            "has a web_identity_token_file and no role_arn");
     enum result r = check_region(a, profile);
     char *token = r == RESULT_OK ? read_token(a, profile, path) : NULL;
     if (token == NULL)
@@ -234,15 +235,15 @@ static enum result ask_source(struct asking *a, const char *profile,
             buf_truncate(a->reason, mark);
         return r == RESULT_NOT_FOUND ? sources[i].absent : r;
     }
-    return deny(a, profile,
-                "has a credential_source that is not Environment, "
-                "EcsContainer or Ec2InstanceMetadata");
+    return profile_deny(a, profile,
+                        "has a credential_source that is not Environment, "
+                        "EcsContainer or Ec2InstanceMetadata");
 }
 
 static bool has_keys(const struct asking *a, const char *profile)
 {
-    return get(a, profile, "aws_access_key_id") != NULL ||
-           get(a, profile, "aws_secret_access_key") != NULL;
+    return profile_get(a, profile, "aws_access_key_id") != NULL ||
+           profile_get(a, profile, "aws_secret_access_key") != NULL;
 }
 
 /* Whether source, which profile names, can be gone to. */
@@ -260,9 +261,10 @@ static enum result check_source_profile(struct asking *a, const char *profile,
         return RESULT_OK;
     for (size_t i = 0; i < a->depth; i++) {
         if (strcmp(a->chain[i], source) == 0)
-            return deny(a, profile,
-                        itself ? "is its own source_profile and has no keys"
-                               : "has a source_profile that leads back to it");
+            return profile_deny(
+                a, profile,
+                itself ? "is its own source_profile and has no keys"
+                       : "has a source_profile that leads back to it");
     }
     return RESULT_OK;
 }
@@ -272,29 +274,33 @@ static enum result ask_source_profile(struct asking *a, const char *profile,
 {
     enum result r = check_source_profile(a, profile, source);
     if (r == RESULT_OK)
-        r = resolve(a, source, out);
+        r = profile_resolve(a, source, out);
     return r == RESULT_NOT_FOUND ? RESULT_DENIED : r;
 }
 
 static enum result check_role(struct asking *a, const char *profile)
 {
     uint64_t seconds;
-    const char *duration = get(a, profile, "duration_seconds");
-    bool source_profile = get(a, profile, "source_profile") != NULL;
-    bool credential_source = get(a, profile, "credential_source") != NULL;
+    const char *duration = profile_get(a, profile, "duration_seconds");
+    bool source_profile = profile_get(a, profile, "source_profile") != NULL;
+    bool credential_source =
+        profile_get(a, profile, "credential_source") != NULL;
     if (source_profile && credential_source)
-        return deny(a, profile,
-                    "has both source_profile and credential_source");
+        return profile_deny(a, profile,
+                            "has both source_profile and credential_source");
     if (!source_profile && !credential_source)
-        return deny(a, profile,
-                    "has role_arn without source_profile, credential_source "
-                    "or web_identity_token_file");
-    if (get(a, profile, "mfa_serial") != NULL)
-        return deny(a, profile,
-                    "has mfa_serial, and nobody is there to type the code; "
-                    "use a role that can be assumed without it");
+        return profile_deny(
+            a, profile,
+            "has role_arn without source_profile, credential_source "
+            "or web_identity_token_file");
+    if (profile_get(a, profile, "mfa_serial") != NULL)
+        return profile_deny(
+            a, profile,
+            "has mfa_serial, and nobody is there to type the code; "
+            "use a role that can be assumed without it");
     if (duration != NULL && !num_parse(duration, DURATION_MAX, &seconds))
-        return deny(a, profile, "has a duration_seconds that is no number");
+        return profile_deny(a, profile,
+                            "has a duration_seconds that is no number");
     return check_region(a, profile);
 }
 
@@ -302,14 +308,14 @@ static enum result ask_role(struct asking *a, const char *profile,
                             struct aws_found *out)
 {
     struct aws_found source = {0};
-    const char *source_profile = get(a, profile, "source_profile");
+    const char *source_profile = profile_get(a, profile, "source_profile");
     enum result r = check_role(a, profile);
     if (r != RESULT_OK)
         return r;
     if (source_profile != NULL)
         r = ask_source_profile(a, profile, source_profile, &source);
     else
-        r = ask_source(a, profile, get(a, profile, "credential_source"),
+        r = ask_source(a, profile, profile_get(a, profile, "credential_source"),
                        &source);
     if (r != RESULT_OK)
         return r;
@@ -325,10 +331,10 @@ static enum result ask_role(struct asking *a, const char *profile,
 
 static bool has_sso(const struct asking *a, const char *profile)
 {
-    return get(a, profile, "sso_session") != NULL ||
-           get(a, profile, "sso_start_url") != NULL ||
-           get(a, profile, "sso_account_id") != NULL ||
-           get(a, profile, "sso_role_name") != NULL;
+    return profile_get(a, profile, "sso_session") != NULL ||
+           profile_get(a, profile, "sso_start_url") != NULL ||
+           profile_get(a, profile, "sso_account_id") != NULL ||
+           profile_get(a, profile, "sso_role_name") != NULL;
 }
 
 /* Steps 2 to 5 of the order. */
@@ -337,8 +343,8 @@ static enum result ask_itself(struct asking *a, const char *profile,
 {
     static const char id[] = "aws_access_key_id";
     const struct aws_profiles *p = a->profiles;
-    const char *token_file = get(a, profile, "web_identity_token_file");
-    const char *command = get(a, profile, "credential_process");
+    const char *token_file = profile_get(a, profile, "web_identity_token_file");
+    const char *command = profile_get(a, profile, "credential_process");
     if (token_file != NULL)
         return ask_web_identity(a, profile, token_file, out);
     if (aws_profiles_get_credentials(p, profile, id) != NULL)
@@ -362,16 +368,17 @@ static enum result ask_itself(struct asking *a, const char *profile,
     return RESULT_NOT_FOUND;
 }
 
-static enum result resolve(struct asking *a, const char *profile,
-                           struct aws_found *out)
+static enum result profile_resolve(struct asking *a, const char *profile,
+                                   struct aws_found *out)
 {
     bool first = a->depth == 0;
-    bool role = get(a, profile, "role_arn") != NULL &&
-                get(a, profile, "web_identity_token_file") == NULL;
+    bool role = profile_get(a, profile, "role_arn") != NULL &&
+                profile_get(a, profile, "web_identity_token_file") == NULL;
     if (!role || (!first && has_keys(a, profile)))
         return ask_itself(a, profile, out);
     if (a->depth == CHAIN_MAX)
-        return deny(a, profile, "ends too long a chain of source_profile");
+        return profile_deny(a, profile,
+                            "ends too long a chain of source_profile");
     a->chain[a->depth++] = profile;
     return ask_role(a, profile, out);
 }
@@ -391,7 +398,7 @@ enum result aws_source_profile(const struct aws_source_request *request,
         .reason = reason,
     };
     if (aws_profiles_has(profiles, a.selected)) {
-        r = resolve(&a, a.selected, out);
+        r = profile_resolve(&a, a.selected, out);
     } else {
         bool named = is_set(request->conf->aws_profile);
         buf_addf(reason,

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "aws_ask.h"
 #include "aws_endpoint.h"
-#include "aws_error.h"
+#include "aws_reply.h"
+#include "aws_retry.h"
 #include "aws_sts_answer.h"
 #include "clock.h"
 #include "mem.h"
@@ -118,7 +118,7 @@ static void add_parameter(struct buf *form, const char *name, const char *value)
 
 /* Makes room for len bytes, so that no copy of a secret is left behind in
  * memory that the form grew out of. */
-static void reserve(struct buf *form, size_t len)
+static void sts_reserve(struct buf *form, size_t len)
 {
     char *blank = mem_zalloc(len);
     buf_add(form, blank, len);
@@ -140,8 +140,8 @@ static void begin_form(struct call *call, size_t secret)
         name = session;
     }
     buf_init(&call->form, FORM_MAX);
-    reserve(&call->form,
-            2048 + 3 * (strlen(name) + strlen(call->role->arn) + secret));
+    sts_reserve(&call->form,
+                2048 + 3 * (strlen(name) + strlen(call->role->arn) + secret));
     buf_addf(&call->form, "Action=%s&Version=" VERSION, call->action);
     add_parameter(&call->form, "RoleArn", call->role->arn);
     add_parameter(&call->form, "RoleSessionName", name);
@@ -159,7 +159,7 @@ static void begin_reason(const struct call *call, struct buf *reason)
 /* The same request may be answered otherwise in a moment. */
 static bool is_passing(const struct aws_http_answer *http)
 {
-    if (aws_ask_is_passing(http))
+    if (aws_retry_is_passing(http))
         return true;
     struct aws_sts_answer answer;
     if (aws_sts_answer_read(http->body, http->len, &answer) != RESULT_OK)
@@ -170,10 +170,10 @@ static bool is_passing(const struct aws_http_answer *http)
     return refusal != NULL && refusal->passing;
 }
 
-static enum result refuse(const struct call *call,
-                          const struct aws_http_answer *http,
-                          const struct aws_sts_answer *answer,
-                          struct buf *reason)
+static enum result sts_refuse(const struct call *call,
+                              const struct aws_http_answer *http,
+                              const struct aws_sts_answer *answer,
+                              struct buf *reason)
 {
     char code[AWS_ERROR_TYPE_SIZE];
     aws_error_type(answer->code, code);
@@ -191,13 +191,13 @@ static enum result refuse(const struct call *call,
     if (refusal != NULL && refusal->advice != NULL)
         buf_addf(reason, "; %s", refusal->advice);
     const bool passing = refusal != NULL && refusal->passing;
-    return passing || aws_ask_is_passing(http) ? RESULT_UNAVAILABLE
-                                               : RESULT_DENIED;
+    return passing || aws_retry_is_passing(http) ? RESULT_UNAVAILABLE
+                                                 : RESULT_DENIED;
 }
 
-static enum result take(const struct call *call,
-                        const struct aws_sts_answer *answer,
-                        struct aws_found *out, struct buf *reason)
+static enum result sts_take(const struct call *call,
+                            const struct aws_sts_answer *answer,
+                            struct aws_found *out, struct buf *reason)
 {
     int64_t expires;
     if (!aws_found_read_time(answer->expiration, &expires)) {
@@ -218,22 +218,23 @@ static enum result take(const struct call *call,
     return r;
 }
 
-static enum result judge(const struct call *call,
-                         const struct aws_http_answer *http,
-                         struct aws_found *out, struct buf *reason)
+static enum result sts_result(const struct call *call,
+                              const struct aws_http_answer *http,
+                              struct aws_found *out, struct buf *reason)
 {
     struct aws_sts_answer answer;
     enum result r = aws_sts_answer_read(http->body, http->len, &answer);
     if (r == RESULT_OK && answer.code != NULL) {
-        r = refuse(call, http, &answer, reason);
+        r = sts_refuse(call, http, &answer, reason);
     } else if (r == RESULT_OK && http->status == 200) {
-        r = take(call, &answer, out, reason);
+        r = sts_take(call, &answer, out, reason);
     } else {
         begin_reason(call, reason);
         buf_addf(reason, "HTTP %ld with what is no answer of STS",
                  http->status);
-        r = http->status == 200 || aws_ask_is_passing(http) ? RESULT_UNAVAILABLE
-                                                            : RESULT_DENIED;
+        r = http->status == 200 || aws_retry_is_passing(http)
+                ? RESULT_UNAVAILABLE
+                : RESULT_DENIED;
         if (r == RESULT_DENIED)
             buf_add_str(reason, "; AWS_ENDPOINT_URL_STS or AWS_ENDPOINT_URL "
                                 "may name another service");
@@ -244,10 +245,11 @@ static enum result judge(const struct call *call,
 
 /* Asks, and once more with the time of STS where this host's clock is off by
  * more than a signature may be. */
-static enum result ask_in_time(const struct call *call, struct aws_ask *ask,
+static enum result ask_in_time(const struct call *call,
+                               struct aws_retry_call *ask,
                                struct aws_http_answer *answer)
 {
-    enum result r = aws_ask_send(call->request, ask, answer);
+    enum result r = aws_retry_send(call->request, ask, answer);
     const struct aws_signing *signing = ask->http.signing;
     if (r != RESULT_OK || signing == NULL || answer->status == 200 ||
         answer->date == 0)
@@ -257,7 +259,7 @@ static enum result ask_in_time(const struct call *call, struct aws_ask *ask,
     if (llabs(mended.clock_offset) < AWS_SIGN_SKEW)
         return r;
     ask->http.signing = &mended;
-    return aws_ask_send(call->request, ask, answer);
+    return aws_retry_send(call->request, ask, answer);
 }
 
 /* Asks with the form, which it wipes. */
@@ -279,7 +281,7 @@ static enum result send_form(struct call *call,
                             "is no http or https URL of a host, without user "
                             "and query");
     } else {
-        struct aws_ask ask = {
+        struct aws_retry_call ask = {
             .http = {.method = "POST",
                      .url = url,
                      .headers = headers,
@@ -294,7 +296,7 @@ static enum result send_form(struct call *call,
         struct aws_http_answer answer;
         r = ask_in_time(call, &ask, &answer);
         if (r == RESULT_OK) {
-            r = judge(call, &answer, out, reason);
+            r = sts_result(call, &answer, out, reason);
         } else {
             begin_reason(call, reason);
             buf_add_str(reason, aws_http_error(call->request->http));

@@ -13,46 +13,6 @@
 /* So many bytes of a secret in a row do not get into a message by chance. */
 #define SECRET_PART 8
 
-/* ---- Memory for the XML reader ---------------------------------------- */
-
-/* It copies what it reads, secrets too, so all of it is wiped when freed. */
-struct block {
-    size_t size;
-    max_align_t bytes[];
-};
-
-static struct block *block_of(void *p)
-{
-    return (struct block *)(void *)((char *)p - offsetof(struct block, bytes));
-}
-
-static void *xml_alloc(size_t size)
-{
-    struct block *b = mem_alloc(sizeof(*b) + size);
-    b->size = size;
-    return b->bytes;
-}
-
-static void xml_free(void *p)
-{
-    if (p == NULL)
-        return;
-    struct block *b = block_of(p);
-    mem_wipe(b->bytes, b->size);
-    free(b);
-}
-
-static void *xml_resize(void *p, size_t size)
-{
-    void *q = xml_alloc(size);
-    if (p != NULL) {
-        const size_t had = block_of(p)->size;
-        memcpy(q, p, had < size ? had : size);
-        xml_free(p);
-    }
-    return q;
-}
-
 /* ---- Reading an answer ------------------------------------------------ */
 
 /* The elements that matter, by the one around them. */
@@ -130,7 +90,6 @@ static void XMLCALL on_end(void *context, const char *name)
     if (r->value != NULL) {
         *r->value = mem_dup_bytes(r->text.data, r->text.len);
         r->value = NULL;
-        mem_wipe(r->text.data, r->text.len);
         buf_reset(&r->text);
     } else if (r->around != NULL && r->depth == r->around_depth) {
         r->around = NULL;
@@ -166,27 +125,21 @@ static bool is_whole(const struct aws_sts_answer *a)
 enum result aws_sts_answer_read(const char *xml, size_t len,
                                 struct aws_sts_answer *out)
 {
-    static const XML_Memory_Handling_Suite memory = {xml_alloc, xml_resize,
-                                                     xml_free};
     *out = (struct aws_sts_answer){.id = NULL};
     if (len > AWS_STS_ANSWER_MAX)
         return RESULT_CORRUPT;
     struct reader r = {.answer = out};
-    r.parser = XML_ParserCreate_MM(NULL, &memory, NULL);
+    r.parser = XML_ParserCreate(NULL);
     if (r.parser == NULL)
         return RESULT_INTERNAL;
-    /* Room for all that can come, so that no copy of a secret is left behind
-     * in memory that it grew out of. */
     buf_init(&r.text, AWS_STS_ANSWER_MAX);
-    buf_add(&r.text, xml, len);
-    buf_reset(&r.text);
     XML_SetUserData(r.parser, &r);
     XML_SetElementHandler(r.parser, on_start, on_end);
     XML_SetCharacterDataHandler(r.parser, on_text);
     XML_SetStartDoctypeDeclHandler(r.parser, on_doctype);
     bool ok = XML_Parse(r.parser, xml, (int)len, XML_TRUE) == XML_STATUS_OK;
     XML_ParserFree(r.parser);
-    buf_wipe(&r.text);
+    buf_free(&r.text);
     if (ok && !r.failed && is_whole(out))
         return RESULT_OK;
     aws_sts_answer_free(out);

@@ -10,7 +10,7 @@
 #define MEMBER          "long_url"
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
-static enum body_result bad(const char **detail, const char *text)
+static enum body_result body_bad(const char **detail, const char *text)
 {
     *detail = text;
     return BODY_BAD;
@@ -48,12 +48,12 @@ static enum body_result read_json(const char *text, size_t len,
     if (*detail != NULL)
         r = BODY_BAD;
     else if (!json_object_is_type(root, json_type_object))
-        r = bad(detail, "The body must be a JSON object with a member "
-                        "long_url.");
+        r = body_bad(detail, "The body must be a JSON object with a member "
+                             "long_url.");
     else if (!json_object_object_get_ex(root, MEMBER, &member))
-        r = bad(detail, "The long_url is missing.");
+        r = body_bad(detail, "The long_url is missing.");
     else if (!json_object_is_type(member, json_type_string))
-        r = bad(detail, "The long_url must be a string.");
+        r = body_bad(detail, "The long_url must be a string.");
     else
         buf_add(long_url, json_object_get_string(member),
                 (size_t)json_object_get_string_len(member));
@@ -94,16 +94,17 @@ static enum body_result read_form(const char *s, size_t len,
             buf_add(long_url, pair.value, pair.value_len);
         } else {
             buf_free(&name);
-            return bad(detail, "The value of long_url is not percent-encoded, "
-                               "so it ends at the first '&'. Encode it (curl "
-                               "--data-urlencode), or send JSON.");
+            return body_bad(detail,
+                            "The value of long_url is not percent-encoded, "
+                            "so it ends at the first '&'. Encode it (curl "
+                            "--data-urlencode), or send JSON.");
         }
     }
     buf_free(&name);
     if (found == 0)
-        return bad(detail, "The long_url is missing.");
+        return body_bad(detail, "The long_url is missing.");
     if (found > 1)
-        return bad(detail, "The long_url occurs more than once.");
+        return body_bad(detail, "The long_url occurs more than once.");
     return BODY_OK;
 }
 
@@ -134,18 +135,20 @@ enum body_result body_read(const struct http_request *req, struct buf *long_url,
     bool brace = body[strspn(body, " \t\r\n")] == '{';
 
     if ((json || form || untyped) && !utf8_ok(body, len))
-        return bad(detail, "The body is not valid UTF-8, which JSON and forms "
-                           "have to be.");
+        return body_bad(detail,
+                        "The body is not valid UTF-8, which JSON and forms "
+                        "have to be.");
     if (json || (brace && (form || untyped)))
         return read_json(body, len, long_url, detail);
     if (form)
         return read_form(body, len, long_url, detail);
     if (len == 0 && type == NULL)
-        return bad(detail, "The body is empty; it must be JSON or a form with "
-                           "a long_url.");
+        return body_bad(detail,
+                        "The body is empty; it must be JSON or a form with "
+                        "a long_url.");
     if (type == NULL)
-        return bad(detail, "The body is not valid JSON, and has no "
-                           "Content-Type.");
+        return body_bad(detail, "The body is not valid JSON, and has no "
+                                "Content-Type.");
     *detail = "The body must be application/json or "
               "application/x-www-form-urlencoded.";
     return BODY_UNSUPPORTED;

@@ -39,7 +39,7 @@ void buf_reset(struct buf *b)
 }
 
 /* Makes room for len more bytes and a NUL; false when the maximum forbids. */
-static bool reserve(struct buf *b, size_t len)
+static bool buf_reserve(struct buf *b, size_t len)
 {
     if (b->failed || len > b->max - b->len) {
         b->failed = true;
@@ -58,7 +58,7 @@ static bool reserve(struct buf *b, size_t len)
 
 void buf_add(struct buf *b, const void *bytes, size_t len)
 {
-    if (!reserve(b, len))
+    if (!buf_reserve(b, len))
         return;
     if (len > 0)
         memcpy(b->data + b->len, bytes, len);
@@ -91,7 +91,7 @@ void buf_vaddf(struct buf *b, const char *format, va_list ap)
     va_list again;
     va_copy(again, ap);
     int len = vsnprintf(NULL, 0, format, ap);
-    if (len >= 0 && reserve(b, (size_t)len)) {
+    if (len >= 0 && buf_reserve(b, (size_t)len)) {
         vsnprintf(b->data + b->len, (size_t)len + 1, format, again);
         b->len += (size_t)len;
     }

@@ -127,7 +127,7 @@ static struct mapfile_kind make_kind(const struct conf *conf)
     return kind;
 }
 
-static struct cache *use(const struct mapfile *file)
+static struct cache *cache_use(const struct mapfile *file)
 {
     struct cache *c = mem_zalloc(sizeof(*c));
     c->file = *file;
@@ -160,7 +160,7 @@ struct cache *cache_open(const struct conf *conf, bool *failed)
         RESULT_OK) {
         if (before)
             log_info("link cache opened");
-        return use(&file);
+        return cache_use(&file);
     }
     *failed = true;
     if (!before)
@@ -181,7 +181,7 @@ struct cache *cache_open_existing(const struct conf *conf)
     enum result r =
         mapfile_open_existing(conf->runtime_dir, NAME, &kind, &file, &reason);
     if (r == RESULT_OK)
-        return use(&file);
+        return cache_use(&file);
     if (r != RESULT_NOT_FOUND && r != RESULT_CORRUPT)
         log_warning("%s/" NAME ": %s; a change may be seen after CACHE_TTL "
                     "only",
@@ -222,8 +222,8 @@ static char *url_of(struct entry *e)
 }
 
 /* Copies an entry if it is whole and the id's. */
-static bool copy(struct entry *e, size_t room, const char *id,
-                 struct cache_entry *out, uint32_t *generation)
+static bool cache_copy(struct entry *e, size_t room, const char *id,
+                       struct cache_entry *out, uint32_t *generation)
 {
     uint32_t seq = atomic_load_explicit(&e->seq, memory_order_acquire);
     if ((seq & 1) != 0 || strncmp(e->id, id, sizeof(e->id)) != 0)
@@ -244,8 +244,8 @@ static bool copy(struct entry *e, size_t room, const char *id,
 }
 
 /* The entry of an id, or NULL, copied to *out; in force or not. */
-static struct entry *find(struct cache *c, uint64_t hash, const char *id,
-                          struct cache_entry *out, uint32_t *generation)
+static struct entry *cache_find(struct cache *c, uint64_t hash, const char *id,
+                                struct cache_entry *out, uint32_t *generation)
 {
     for (size_t kind = 0; kind < CLASSES; kind++) {
         size_t room = c->classes[kind].entry_size - sizeof(struct entry);
@@ -253,7 +253,7 @@ static struct entry *find(struct cache *c, uint64_t hash, const char *id,
             struct entry *e = entry_at(c, kind, hash, way);
             if (atomic_load_explicit(&e->tag, memory_order_relaxed) ==
                     tag_of(hash) &&
-                copy(e, room, id, out, generation))
+                cache_copy(e, room, id, out, generation))
                 return e;
         }
     }
@@ -278,7 +278,7 @@ bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out)
         return false;
     const uint64_t hash = ids_hash(short_id);
     uint32_t generation;
-    struct entry *e = find(c, hash, short_id, out, &generation);
+    struct entry *e = cache_find(c, hash, short_id, out, &generation);
     if (e == NULL ||
         !in_force(out->exists, generation, atomic_load(generation_of(c, hash))))
         return false;
@@ -306,7 +306,7 @@ static void end_write(struct entry *e)
     atomic_store_explicit(&e->seq, seq + 1, memory_order_release);
 }
 
-static void empty(struct entry *e)
+static void cache_empty(struct entry *e)
 {
     begin_write(e);
     atomic_store_explicit(&e->tag, 0, memory_order_relaxed);
@@ -317,7 +317,7 @@ static void empty(struct entry *e)
 /* The place for a new entry: an empty one, else one that nobody read since it
  * came or since the last time all had been read. So ids that are asked for
  * once push each other out, and not those that are asked for again. */
-static struct entry *choose(struct cache *c, size_t kind, uint64_t hash)
+static struct entry *cache_choose(struct cache *c, size_t kind, uint64_t hash)
 {
     struct entry *oldest = NULL;
     for (unsigned way = 0; way < CACHE_WAYS; way++) {
@@ -381,12 +381,12 @@ bool cache_fill(struct cache *c, const char *short_id,
         struct cache_entry old;
         uint32_t old_generation;
         const size_t kind = class_for(c, entry->url_len);
-        struct entry *e = find(c, hash, short_id, &old, &old_generation);
+        struct entry *e = cache_find(c, hash, short_id, &old, &old_generation);
         uint32_t used = e != NULL ? atomic_load(&e->used) : 0;
         if (e != NULL)
-            empty(e); /* the URL may have grown into another class */
-        write_entry(choose(c, kind, hash), hash, short_id, entry, generation,
-                    used);
+            cache_empty(e); /* the URL may have grown into another class */
+        write_entry(cache_choose(c, kind, hash), hash, short_id, entry,
+                    generation, used);
     }
     mapfile_unlock(&c->file);
     return true;
@@ -413,9 +413,9 @@ void cache_set_retry(struct cache *c, const char *short_id, int64_t retry_ms)
 {
     struct cache_entry found;
     uint32_t generation;
-    struct entry *e =
-        c != NULL ? find(c, ids_hash(short_id), short_id, &found, &generation)
-                  : NULL;
+    struct entry *e = c != NULL ? cache_find(c, ids_hash(short_id), short_id,
+                                             &found, &generation)
+                                : NULL;
     /* Without the lock: at worst another entry's next question waits. */
     if (e != NULL)
         atomic_store_explicit(&e->retry_ms, retry_ms, memory_order_relaxed);

@@ -40,7 +40,7 @@ static bool take_units(const char *option, const char *text, uint64_t *units,
 }
 
 /* The length of a text in characters; false for one that is no UTF-8. */
-static bool characters(const char *text, size_t *count)
+static bool count_characters(const char *text, size_t *count)
 {
     *count = 0;
     for (size_t len = strlen(text), pos = 0; pos < len; (*count)++)
@@ -53,7 +53,8 @@ static const char *tag_fault(const struct store_table *wanted,
                              const struct store_tag *tag)
 {
     size_t key_len, value_len;
-    if (!characters(tag->key, &key_len) || !characters(tag->value, &value_len))
+    if (!count_characters(tag->key, &key_len) ||
+        !count_characters(tag->value, &value_len))
         return "it must be UTF-8";
     if (key_len < 1 || key_len > STORE_TAG_KEY_MAX)
         return "its key must have 1 to 128 characters";
@@ -170,7 +171,7 @@ static void print_report(const struct ctl *ctl, bool ok, char *findings,
     ctl_print_json(answer);
 }
 
-static int check(struct ctl *ctl)
+static int check_table(struct ctl *ctl)
 {
     struct buf findings;
     struct buf notes;
@@ -194,7 +195,7 @@ static int check(struct ctl *ctl)
 int ctl_table(struct ctl *ctl, const char *action)
 {
     if (strcmp(action, "check") == 0)
-        return ctl->table.given ? ctl_table_misplaced() : check(ctl);
+        return ctl->table.given ? ctl_table_misplaced() : check_table(ctl);
     if (strcmp(action, "create") != 0) {
         ctl_say(stderr, "curt: table %s: must be create or check", action);
         return EX_USAGE;
@@ -206,5 +207,5 @@ int ctl_table(struct ctl *ctl, const char *action)
     }
     dirs_make(&ctl->conf);
     enum result r = store_table_create(ctl->store, &ctl->table.wanted);
-    return r == RESULT_OK ? check(ctl) : ctl_store_failed(ctl, r);
+    return r == RESULT_OK ? check_table(ctl) : ctl_store_failed(ctl, r);
 }

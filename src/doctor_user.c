@@ -24,7 +24,7 @@ char *doctor_wanted_user(const struct doctor *d)
 }
 
 /* Becomes the user for good, with the user's groups and home. */
-static bool become(uid_t user)
+static bool become_user(uid_t user)
 {
     const struct passwd *entry = getpwuid(user);
     const gid_t group = entry != NULL ? entry->pw_gid : (gid_t)user;
@@ -59,7 +59,7 @@ static _Noreturn void run_in_child(struct doctor *d,
                                    int (*run)(struct doctor *), int root)
 {
     d->root = root;
-    if (!become(d->user))
+    if (!become_user(d->user))
         report_add(d->report, REPORT_WARN, "user",
                    "run curt doctor where root may change to other users",
                    "the next checks ran as root: changing to the pool's user "

@@ -17,7 +17,7 @@
 
 /* ---- Encoding -------------------------------------------------------- */
 
-static json_object *wrap(const char *type, json_object *value)
+static json_object *item_wrap(const char *type, json_object *value)
 {
     json_object *wrapped = json_object_new_object();
     json_object_object_add(wrapped, type, value);
@@ -26,14 +26,14 @@ static json_object *wrap(const char *type, json_object *value)
 
 struct json_object *dynamodb_item_string(const char *text)
 {
-    return wrap("S", json_object_new_string(text));
+    return item_wrap("S", json_object_new_string(text));
 }
 
 struct json_object *dynamodb_item_number(uint64_t n)
 {
     char text[24];
     snprintf(text, sizeof(text), "%" PRIu64, n);
-    return wrap("N", json_object_new_string(text));
+    return item_wrap("N", json_object_new_string(text));
 }
 
 static json_object *encode_value(json_object *plain);
@@ -64,26 +64,26 @@ static json_object *encode_value(json_object *plain)
     switch (json_object_get_type(plain)) {
     case json_type_string:
         if (json_object_get_string_len(plain) > 0)
-            return wrap("S", json_object_get(plain));
+            return item_wrap("S", json_object_get(plain));
         break;
     case json_type_boolean:
-        return wrap("BOOL", json_object_get(plain));
+        return item_wrap("BOOL", json_object_get(plain));
     case json_type_int:
     case json_type_double:
-        return wrap("N",
-                    json_object_new_string(json_object_to_json_string(plain)));
+        return item_wrap(
+            "N", json_object_new_string(json_object_to_json_string(plain)));
     case json_type_object:
-        return wrap("M", encode_map(plain));
+        return item_wrap("M", encode_map(plain));
     case json_type_array:
-        return wrap("L", encode_list(plain));
+        return item_wrap("L", encode_list(plain));
     case json_type_null:
         break;
     }
-    return wrap("NULL", json_object_new_boolean(true));
+    return item_wrap("NULL", json_object_new_boolean(true));
 }
 
 /* Reads text, all of it, as one JSON value; NULL if it is none, or null. */
-static json_object *parse(const char *text)
+static json_object *item_parse(const char *text)
 {
     json_tokener *tokener = json_tokener_new_ex(LEVELS_MAX);
     if (tokener == NULL)
@@ -99,7 +99,8 @@ static json_object *parse(const char *text)
 enum result dynamodb_item_encode(const struct link *l,
                                  struct json_object **item)
 {
-    json_object *analytics = l->analytics != NULL ? parse(l->analytics) : NULL;
+    json_object *analytics =
+        l->analytics != NULL ? item_parse(l->analytics) : NULL;
     if (!json_object_is_type(analytics, json_type_object)) {
         json_object_put(analytics);
         return RESULT_INVALID;
@@ -126,7 +127,8 @@ enum result dynamodb_item_encode(const struct link *l,
 
 /* The value under type of the AttributeValue called name; NULL if there is no
  * such attribute or it has another type. */
-static json_object *find(json_object *item, const char *name, const char *type)
+static json_object *item_find(json_object *item, const char *name,
+                              const char *type)
 {
     json_object *attribute = NULL, *value = NULL;
     if (json_object_object_get_ex(item, name, &attribute) &&
@@ -147,7 +149,7 @@ static const char *text_of(json_object *value)
 
 static int64_t number_at(json_object *item, const char *name, int64_t otherwise)
 {
-    const char *text = text_of(find(item, name, "N"));
+    const char *text = text_of(item_find(item, name, "N"));
     int64_t n = otherwise;
     return text != NULL && num_parse_decimal(text, &n) ? n : otherwise;
 }
@@ -159,7 +161,7 @@ static json_object *decode_number(json_object *value)
     const char *text = text_of(value);
     if (text == NULL || strlen(text) > NUMBER_MAX)
         return NULL;
-    json_object *read = parse(text);
+    json_object *read = item_parse(text);
     json_object *number = NULL;
     if (json_object_is_type(read, json_type_int) ||
         json_object_is_type(read, json_type_double))
@@ -241,7 +243,7 @@ static json_object *decode_value(json_object *attribute, int levels)
 /* The analytics map as JSON text, or NULL. */
 static char *decode_analytics(json_object *item)
 {
-    json_object *value = find(item, "analytics", "M");
+    json_object *value = item_find(item, "analytics", "M");
     if (!json_object_is_type(value, json_type_object))
         return NULL;
     json_object *plain = decode_map(value, LEVELS_MAX);
@@ -254,10 +256,10 @@ static char *decode_analytics(json_object *item)
 static void decode_ttl(json_object *item, struct link *out)
 {
     json_object *attribute = NULL;
-    const char *text = text_of(find(item, "ttl", "N"));
+    const char *text = text_of(item_find(item, "ttl", "N"));
     int64_t seconds;
     if (!json_object_object_get_ex(item, "ttl", &attribute) ||
-        find(item, "ttl", "NULL") != NULL)
+        item_find(item, "ttl", "NULL") != NULL)
         return;
     if (text != NULL && num_parse_decimal(text, &seconds))
         link_set_ttl(out, seconds);
@@ -269,13 +271,13 @@ static void decode_ttl(json_object *item, struct link *out)
 
 enum result dynamodb_item_decode(struct json_object *item, struct link *out)
 {
-    const char *long_url = text_of(find(item, "long_url", "S"));
+    const char *long_url = text_of(item_find(item, "long_url", "S"));
     if (long_url == NULL)
         return RESULT_CORRUPT;
     out->long_url = mem_dup(long_url);
-    out->short_id = mem_dup(text_of(find(item, "short_id", "S")));
-    out->short_url = mem_dup(text_of(find(item, "short_url", "S")));
-    out->created_at = mem_dup(text_of(find(item, "created_at", "S")));
+    out->short_id = mem_dup(text_of(item_find(item, "short_id", "S")));
+    out->short_url = mem_dup(text_of(item_find(item, "short_url", "S")));
+    out->created_at = mem_dup(text_of(item_find(item, "created_at", "S")));
     decode_ttl(item, out);
     int64_t hits = number_at(item, "hits", 0);
     out->hits = hits > 0 ? (uint64_t)hits : 0;

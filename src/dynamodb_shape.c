@@ -2,14 +2,14 @@
 
 #include <string.h>
 
-static bool is(const struct dynamodb_shape *shape, const char *status)
+static bool is_text(const struct dynamodb_shape *shape, const char *status)
 {
     return strcmp(shape->status, status) == 0;
 }
 
 bool dynamodb_shape_is_usable(const struct dynamodb_shape *shape)
 {
-    return is(shape, "ACTIVE") || is(shape, "UPDATING");
+    return is_text(shape, "ACTIVE") || is_text(shape, "UPDATING");
 }
 
 bool dynamodb_shape_has_ttl(const struct dynamodb_shape *shape)
@@ -41,7 +41,7 @@ static void add_command(struct buf *out, const struct dynamodb_place *place,
     buf_addf(out, "%s`", options);
 }
 
-static void begin(struct buf *out, const struct dynamodb_place *place)
+static void shape_begin(struct buf *out, const struct dynamodb_place *place)
 {
     buf_addf(out, "table %s: ", place->table);
 }
@@ -89,16 +89,16 @@ static void add_archived(const struct dynamodb_shape *shape,
 static void add_status(const struct dynamodb_shape *shape,
                        const struct dynamodb_place *place, struct buf *out)
 {
-    begin(out, place);
-    if (is(shape, "INACCESSIBLE_ENCRYPTION_CREDENTIALS")) {
+    shape_begin(out, place);
+    if (is_text(shape, "INACCESSIBLE_ENCRYPTION_CREDENTIALS")) {
         add_inaccessible(shape, place, out);
-    } else if (is(shape, "ARCHIVING") || is(shape, "ARCHIVED")) {
+    } else if (is_text(shape, "ARCHIVING") || is_text(shape, "ARCHIVED")) {
         add_archived(shape, place, out);
-    } else if (is(shape, "DELETING")) {
+    } else if (is_text(shape, "DELETING")) {
         buf_add_str(out, "it is being removed with all links; wait with ");
         add_command(out, place, "wait table-not-exists", "");
         buf_add_str(out, ", then make it with `curt table create`\n");
-    } else if (is(shape, "REPLICATION_NOT_AUTHORIZED")) {
+    } else if (is_text(shape, "REPLICATION_NOT_AUTHORIZED")) {
         buf_add_str(out, "its replica in another account is not authorized any "
                          "more; see why with ");
         add_command(out, place, "describe-table", " --query Table.Replicas");
@@ -117,8 +117,8 @@ void dynamodb_shape_differences(const struct dynamodb_shape *shape,
                                 struct buf *out)
 {
     /* A table that is being removed does not show its key any more. */
-    if (!shape->key_fits && !is(shape, "DELETING")) {
-        begin(out, place);
+    if (!shape->key_fits && !is_text(shape, "DELETING")) {
+        shape_begin(out, place);
         buf_add_str(out, "its key is not the string " DYNAMODB_KEY
                          " alone, which cannot be changed; let TABLE name "
                          "another one, or remove this one and all it holds "
@@ -129,7 +129,7 @@ void dynamodb_shape_differences(const struct dynamodb_shape *shape,
     if (!dynamodb_shape_is_usable(shape))
         add_status(shape, place, out);
     if (dynamodb_shape_has_ttl(shape) && !shape->ttl_fits) {
-        begin(out, place);
+        shape_begin(out, place);
         buf_add_str(out, "the time to live is on another attribute "
                          "than " DYNAMODB_TTL "; turn it off with ");
         add_command(out, place, "update-time-to-live",
@@ -141,7 +141,7 @@ void dynamodb_shape_differences(const struct dynamodb_shape *shape,
 
 void dynamodb_shape_missing(const struct dynamodb_place *place, struct buf *out)
 {
-    begin(out, place);
+    shape_begin(out, place);
     buf_addf(out, "there is none in %s; make it with `curt table create`\n",
              place->region != NULL ? place->region : "this region");
 }
@@ -165,7 +165,7 @@ void dynamodb_shape_billing(const struct dynamodb_shape *shape,
                  (unsigned long long)wanted->read_units,
                  (unsigned long long)wanted->write_units);
     if (options.len > 0) {
-        begin(out, place);
+        shape_begin(out, place);
         if (shape->provisioned)
             buf_addf(out,
                      "its capacity is provisioned, %llu read and %llu write "
@@ -188,7 +188,7 @@ static void note_ttl(const struct dynamodb_shape *shape,
 {
     if (dynamodb_shape_has_ttl(shape))
         return;
-    begin(out, place);
+    shape_begin(out, place);
     if (!shape->ttl_known) {
         buf_add_str(out, "this server has no time to live, so expired links "
                          "are not redirected, but never removed (an older "
@@ -216,7 +216,7 @@ static void note_safety(const struct dynamodb_shape *shape,
                         const struct dynamodb_place *place, struct buf *out)
 {
     if (shape->protection == DYNAMODB_OFF) {
-        begin(out, place);
+        shape_begin(out, place);
         buf_add_str(out, "it has no deletion protection; turn it on with `curt "
                          "table create --deletion-protection`, or with ");
         add_command(out, place, "update-table",
@@ -224,7 +224,7 @@ static void note_safety(const struct dynamodb_shape *shape,
         buf_add_char(out, '\n');
     }
     if (shape->backups == DYNAMODB_OFF) {
-        begin(out, place);
+        shape_begin(out, place);
         buf_add_str(out, "it has no point-in-time recovery, so what is deleted "
                          "by mistake is gone; turn it on with `curt table "
                          "create --point-in-time-recovery`, or with ");
@@ -233,7 +233,7 @@ static void note_safety(const struct dynamodb_shape *shape,
                     "PointInTimeRecoveryEnabled=true");
         buf_add_char(out, '\n');
     } else if (shape->backups == DYNAMODB_DENIED) {
-        begin(out, place);
+        shape_begin(out, place);
         buf_add_str(out, "whether it has point-in-time recovery is not known: "
                          "this access key may not call "
                          "dynamodb:DescribeContinuousBackups\n");
@@ -245,7 +245,7 @@ static void note_capacity(const struct dynamodb_shape *shape,
 {
     if (!shape->provisioned)
         return;
-    begin(out, place);
+    shape_begin(out, place);
     buf_addf(out,
              "its capacity is provisioned, %llu read and %llu write units, and "
              "requests past that are refused; see whether auto scaling raises "
@@ -268,7 +268,7 @@ static void note_replicas(const struct dynamodb_shape *shape,
 {
     if (!shape->replicated || shape->consistent)
         return;
-    begin(out, place);
+    shape_begin(out, place);
     buf_addf(out,
              "it is a global table, whose replicas keep the last write of an "
              "item alone: let every host that runs curt use one and the same "

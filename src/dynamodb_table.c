@@ -82,8 +82,9 @@ static struct dynamodb_place place_of(const struct aws_client *aws,
 }
 
 /* The table, and its time to live if it can be asked for. */
-static enum result describe(struct aws_client *aws, const struct conf *conf,
-                            struct dynamodb_shape *out)
+static enum result table_describe(struct aws_client *aws,
+                                  const struct conf *conf,
+                                  struct dynamodb_shape *out)
 {
     enum result r = dynamodb_describe_table(aws, conf, out);
     if (r == RESULT_OK && dynamodb_shape_is_usable(out))
@@ -95,7 +96,7 @@ enum result dynamodb_table_check(struct aws_client *aws,
                                  const struct conf *conf, struct buf *findings)
 {
     struct dynamodb_shape shape;
-    enum result r = describe(aws, conf, &shape);
+    enum result r = table_describe(aws, conf, &shape);
     const struct dynamodb_place place = place_of(aws, conf);
     if (r == RESULT_NOT_FOUND)
         dynamodb_shape_missing(&place, findings);
@@ -110,7 +111,7 @@ enum result dynamodb_table_notes(struct aws_client *aws,
                                  const struct conf *conf, struct buf *notes)
 {
     struct dynamodb_shape shape;
-    enum result r = describe(aws, conf, &shape);
+    enum result r = table_describe(aws, conf, &shape);
     if (r != RESULT_OK || !dynamodb_shape_is_usable(&shape))
         return r;
     dynamodb_describe_backups(aws, conf, &shape);
@@ -134,8 +135,8 @@ struct making {
 
 /* Sends a change of the table; body is released. While the table is busy with
  * an earlier change DynamoDB refuses, and it is sent again. */
-static enum result change(struct making *m, const char *action,
-                          json_object *body)
+static enum result table_change(struct making *m, const char *action,
+                                json_object *body)
 {
     for (;;) {
         struct aws_answer answer;
@@ -180,7 +181,7 @@ static enum result wait_active(struct making *m)
 static enum result change_or_say(struct making *m, const char *action,
                                  json_object *body)
 {
-    enum result r = change(m, action, body);
+    enum result r = table_change(m, action, body);
     if (r != RESULT_OK)
         buf_add_str(m->error, aws_client_error(m->aws));
     return r;
@@ -251,7 +252,7 @@ static enum result complete_tags(struct making *m)
     return change_or_say(m, "TagResource", body);
 }
 
-static enum result complete(struct making *m)
+static enum result table_complete(struct making *m)
 {
     enum result r = complete_ttl(m);
     if (r == RESULT_OK)
@@ -280,7 +281,7 @@ enum result dynamodb_table_create(struct aws_client *aws,
     /* One that is not curt's is left alone. */
     if (r == RESULT_OK && m.shape.key_fits &&
         dynamodb_shape_is_usable(&m.shape))
-        r = complete(&m);
+        r = table_complete(&m);
     if (r != RESULT_OK) {
         if (error->len == 0)
             buf_add_str(error, aws_client_error(aws));

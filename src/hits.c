@@ -98,7 +98,7 @@ static struct mapfile_kind make_kind(const struct conf *conf)
         .init = init_journal};
 }
 
-static struct hits *use(const struct mapfile *file)
+static struct hits *hits_use(const struct mapfile *file)
 {
     struct hits *h = mem_zalloc(sizeof(*h));
     *h = (struct hits){.file = *file, .journal = file->base};
@@ -122,7 +122,7 @@ struct hits *hits_open(const struct conf *conf, bool *failed)
         return NULL;
     if (before)
         log_info("hit journal opened");
-    return use(&file);
+    return hits_use(&file);
 }
 
 static enum result open_any(const struct conf *conf, const char *name,
@@ -133,7 +133,7 @@ static enum result open_any(const struct conf *conf, const char *name,
     kind.any_owner = true;
     enum result r =
         mapfile_open_existing(conf->state_dir, name, &kind, &file, reason);
-    *out = r == RESULT_OK ? use(&file) : NULL;
+    *out = r == RESULT_OK ? hits_use(&file) : NULL;
     return r;
 }
 
@@ -176,7 +176,7 @@ static struct slot *slot_at(const struct hits *h, uint64_t start, unsigned i)
     return &h->journal->slots[(start + i) % SLOTS];
 }
 
-static uint64_t load(const _Atomic uint64_t *p)
+static uint64_t hits_load(const _Atomic uint64_t *p)
 {
     return atomic_load_explicit(p, memory_order_acquire);
 }
@@ -188,12 +188,12 @@ static void store_release(_Atomic uint64_t *p, uint64_t n)
 
 /* The link's slot and its word, or NULL. The word is read before the id: as
  * long as it keeps its generation, the id is the one that was compared. */
-static struct slot *find(const struct hits *h, const char *id, uint64_t start,
-                         uint64_t *word)
+static struct slot *hits_find(const struct hits *h, const char *id,
+                              uint64_t start, uint64_t *word)
 {
     for (unsigned i = 0; i < WINDOW; i++) {
         struct slot *slot = slot_at(h, start, i);
-        *word = load(&slot->word);
+        *word = hits_load(&slot->word);
         if ((*word & USED) != 0 && strcmp(slot->id, id) == 0)
             return slot;
     }
@@ -213,11 +213,11 @@ static bool add_one(struct slot *slot, uint64_t word)
 }
 
 /* Gives the link a free slot with its first hit. */
-static bool claim(struct hits *h, const char *id, uint64_t start)
+static bool hits_claim(struct hits *h, const char *id, uint64_t start)
 {
     for (unsigned i = 0; i < WINDOW; i++) {
         struct slot *slot = slot_at(h, start, i);
-        uint64_t word = load(&slot->word);
+        uint64_t word = hits_load(&slot->word);
         if ((word & USED) != 0)
             continue;
         memcpy(slot->id, id, strlen(id) + 1);
@@ -235,11 +235,11 @@ static bool claim_locked(struct hits *h, const char *id, uint64_t start)
     if (!mapfile_lock(&h->file, CLAIM_WAIT))
         return false;
     uint64_t word;
-    struct slot *slot = find(h, id, start, &word);
+    struct slot *slot = hits_find(h, id, start, &word);
     /* A slot may still be given away here, but none be claimed. */
     bool counted = slot != NULL && add_one(slot, word);
-    if (!counted && find(h, id, start, &word) == NULL)
-        counted = claim(h, id, start);
+    if (!counted && hits_find(h, id, start, &word) == NULL)
+        counted = hits_claim(h, id, start);
     mapfile_unlock(&h->file);
     return counted;
 }
@@ -250,7 +250,7 @@ bool hits_count(struct hits *h, const char *short_id)
         return false;
     const uint64_t start = ids_hash(short_id);
     uint64_t word;
-    struct slot *slot = find(h, short_id, start, &word);
+    struct slot *slot = hits_find(h, short_id, start, &word);
     return (slot != NULL && add_one(slot, word)) ||
            claim_locked(h, short_id, start);
 }
@@ -261,7 +261,7 @@ static void begin_sending(struct hits *h, struct slot *slot, uint64_t count)
     /* From the clock, so that a journal that was restored from a backup does
      * not count from where it was: the store would refuse it. */
     _Atomic uint64_t *last = &h->journal->last_seq;
-    uint64_t old = load(last), seq;
+    uint64_t old = hits_load(last), seq;
     do {
         seq = (uint64_t)clock_now() << 20;
         seq = seq > old ? seq : old + 1;
@@ -278,18 +278,18 @@ static void give_away(struct slot *slot, uint64_t word)
 }
 
 /* Whether the slot has something to send, which is then written down. */
-static bool prepare(struct hits *h, struct slot *slot)
+static bool hits_prepare(struct hits *h, struct slot *slot)
 {
-    const uint64_t word = load(&slot->word);
+    const uint64_t word = hits_load(&slot->word);
     const uint64_t count = word & COUNT_MASK;
-    const uint64_t done = load(&slot->done);
+    const uint64_t done = hits_load(&slot->done);
     if ((word & USED) == 0)
         return false;
-    if (load(&slot->sent) > done) {
+    if (hits_load(&slot->sent) > done) {
         /* Written again: after a failed write the kernel takes the page for
          * clean, and the next fdatasync() would succeed without it. */
         if (!h->on_disk)
-            store_release(&slot->seq, load(&slot->seq));
+            store_release(&slot->seq, hits_load(&slot->seq));
         return true;
     }
     if (count == done) {
@@ -325,7 +325,7 @@ bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
     const size_t count = slots_of(part, parts, &first);
     h->prepared = 0;
     for (size_t i = 0; i < count; i++)
-        h->prepared += prepare(h, &h->journal->slots[first + i]);
+        h->prepared += hits_prepare(h, &h->journal->slots[first + i]);
     const bool written = h->prepared == 0 || fdatasync(h->file.fd) == 0;
     h->on_disk = written && (parts == 1 || h->on_disk);
     if (!written)
@@ -334,12 +334,12 @@ bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
 }
 
 /* Sends what a slot has written down. False: the store does not take it. */
-static bool settle(struct hits *h, struct store *store, struct slot *slot,
-                   struct hits_flushed *out)
+static bool hits_settle(struct hits *h, struct store *store, struct slot *slot,
+                        struct hits_flushed *out)
 {
-    const uint64_t done = load(&slot->done);
-    const uint64_t sent = load(&slot->sent);
-    const struct store_flush flush = {h->journal->node, load(&slot->seq)};
+    const uint64_t done = hits_load(&slot->done);
+    const uint64_t sent = hits_load(&slot->sent);
+    const struct store_flush flush = {h->journal->node, hits_load(&slot->seq)};
     char id[IDS_MAX + 1]; /* which ends, also in a damaged file */
     memcpy(id, slot->id, IDS_MAX);
     id[IDS_MAX] = '\0';
@@ -381,12 +381,12 @@ void hits_flush(struct hits *h, struct store *store, unsigned part,
     unsigned failures = 0;
     for (size_t n = 0; n < count; n++) {
         struct slot *slot = &slots[first + (begin + n) % count];
-        if ((load(&slot->word) & USED) == 0 ||
-            load(&slot->sent) <= load(&slot->done))
+        if ((hits_load(&slot->word) & USED) == 0 ||
+            hits_load(&slot->sent) <= hits_load(&slot->done))
             continue;
         if (atomic_fetch_sub(left, 1) <= 0)
             return;
-        failures = settle(h, store, slot, out) ? 0 : failures + 1;
+        failures = hits_settle(h, store, slot, out) ? 0 : failures + 1;
         if (out->throttled)
             atomic_store(left, 0);
         if (out->throttled || failures == FAILURES_IN_A_ROW)
@@ -402,11 +402,11 @@ uint64_t hits_pending(const struct hits *h, const char *short_id)
     const struct slot *slot;
     uint64_t done, now;
     do {
-        slot = find(h, short_id, ids_hash(short_id), &word);
+        slot = hits_find(h, short_id, ids_hash(short_id), &word);
         if (slot == NULL)
             return 0;
-        done = load(&slot->done);
-        now = load(&slot->word);
+        done = hits_load(&slot->done);
+        now = hits_load(&slot->word);
     } while ((now & ~COUNT_MASK) != (word & ~COUNT_MASK));
     return (word & COUNT_MASK) > done ? (word & COUNT_MASK) - done : 0;
 }
@@ -417,8 +417,8 @@ void hits_pending_all(const struct hits *h, uint64_t *hits, uint64_t *links)
     *links = 0;
     for (size_t i = 0; h != NULL && i < SLOTS; i++) {
         const struct slot *slot = &h->journal->slots[i];
-        uint64_t word = load(&slot->word);
-        uint64_t done = load(&slot->done);
+        uint64_t word = hits_load(&slot->word);
+        uint64_t done = hits_load(&slot->done);
         if ((word & USED) == 0 || (word & COUNT_MASK) <= done)
             continue;
         *hits += (word & COUNT_MASK) - done;

@@ -70,7 +70,7 @@ static void stop_set(sigset_t *set)
 
 /* Sleeps; false when a signal asks for the end. The signals are blocked and
  * only taken here, so none is missed and no work is interrupted. */
-static bool rest(long ms)
+static bool janitor_rest(long ms)
 {
     sigset_t set;
     stop_set(&set);
@@ -82,7 +82,7 @@ static bool rest(long ms)
 static bool rest_until(int64_t moment)
 {
     const int64_t ms = moment - clock_monotonic_ms();
-    return rest(ms > 0 ? (long)ms : 0);
+    return janitor_rest(ms > 0 ? (long)ms : 0);
 }
 
 /* What the janitor works with, while it holds the lock. */
@@ -268,7 +268,7 @@ static bool expire_links(struct janitor *j)
             return true;
         }
         sum += removed;
-        if (!rest(EXPIRE_PAUSE_MS))
+        if (!janitor_rest(EXPIRE_PAUSE_MS))
             return false;
     } while (removed == EXPIRE_AT_ONCE);
     if (sum > 0)
@@ -320,7 +320,7 @@ static bool is_time(int64_t *next, int64_t every_ms, int64_t now)
 
 /* Works until it is told to end, or has lost the lock: false. Then another
  * janitor may be at work. */
-static bool work(const struct conf *conf, int lock)
+static bool janitor_work(const struct conf *conf, int lock)
 {
     struct janitor j;
     begin_work(&j, conf);
@@ -386,13 +386,13 @@ int janitor_run(const struct conf *conf, bool patient)
     while (!done) {
         int lock = try_lock(conf);
         if (lock >= 0) {
-            done = work(conf, lock);
+            done = janitor_work(conf, lock);
             close(lock);
         } else if (!patient) {
             done = true;
         } else {
             say_no_lock(conf, &said);
-            if (!rest(LOCK_MS)) {
+            if (!janitor_rest(LOCK_MS)) {
                 /* The one that had the lock may be gone by now, and have gone
                  * before the last hit. */
                 work_last(conf, try_lock(conf));

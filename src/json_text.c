@@ -13,7 +13,7 @@ struct text {
     bool lone_surrogate; /* it stopped the reading */
 };
 
-static bool take(struct text *t, char c)
+static bool take_byte(struct text *t, char c)
 {
     if (t->s == t->end || *t->s != c)
         return false;
@@ -44,15 +44,15 @@ static bool take_digits(struct text *t)
 
 static bool take_number(struct text *t)
 {
-    take(t, '-');
-    if (!take(t, '0') && !take_digits(t))
+    take_byte(t, '-');
+    if (!take_byte(t, '0') && !take_digits(t))
         return false;
-    if (take(t, '.') && !take_digits(t))
+    if (take_byte(t, '.') && !take_digits(t))
         return false;
-    if (!take(t, 'e') && !take(t, 'E'))
+    if (!take_byte(t, 'e') && !take_byte(t, 'E'))
         return true;
-    if (!take(t, '+'))
-        take(t, '-');
+    if (!take_byte(t, '+'))
+        take_byte(t, '-');
     return take_digits(t);
 }
 
@@ -71,7 +71,7 @@ static bool take_unit(struct text *t, unsigned *unit)
 static bool take_escape(struct text *t, bool nul_allowed)
 {
     unsigned unit, low;
-    if (!take(t, 'u')) {
+    if (!take_byte(t, 'u')) {
         bool ok = t->s < t->end && *t->s != '\0' &&
                   strchr("\"\\/bfnrt", *t->s) != NULL;
         t->s += ok;
@@ -87,7 +87,7 @@ static bool take_escape(struct text *t, bool nul_allowed)
 
 static bool take_string(struct text *t, bool nul_allowed)
 {
-    if (!take(t, '"'))
+    if (!take_byte(t, '"'))
         return false;
     while (t->s < t->end && *t->s != '"') {
         size_t pos = 0;
@@ -98,7 +98,7 @@ static bool take_string(struct text *t, bool nul_allowed)
         if (c == '\\' && !take_escape(t, nul_allowed))
             return false;
     }
-    return take(t, '"');
+    return take_byte(t, '"');
 }
 
 static bool take_value(struct text *t, int levels);
@@ -109,7 +109,7 @@ static bool take_member(struct text *t, int levels)
     if (!take_string(t, false))
         return false;
     skip_space(t);
-    return take(t, ':') && take_value(t, levels);
+    return take_byte(t, ':') && take_value(t, levels);
 }
 
 /* An array or object after its opening bracket. */
@@ -118,13 +118,13 @@ static bool take_items(struct text *t, char close,
                        int levels)
 {
     skip_space(t);
-    if (take(t, close))
+    if (take_byte(t, close))
         return true;
     do {
         if (!take_item(t, levels))
             return false;
-    } while (take(t, ','));
-    return take(t, close);
+    } while (take_byte(t, ','));
+    return take_byte(t, close);
 }
 
 /* A value, and the white space around it. */
@@ -132,9 +132,9 @@ static bool take_value(struct text *t, int levels)
 {
     bool ok;
     skip_space(t);
-    if (take(t, '{'))
+    if (take_byte(t, '{'))
         ok = levels > 0 && take_items(t, '}', take_member, levels - 1);
-    else if (take(t, '['))
+    else if (take_byte(t, '['))
         ok = levels > 0 && take_items(t, ']', take_value, levels - 1);
     else if (*t->s == '"')
         ok = take_string(t, true);

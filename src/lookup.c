@@ -33,8 +33,9 @@
 /* How good an entry is, best first. */
 enum freshness { FRESH, DUE, STALE, USELESS };
 
-static enum freshness rate(const struct conf *conf,
-                           const struct cache_entry *entry, int64_t now_ms)
+static enum freshness entry_freshness(const struct conf *conf,
+                                      const struct cache_entry *entry,
+                                      int64_t now_ms)
 {
     const int64_t age = now_ms - entry->read_ms;
     int64_t ttl = (int64_t)conf->cache_ttl * 1000;
@@ -71,9 +72,9 @@ static bool take_url(const struct link *link, struct cache_entry *out,
 /* Queries the store, and keeps the answer: *kept. An expired link is kept with
  * its URL, because the clock may go back; one that cannot be served anyway has
  * none. *kept is false where another process holds the lock of the cache. */
-static enum result ask(struct lookup *l, const char *short_id,
-                       enum store_view view, struct cache_entry *out,
-                       bool *kept)
+static enum result query_store(struct lookup *l, const char *short_id,
+                               enum store_view view, struct cache_entry *out,
+                               bool *kept)
 {
     const uint32_t generation = cache_generation(l->cache, short_id);
     const int64_t asked_ms = clock_monotonic_ms();
@@ -100,17 +101,17 @@ static enum result ask(struct lookup *l, const char *short_id,
 }
 
 /* Whether what the cache knows will do, without a question to the store. */
-static bool know(struct lookup *l, const char *short_id, int64_t now_ms,
-                 struct cache_entry *out, enum freshness *freshness)
+static bool lookup_known(struct lookup *l, const char *short_id, int64_t now_ms,
+                         struct cache_entry *out, enum freshness *freshness)
 {
     *freshness = USELESS;
     if (cache_get(l->cache, short_id, out))
-        *freshness = rate(l->conf, out, now_ms);
+        *freshness = entry_freshness(l->conf, out, now_ms);
     return *freshness == FRESH ||
            (*freshness != USELESS && out->retry_ms > now_ms);
 }
 
-static enum result answer(const struct cache_entry *entry)
+static enum result lookup_answer(const struct cache_entry *entry)
 {
     return entry->exists ? RESULT_OK : RESULT_NOT_FOUND;
 }
@@ -121,24 +122,25 @@ static enum result fall_back(struct lookup *l, const char *short_id,
 {
     const int64_t now_ms = clock_monotonic_ms();
     if (!cache_get(l->cache, short_id, out) ||
-        rate(l->conf, out, now_ms) == USELESS)
+        entry_freshness(l->conf, out, now_ms) == USELESS)
         return failure;
     cache_set_retry(l->cache, short_id, now_ms + RETRY_MS);
     log_warning("link %s is served as it was %lld s ago; the store failed "
                 "(%s): %s",
                 short_id, (long long)(now_ms - out->read_ms) / 1000,
                 result_text(failure), store_error(l->store));
-    return answer(out);
+    return lookup_answer(out);
 }
 
 /* Queries the store for all processes that wait for this link. */
-static enum result fly(struct lookup *l, const char *short_id,
-                       enum freshness freshness, struct cache_entry *out)
+static enum result lookup_in_flight(struct lookup *l, const char *short_id,
+                                    enum freshness freshness,
+                                    struct cache_entry *out)
 {
     bool kept;
-    enum result r =
-        ask(l, short_id, freshness == USELESS ? STORE_TARGET : STORE_REFRESH,
-            out, &kept);
+    enum result r = query_store(
+        l, short_id, freshness == USELESS ? STORE_TARGET : STORE_REFRESH, out,
+        &kept);
     const bool found = r == RESULT_OK || r == RESULT_NOT_FOUND;
     cache_end_flight(l->cache, short_id, clock_monotonic_ms(),
                      found ? kept ? CACHE_FLIGHT_MINE : CACHE_FLIGHT_UNSHARED
@@ -157,7 +159,7 @@ enum result lookup_link(struct lookup *l, const char *short_id,
         l->store->limit != 0 ? l->store->limit : begin_ms + timeout_ms;
     int64_t now_ms = begin_ms;
     enum freshness freshness;
-    while (!know(l, short_id, now_ms, out, &freshness)) {
+    while (!lookup_known(l, short_id, now_ms, out, &freshness)) {
         /* After that a flight counts as dead. Who has nothing to serve must
          * still have time for a query of its own. */
         const int64_t max_ms =
@@ -165,18 +167,18 @@ enum result lookup_link(struct lookup *l, const char *short_id,
         switch (cache_begin_flight(l->cache, short_id, now_ms, max_ms)) {
         case CACHE_FLIGHT_MINE:
             /* Another process may have ended its flight since the look. */
-            if (!know(l, short_id, now_ms, out, &freshness))
-                return fly(l, short_id, freshness, out);
+            if (!lookup_known(l, short_id, now_ms, out, &freshness))
+                return lookup_in_flight(l, short_id, freshness, out);
             cache_end_flight(l->cache, short_id, now_ms, CACHE_FLIGHT_MINE);
-            return answer(out);
+            return lookup_answer(out);
         case CACHE_FLIGHT_UNSHARED:
-            return fly(l, short_id, freshness, out);
+            return lookup_in_flight(l, short_id, freshness, out);
         case CACHE_FLIGHT_CORRUPT:
             return store_fail(l->store, RESULT_CORRUPT,
                               "another request has just found it damaged");
         case CACHE_FLIGHT_FAILED:
             if (freshness != USELESS)
-                return answer(out);
+                return lookup_answer(out);
             return store_fail(l->store, RESULT_UNAVAILABLE,
                               "it failed another request for this link just "
                               "now");
@@ -185,7 +187,7 @@ enum result lookup_link(struct lookup *l, const char *short_id,
                 (freshness == STALE &&
                  (out->retry_ms != 0 || now_ms - begin_ms >= STALE_WAIT_MS ||
                   now_ms >= limit_ms)))
-                return answer(out);
+                return lookup_answer(out);
             if (now_ms >= limit_ms)
                 return store_fail(l->store, RESULT_UNAVAILABLE,
                                   "another request for this link has no "
@@ -194,5 +196,5 @@ enum result lookup_link(struct lookup *l, const char *short_id,
         nanosleep(&pause, NULL);
         now_ms = clock_monotonic_ms();
     }
-    return answer(out);
+    return lookup_answer(out);
 }

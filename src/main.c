@@ -134,7 +134,7 @@ static void load_or_exit(const char *file, struct conf *conf)
 }
 
 /* -t: the directories and the store, without changing anything. */
-static int test(const struct conf *conf)
+static int test_configuration(const struct conf *conf)
 {
     struct buf faults;
     buf_init(&faults, CONF_FAULTS_MAX);
@@ -200,7 +200,7 @@ int main(int argc, char **argv)
         mem_forbid_core_dumps();
     int status;
     if (o.test) {
-        status = test(&conf);
+        status = test_configuration(&conf);
         conf_free(&conf);
         return status;
     }

@@ -51,8 +51,8 @@ bool mapfile_is_of_other_user(const char *dir)
 
 /* Whether the file is what is wanted: RESULT_OK, RESULT_CORRUPT, or
  * RESULT_CONFLICT where only the owner is another one. */
-static enum result examine(int fd, const struct mapfile_kind *kind,
-                           struct mapfile_header *found)
+static enum result mapfile_examine(int fd, const struct mapfile_kind *kind,
+                                   struct mapfile_header *found)
 {
     struct mapfile_header wanted = kind->header;
     struct stat st;
@@ -72,8 +72,8 @@ static enum result examine(int fd, const struct mapfile_kind *kind,
 }
 
 /* Maps the open file; takes fd over. */
-static enum result map(int fd, size_t size, struct mapfile *out,
-                       const char **reason)
+static enum result mapfile_map(int fd, size_t size, struct mapfile *out,
+                               const char **reason)
 {
     void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED) {
@@ -95,9 +95,9 @@ static enum result open_right(int dir, const char *name,
         *reason = strerror(errno);
         return errno == ENOENT ? RESULT_NOT_FOUND : RESULT_DENIED;
     }
-    enum result r = examine(fd, kind, found);
+    enum result r = mapfile_examine(fd, kind, found);
     if (r == RESULT_OK)
-        return map(fd, (size_t)found->size, out, reason);
+        return mapfile_map(fd, (size_t)found->size, out, reason);
     close(fd);
     *reason = r == RESULT_CONFLICT ? "belongs to another store"
                                    : "is of another version or size";
@@ -179,9 +179,9 @@ static bool bring_back(int dir, const char *name,
 }
 
 /* Creates the file under another name and renames it when it is whole. */
-static enum result make(const char *path, int dir, const char *name,
-                        const struct mapfile_kind *kind, struct mapfile *out,
-                        const char **reason)
+static enum result mapfile_make(const char *path, int dir, const char *name,
+                                const struct mapfile_kind *kind,
+                                struct mapfile *out, const char **reason)
 {
     struct mapfile_header header = kind->header;
     char *fresh = mem_printf("%s.new", name);
@@ -200,7 +200,7 @@ static enum result make(const char *path, int dir, const char *name,
                                  : posix_fallocate(fd, 0, (off_t)header.size);
     if (error == 0) {
         lock_give_to_owner(fd, path);
-        r = map(fd, header.size, out, reason);
+        r = mapfile_map(fd, header.size, out, reason);
         error = r == RESULT_OK ? 0 : errno;
     } else if (fd >= 0) {
         close(fd);
@@ -235,7 +235,7 @@ static enum result open_or_make(const char *path, int dir, const char *name,
         struct mapfile_header found;
         enum result r = open_right(dir, name, kind, out, &found, reason);
         if (r == RESULT_NOT_FOUND && !bring_back(dir, name, kind))
-            return make(path, dir, name, kind, out, reason);
+            return mapfile_make(path, dir, name, kind, out, reason);
         if (r == RESULT_OK || r == RESULT_DENIED || r == RESULT_UNAVAILABLE)
             return r;
         if (r != RESULT_NOT_FOUND && !clear_way(dir, name, kind, r, &found)) {

@@ -256,7 +256,7 @@ static void kill_overdue(struct master *m, int64_t now)
     }
 }
 
-static int64_t earlier(int64_t a, int64_t b)
+static int64_t master_earlier(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
@@ -267,11 +267,11 @@ static int64_t next_deadline(const struct master *m)
     int64_t deadline = INT64_MAX;
     for (size_t i = 0; i < m->slot_count && !m->stopping; i++)
         if (m->slots[i].pid == 0)
-            deadline = earlier(deadline, m->slots[i].due);
+            deadline = master_earlier(deadline, m->slots[i].due);
     for (size_t i = 0; i < m->leaver_count; i++)
-        deadline = earlier(deadline, m->leavers[i].kill_at);
+        deadline = master_earlier(deadline, m->leavers[i].kill_at);
     if (m->next_step > 0 && !m->stopping)
-        deadline = earlier(deadline, m->next_step);
+        deadline = master_earlier(deadline, m->next_step);
     return deadline;
 }
 
@@ -297,7 +297,7 @@ static bool is_over(const struct master *m)
     return m->stopping && !children;
 }
 
-static void serve(struct master *m)
+static void master_serve(struct master *m)
 {
     start_due(m, clock_monotonic_ms());
     while (!is_over(m)) {
@@ -350,7 +350,7 @@ int master_run(struct conf *conf, const char *conf_file, unsigned workers,
     for (size_t i = 0; i < m.slot_count; i++)
         m.slots[i].answered = &answered[i];
     log_info("started with %u workers", workers);
-    serve(&m);
+    master_serve(&m);
     log_info("stopped");
     free(m.slots);
     free(m.leavers);

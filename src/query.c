@@ -19,7 +19,7 @@ bool query_is_encoded(const char *s, size_t len)
            hex_value(s[2]) >= 0;
 }
 
-static void decode(struct buf *out, const char *s, size_t len, bool plus)
+static void query_decode(struct buf *out, const char *s, size_t len, bool plus)
 {
     for (size_t i = 0; i < len; i++) {
         if (query_is_encoded(s + i, len - i)) {
@@ -34,12 +34,12 @@ static void decode(struct buf *out, const char *s, size_t len, bool plus)
 
 void query_percent_decode(struct buf *out, const char *s, size_t len)
 {
-    decode(out, s, len, false);
+    query_decode(out, s, len, false);
 }
 
 void query_form_decode(struct buf *out, const char *s, size_t len)
 {
-    decode(out, s, len, true);
+    query_decode(out, s, len, true);
 }
 
 void query_percent_encode(struct buf *out, unsigned char c)

@@ -34,7 +34,7 @@ static int is_late(void *argument)
 
 /* The first column of the first row, as text that the caller frees; NULL and
  * an SQLite error code where there is none. */
-static char *ask(struct look *look, const char *pragma, int *rc)
+static char *query_text(struct look *look, const char *pragma, int *rc)
 {
     sqlite3_stmt *query = NULL;
     char *text = NULL;
@@ -50,7 +50,7 @@ static char *ask(struct look *look, const char *pragma, int *rc)
 static void check_mode(struct look *look)
 {
     int rc;
-    char *mode = ask(look, "PRAGMA journal_mode", &rc);
+    char *mode = query_text(look, "PRAGMA journal_mode", &rc);
     if (mode != NULL && strcmp(mode, "wal") != 0)
         report_add(look->report, REPORT_WARN, CHECK,
                    "the next start of curt.fcgi turns WAL on; where it does "
@@ -66,7 +66,7 @@ static void check_pages(struct look *look)
     const unsigned long long kib = (look->size + 1023) / 1024;
     look->deadline = clock_monotonic_ms() + CHECK_MS;
     sqlite3_progress_handler(look->db, CHECK_STEPS, is_late, look);
-    char *answer = ask(look, "PRAGMA quick_check(1)", &rc);
+    char *answer = query_text(look, "PRAGMA quick_check(1)", &rc);
     sqlite3_progress_handler(look->db, 0, NULL, NULL);
     if (rc == SQLITE_INTERRUPT)
         report_add(look->report, REPORT_OK, CHECK, NULL,

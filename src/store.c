@@ -16,7 +16,7 @@ static const struct store_ops *const backends[] = {
     [CONF_STORE_DYNAMODB] = &store_dynamodb_ops,
 };
 
-static struct store *make(const struct conf *conf, bool pooled)
+static struct store *store_make(const struct conf *conf, bool pooled)
 {
     const struct store_ops *ops = backends[conf->store];
     struct store *s = ops->make(conf, pooled);
@@ -28,12 +28,12 @@ static struct store *make(const struct conf *conf, bool pooled)
 
 struct store *store_new(const struct conf *conf)
 {
-    return make(conf, false);
+    return store_make(conf, false);
 }
 
 struct store *store_new_pooled(const struct conf *conf)
 {
-    return make(conf, true);
+    return store_make(conf, true);
 }
 
 static const char *or_nothing(const char *s)

@@ -36,22 +36,22 @@ struct store_dynamodb {
     struct aws_client *aws;
 };
 
-static struct store_dynamodb *of(struct store *s)
+static struct store_dynamodb *of_store(struct store *s)
 {
     return (struct store_dynamodb *)s;
 }
 
-static struct store *make(const struct conf *conf, bool pooled)
+static struct store *dynamodb_make(const struct conf *conf, bool pooled)
 {
     struct store_dynamodb *d = mem_zalloc(sizeof(*d));
     d->aws = aws_client_new(conf, pooled);
     return &d->base;
 }
 
-static void release(struct store *s)
+static void dynamodb_release(struct store *s)
 {
-    aws_client_free(of(s)->aws);
-    free(of(s));
+    aws_client_free(of_store(s)->aws);
+    free(of_store(s));
 }
 
 /* When an operation that begins now has to end. */
@@ -66,9 +66,9 @@ static int64_t deadline_of(const struct store *s)
 enum { ONCE = 0, MAY_REPEAT = 1, GIVES_WAY = 2 };
 
 /* Sends one request, whose body is released, and keeps the error's text. */
-static enum result call(struct store *s, const char *action, json_object *body,
-                        unsigned how, int64_t deadline,
-                        struct aws_answer *answer)
+static enum result dynamodb_call(struct store *s, const char *action,
+                                 json_object *body, unsigned how,
+                                 int64_t deadline, struct aws_answer *answer)
 {
     const struct aws_request request = {.action = action,
                                         .body = body,
@@ -77,7 +77,7 @@ static enum result call(struct store *s, const char *action, json_object *body,
                                         .gives_way = (how & GIVES_WAY) != 0,
                                         .dated =
                                             strcmp(action, "PutItem") == 0};
-    struct aws_client *aws = of(s)->aws;
+    struct aws_client *aws = of_store(s)->aws;
     enum result r = aws_client_call(aws, &request, answer);
     json_object_put(body);
     if (r == RESULT_OK)
@@ -140,8 +140,8 @@ static enum result read_item(struct store *s, const char *short_id,
     struct aws_answer answer;
     const unsigned how = MAY_REPEAT | (view == STORE_REFRESH ? GIVES_WAY : 0);
     enum result r =
-        call(s, "GetItem", get_request(s, short_id, view, consistent), how,
-             deadline, &answer);
+        dynamodb_call(s, "GetItem", get_request(s, short_id, view, consistent),
+                      how, deadline, &answer);
     if (r != RESULT_OK)
         return r;
     if (json_object_object_get_ex(answer.body, "Item", item))
@@ -163,8 +163,8 @@ static bool has_text(json_object *item, const char *name, const char *text)
 
 /* What became of the PutItem of l with token, whose answer was lost: is its
  * item the one that is stored now? */
-static enum result resolve(struct store *s, const struct link *l,
-                           const char *token, int64_t deadline)
+static enum result dynamodb_resolve(struct store *s, const struct link *l,
+                                    const char *token, int64_t deadline)
 {
     char *lost = mem_dup(s->error.data);
     json_object *stored = NULL;
@@ -196,7 +196,7 @@ static enum result check_clock(struct store *s, const char *short_id)
 {
     int64_t ahead;
     json_object *item = NULL;
-    if (!aws_client_server_ahead(of(s)->aws, &ahead) ||
+    if (!aws_client_server_ahead(of_store(s)->aws, &ahead) ||
         llabs(ahead) <= AWS_CLIENT_SKEW_MAX)
         return RESULT_OK;
     enum result r =
@@ -204,7 +204,7 @@ static enum result check_clock(struct store *s, const char *short_id)
     json_object_put(item);
     if (r != RESULT_OK && r != RESULT_NOT_FOUND)
         return r;
-    if (!aws_client_server_ahead(of(s)->aws, &ahead) ||
+    if (!aws_client_server_ahead(of_store(s)->aws, &ahead) ||
         llabs(ahead) <= AWS_CLIENT_SKEW_MAX)
         return RESULT_OK;
     return store_fail(s, RESULT_UNAVAILABLE,
@@ -214,7 +214,7 @@ static enum result check_clock(struct store *s, const char *short_id)
                       ahead > 0 ? "behind" : "ahead of");
 }
 
-static enum result create(struct store *s, const struct link *l)
+static enum result dynamodb_create(struct store *s, const struct link *l)
 {
     char token[IDS_MAX + 1];
     json_object *item;
@@ -238,15 +238,15 @@ static enum result create(struct store *s, const struct link *l)
     int64_t kept;
     do {
         kept = (end - clock_monotonic_ms()) / 3;
-        r = call(s, "PutItem", json_object_get(body), MAY_REPEAT, end - kept,
-                 &answer);
+        r = dynamodb_call(s, "PutItem", json_object_get(body), MAY_REPEAT,
+                          end - kept, &answer);
         aws_answer_free(&answer);
     } while (r == RESULT_THROTTLED && !answer.maybe_done && kept > KEPT_MS);
     json_object_put(body);
     /* Also after a conflict: it may have met the item of its own first
      * sending. */
     if (r != RESULT_OK && answer.maybe_done)
-        r = resolve(s, l, token, end);
+        r = dynamodb_resolve(s, l, token, end);
     if (r == RESULT_CONFLICT || r == RESULT_OK)
         buf_reset(&s->error);
     return r;
@@ -265,8 +265,8 @@ static enum result read_target(struct store *s, const char *short_id,
     return r;
 }
 
-static enum result get(struct store *s, const char *short_id,
-                       enum store_view view, struct link *out)
+static enum result dynamodb_get(struct store *s, const char *short_id,
+                                enum store_view view, struct link *out)
 {
     json_object *item = NULL;
     const int64_t deadline = deadline_of(s);
@@ -292,13 +292,13 @@ static enum result write_existing(struct store *s, const char *action,
                                   json_object *body, unsigned how,
                                   struct aws_answer *answer)
 {
-    enum result r = call(s, action, body, how, deadline_of(s), answer);
+    enum result r = dynamodb_call(s, action, body, how, deadline_of(s), answer);
     aws_answer_free(answer);
     if (r == RESULT_CONFLICT) {
         buf_reset(&s->error);
         return RESULT_NOT_FOUND;
     }
-    /* store_error() is there from call(). */
+    /* store_error() is there from dynamodb_call(). */
     return r != RESULT_OK && answer->maybe_done ? RESULT_UNKNOWN : r;
 }
 
@@ -342,14 +342,14 @@ static bool is_to_blame(json_object *answer, json_object *item)
 /* After a flush that DynamoDB calls invalid: is it this item, or the table,
  * such as a write isolation of Alternator that forbids conditions? Hits outlast
  * the latter. The text of the refusal does not tell: it is for people. */
-static enum result blame(struct store *s, const char *short_id)
+static enum result dynamodb_blame(struct store *s, const char *short_id)
 {
     char *refusal = mem_dup(s->error.data);
     json_object *body = get_request(s, short_id, STORE_WHOLE, true);
     add_text(body, "ReturnConsumedCapacity", "TOTAL");
     struct aws_answer answer;
-    enum result r = call(s, "GetItem", body, MAY_REPEAT | GIVES_WAY,
-                         deadline_of(s), &answer);
+    enum result r = dynamodb_call(s, "GetItem", body, MAY_REPEAT | GIVES_WAY,
+                                  deadline_of(s), &answer);
     json_object *item = NULL;
     if (r == RESULT_OK &&
         !json_object_object_get_ex(answer.body, "Item", &item))
@@ -399,12 +399,12 @@ static enum result add_hits(struct store *s, const char *short_id, uint64_t n,
     enum result r =
         write_existing(s, "UpdateItem", body, MAY_REPEAT | GIVES_WAY, &answer);
     if (strcmp(answer.type, "ValidationException") == 0)
-        return blame(s, short_id);
+        return dynamodb_blame(s, short_id);
     return r == RESULT_NOT_FOUND ? tell_apart(s, short_id) : r;
 }
 
-static enum result expire(struct store *s, int64_t now, unsigned limit,
-                          unsigned *removed)
+static enum result dynamodb_expire(struct store *s, int64_t now, unsigned limit,
+                                   unsigned *removed)
 {
     /* DynamoDB removes expired items itself, by the ttl attribute. */
     (void)s, (void)now, (void)limit;
@@ -412,9 +412,9 @@ static enum result expire(struct store *s, int64_t now, unsigned limit,
     return RESULT_OK;
 }
 
-static void tend(struct store *s)
+static void dynamodb_tend(struct store *s)
 {
-    aws_client_tend(of(s)->aws, clock_monotonic_ms() + TEND_LIMIT_MS);
+    aws_client_tend(of_store(s)->aws, clock_monotonic_ms() + TEND_LIMIT_MS);
 }
 
 static enum result table_create(struct store *s,
@@ -422,7 +422,8 @@ static enum result table_create(struct store *s,
 {
     struct buf error;
     buf_init(&error, s->error.max);
-    enum result r = dynamodb_table_create(of(s)->aws, s->conf, wanted, &error);
+    enum result r =
+        dynamodb_table_create(of_store(s)->aws, s->conf, wanted, &error);
     if (r != RESULT_OK)
         r = store_fail(s, r, "%s", error.data);
     buf_free(&error);
@@ -431,37 +432,37 @@ static enum result table_create(struct store *s,
 
 static enum result table_check(struct store *s, struct buf *findings)
 {
-    enum result r = dynamodb_table_check(of(s)->aws, s->conf, findings);
+    enum result r = dynamodb_table_check(of_store(s)->aws, s->conf, findings);
     if (r != RESULT_OK && r != RESULT_INVALID)
-        r = store_fail(s, r, "%s", aws_client_error(of(s)->aws));
+        r = store_fail(s, r, "%s", aws_client_error(of_store(s)->aws));
     return r;
 }
 
-static void inspect(struct store *s, struct report *report)
+static void dynamodb_inspect(struct store *s, struct report *report)
 {
-    dynamodb_doctor(of(s)->aws, s->conf, report);
+    dynamodb_doctor(of_store(s)->aws, s->conf, report);
 }
 
 static enum result table_notes(struct store *s, struct buf *notes)
 {
-    enum result r = dynamodb_table_notes(of(s)->aws, s->conf, notes);
+    enum result r = dynamodb_table_notes(of_store(s)->aws, s->conf, notes);
     if (r != RESULT_OK)
-        r = store_fail(s, r, "%s", aws_client_error(of(s)->aws));
+        r = store_fail(s, r, "%s", aws_client_error(of_store(s)->aws));
     return r;
 }
 
 const struct store_ops store_dynamodb_ops = {
     .name = "dynamodb",
-    .make = make,
-    .release = release,
-    .create = create,
-    .get = get,
+    .make = dynamodb_make,
+    .release = dynamodb_release,
+    .create = dynamodb_create,
+    .get = dynamodb_get,
     .remove = delete_item,
     .add_hits = add_hits,
-    .expire = expire,
-    .tend = tend,
+    .expire = dynamodb_expire,
+    .tend = dynamodb_tend,
     .table_create = table_create,
     .table_check = table_check,
     .table_notes = table_notes,
-    .inspect = inspect,
+    .inspect = dynamodb_inspect,
 };

@@ -19,7 +19,7 @@ static bool is_usable(const char *header)
 
 /* The random part only has to differ from request to request, so one draw
  * from the generator serves many requests. */
-static const unsigned char *draw(struct trace_source *source)
+static const unsigned char *trace_draw(struct trace_source *source)
 {
     if (source->left == 0) {
         /* Ids that repeat after a failure here mislead a log reader, no
@@ -57,6 +57,6 @@ void trace_choose(struct trace_source *source, const char *header,
     memcpy(end, "Root=1-", 7);
     end = add_hex(end + 7, epoch, sizeof(epoch));
     *end++ = '-';
-    end = add_hex(end, draw(source), TRACE_RANDOM);
+    end = add_hex(end, trace_draw(source), TRACE_RANDOM);
     *end = '\0';
 }

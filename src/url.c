@@ -33,7 +33,7 @@ static bool is_blank(uint32_t c)
 
 /* Drops what is blank around the text. Refuses what is not UTF-8 or has a
  * control character inside: C0, DEL or C1. */
-static const char *trim(const char **s, size_t *len)
+static const char *trim_blanks(const char **s, size_t *len)
 {
     size_t begin = 0, end = 0;
     bool control = false;
@@ -132,7 +132,7 @@ enum result url_normalise(const char *in, size_t len, struct buf *out,
 {
     struct parts parts;
     long port;
-    *reason = trim(&in, &len);
+    *reason = trim_blanks(&in, &len);
     if (*reason == NULL && len > RAW_MAX)
         *reason = "is longer than 8,000 bytes";
     if (*reason == NULL)

@@ -290,8 +290,9 @@ static void a_wrong_parameter_is_named(void **state)
     f->req.accept = "text/html";
     f->req.accept_language = "de";
     assert_int_equal(app_request(f, "GET", path), 400);
-    assert_non_null(strstr(f->res.body.data, "Der Parameter size muss für "
-                                             "diesen Code mindestens 154 sein"));
+    assert_non_null(strstr(f->res.body.data,
+                           "Der Parameter size muss für "
+                           "diesen Code mindestens 154 sein"));
     free(app_url);
     free(path);
 }
