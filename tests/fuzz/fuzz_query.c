@@ -4,6 +4,7 @@
 
 #include "fuzz.h"
 #include "http.h"
+#include "page.h"
 #include "ids.h"
 #include "mem.h"
 #include "num.h"
@@ -88,7 +89,7 @@ static void check_header(const char *text)
 
     struct buf html;
     buf_init(&html, 6 * strlen(text));
-    http_add_html(&html, text);
+    page_add_html(&html, text);
     MUST(!buf_failed(&html) && strpbrk(html.data, "<>\"'") == NULL);
     buf_free(&html);
 }

@@ -172,7 +172,7 @@ static void another_takes_over_from_the_dead(void **state)
     (void)state;
     pid_t children[CROWD];
     standin_serve(STANDIN_INSTANCE, 3600);
-    standins[STANDIN_INSTANCE].delay_ms = 2000;
+    standins[STANDIN_INSTANCE].delay_ms = 20000;
     pid_t asking = crew_start(get_alone, NULL);
     wait_for_call(1);
     send_crowd(children);
