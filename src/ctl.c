@@ -77,7 +77,9 @@ void ctl_say(FILE *out, const char *format, ...)
 int ctl_store_failed(const struct ctl *ctl, enum result r)
 {
     const char *error = store_error(ctl->store);
-    ctl_say(stderr, "curt: %s", error[0] != '\0' ? error : result_text(r));
+    ctl_say(stderr, "curt: %s%s",
+            r == RESULT_UNKNOWN ? "outcome unknown: " : "",
+            error[0] != '\0' ? error : result_text(r));
     return ctl_status(r);
 }
 

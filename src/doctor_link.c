@@ -68,7 +68,7 @@ static enum result store_probe(struct doctor *d, struct doctor_probe *p,
     *what = "a probe could not be written";
     /* A check does not create the database. */
     if (!d->running && store_newest(d->store, ms) == RESULT_UNAVAILABLE)
-        return RESULT_UNAVAILABLE;
+        return RESULT_NOT_FOUND;
     fill_probe(d, p, &l);
     link_init(&found);
     const int64_t begin = clock_monotonic_ms();
@@ -123,8 +123,9 @@ void doctor_make_link(struct doctor *d)
     const char *what;
     int64_t ms[2];
     enum result r = store_probe(d, &d->probe, URL_MAX, &what, ms);
+    const bool none = r == RESULT_NOT_FOUND && !d->probe.leftover;
     if (r != RESULT_OK)
-        add_store_error(d, REPORT_FAIL, r, what);
+        add_store_error(d, none ? REPORT_WARN : REPORT_FAIL, r, what);
     else
         report_add(d->report, REPORT_OK, "link", NULL,
                    "a probe was written in %lld ms and read in %lld ms",

@@ -112,8 +112,8 @@ void doctor_check_pool(struct doctor *d)
                    "start it: spawn-fcgi -s SOCKET -M 0660 -u curt -U www-data "
                    "-b 1024 -P /run/curt.pid -- curt.fcgi; if it does not "
                    "start, its log says why",
-                   "curt.fcgi is not running: no process holds "
-                   "%s/janitor.lock",
+                   "curt.fcgi is not running, or with another STATE_DIR: no "
+                   "process holds %s/janitor.lock",
                    d->conf->state_dir);
         return;
     }

@@ -439,7 +439,7 @@ def test_a_refused_connection(nowhere):
         status, out, error = nowhere("get", "abc")
         assert time.monotonic() - start < 10
     assert (status, out) == (EX_TEMPFAIL, "")
-    assert "curt: unavailable: dynamodb:GetItem" in error
+    assert "curt: dynamodb:GetItem" in error
     assert str(port) in error
 
 
@@ -449,7 +449,7 @@ def test_a_refused_create_is_known_to_have_failed(nowhere):
                                            % s.getsockname()[1])
         status, out, error = nowhere("create", "https://example.com/")
     assert (status, out) == (EX_TEMPFAIL, "")
-    assert error.startswith("curt: unavailable: ")
+    assert error.startswith("curt: dynamodb:PutItem")
 
 
 def drip():
@@ -483,7 +483,7 @@ def test_an_answer_that_is_none(nowhere, answer, text):
         status, out, error = nowhere.at(proxy)("get", "abc")
         assert proxy.actions() == ["GetItem"] * 3
     assert (status, out) == (EX_TEMPFAIL, "")
-    assert error.startswith("curt: unavailable: dynamodb:GetItem on table "
+    assert error.startswith("curt: dynamodb:GetItem on table "
                             + nowhere.env["TABLE"])
     assert text in error
     assert "(3 attempts)" in error
@@ -507,7 +507,7 @@ def test_the_deadline_is_kept(nowhere, slow, args):
     assert "imed out" in error or "timeout" in error, error
     unknown = args[0] != "get"
     assert error.startswith("curt: outcome unknown: " if unknown
-                            else "curt: unavailable: ")
+                            else "curt: dynamodb:GetItem")
 
 
 def test_an_answer_larger_than_any_item_is_corrupt(nowhere):

@@ -210,7 +210,7 @@ def test_reading_makes_no_database(build):
         for args in (["get", "abc1234"], ["delete", "abc1234"]):
             assert run(pool, *args) == (
                 75, "", "curt: %s/curt.db does not exist; curt.fcgi or `curt "
-                "create` makes it\n" % state)
+                "create` creates it\n" % state)
         assert run(pool, "hits")[0] == 0
         assert run(pool, "doctor")[0] == 1
         assert list(state.iterdir()) == list(runtime.iterdir()) == []

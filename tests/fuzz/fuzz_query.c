@@ -4,10 +4,10 @@
 
 #include "fuzz.h"
 #include "http.h"
-#include "page.h"
 #include "ids.h"
 #include "mem.h"
 #include "num.h"
+#include "page.h"
 #include "query.h"
 #include "utf8.h"
 
