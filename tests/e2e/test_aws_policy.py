@@ -204,6 +204,8 @@ def create(table, local, tmp_path):
 VERBS = {
     "get": ["get", "operated"],
     "delete": ["delete", "operated"],
+    "qr": ["qr", "drawn"],
+    "help": ["help"],
     "hits": ["hits"],
     "config": ["config"],
     "keys": ["keys"],
@@ -229,9 +231,10 @@ def operate(table, local, tmp_path):
         table.env["TABLE"] += "-new"
         proxy.fault = Aws()
         table.ok("table", "create", *ALL_OPTIONS)
-        local.client().put_item(TableName=table.env["TABLE"], Item={
-            "short_id": {"S": "operated"},
-            "long_url": {"S": "https://example.com/"}})
+        for short_id in ("operated", "drawn"):
+            local.client().put_item(TableName=table.env["TABLE"], Item={
+                "short_id": {"S": short_id},
+                "long_url": {"S": "https://example.com/"}})
         for verb in verbs(table):
             if verb not in OTHER_VERBS:
                 table.ok(*VERBS[verb])

@@ -185,7 +185,7 @@ def test_a_page_has_nothing_of_the_client_unescaped(pool):
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     # The page's own has a source.
     assert re.findall(rb"<script.", answer.body) == [b"<script "]
-    assert b"&lt;script&gt;alert(&#39;1&#39;)" in answer.body
+    assert b"alert(" not in answer.body
 
 
 @pytest.mark.parametrize("accept", [
