@@ -93,7 +93,7 @@ end_to_end_tests() (
     # Most tests wait more than they compute. Each process has a DynamoDB Local
     # of its own, so there are not many; a file's tests stay together.
     /usr/bin/python3 -m pytest -p no:cacheprovider --durations=30 \
-        -n "$(at_most 4 $((jobs + 1)))" --dist loadfile tests/e2e "$@"
+        -n "$(at_most 4 "$jobs")" --dist loadfile tests/e2e "$@"
 )
 
 main() {
