@@ -156,7 +156,7 @@ static void note_endpoint(struct aws_client *c, bool answered, int64_t now_ms)
         if (aws_endpoints_answered(c->endpoints, c->endpoint))
             log_info("%s answers again", url);
     } else if (aws_endpoints_failed(c->endpoints, c->endpoint, now_ms)) {
-        log_warning("%s is set aside for a while: %s", url, c->error.data);
+        log_warning("%s is not used for a while: %s", url, c->error.data);
     }
 }
 

@@ -135,8 +135,8 @@ enum result aws_imds_open(const struct aws_source_request *request,
         r = get_token(imds, reason);
     else
         /* Not quoted: it may have a password in it. */
-        buf_add_str(reason, "AWS_EC2_METADATA_SERVICE_ENDPOINT is no http or "
-                            "https URL of a host, without user and query");
+        buf_add_str(reason, "AWS_EC2_METADATA_SERVICE_ENDPOINT must be an http "
+                            "or https URL of a host, without user and query");
     if (r == RESULT_OK)
         *out = imds;
     else

@@ -50,7 +50,7 @@ static enum result look_in_profiles(const struct conf *conf, char **out,
         r = take_region(region, place, out, reason);
         free(place);
     } else if (file == NULL) {
-        buf_add_str(reason, "there is no home directory with an .aws/config");
+        buf_add_str(reason, "the user has no home directory for .aws/config");
     } else {
         buf_addf(reason, "profile %s in %s %s", name, file,
                  aws_profiles_has(profiles, name) ? "has no region"

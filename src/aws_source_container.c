@@ -74,7 +74,7 @@ static enum result check_full(struct place *place, struct buf *reason)
     const char *fault = NULL;
     if (!is_visible(place->url) || strchr(place->url, '#') != NULL ||
         strchr(place->url, '\\') != NULL || !aws_http_check_url(url, &loopback))
-        fault = " is no http or https URL of a host, without user";
+        fault = " must be an http or https URL of a host, without user";
     else if (plain && !loopback && !is_agent(url))
         fault = " names a host that is asked over https alone: http is for "
                 "this host (127.0.0.1, [::1], localhost) and for the agents of "
@@ -96,7 +96,7 @@ static enum result find_place(const struct conf *conf, struct place *place,
     if (relative != NULL) {
         if (relative[0] != '/' || !is_visible(relative) ||
             strchr(relative, '#') != NULL) {
-            buf_addf(reason, "%s is no path, which begins with a '/'",
+            buf_addf(reason, "%s must be a path that begins with '/'",
                      RELATIVE);
             return RESULT_DENIED;
         }
@@ -145,7 +145,7 @@ static enum result make_authorization(const struct conf *conf, char **header,
         if (token == NULL) {
             buf_addf(reason, "%s, %s: %s", key, path,
                      errno == E2BIG || errno == EILSEQ
-                         ? "what is in the file is no token"
+                         ? "the file does not contain a token"
                          : strerror(errno));
             return RESULT_DENIED;
         }

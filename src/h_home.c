@@ -41,8 +41,9 @@ void h_file(struct app *app, const struct http_request *req,
     while (strcmp(slash + 1, types[i].name) != 0)
         i++;
     const struct page_file *file = page_file(types[i].name);
-    snprintf(etag, sizeof(etag), "\"%08x\"", page_version(app->conf));
-    snprintf(version, sizeof(version), "v=%08x", page_version(app->conf));
+    const uint32_t number = page_version(app->conf);
+    snprintf(etag, sizeof(etag), "\"%08x\"", number);
+    snprintf(version, sizeof(version), "v=%08x", number);
     const bool current = req->query_len == strlen(version) &&
                          memcmp(req->query, version, req->query_len) == 0;
     if (!http_begin_cached(res, req, etag,
