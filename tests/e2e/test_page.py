@@ -77,13 +77,19 @@ class Visitor:
         return short_url
 
     def send(self, url):
-        """Puts a URL into the form, and presses Enter."""
+        """Puts a URL into the form, and presses Enter, once the answer to what
+        was sent before is shown."""
+        self.wait_idle()
         self("fill", "#long_url", url)
         self("press", "#long_url", "Enter")
+
+    def wait_idle(self):
+        self("waitForSelector", "#create:not([aria-busy='true'])")
 
     def refused(self, url):
         """The same for a URL that is refused: returns its message."""
         self.send(url)
+        self.wait_idle()
         self("waitForSelector", "#error")
         return self.text("#error")
 
