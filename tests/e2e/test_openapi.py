@@ -1,0 +1,209 @@
+"""doc/openapi.yaml describes each answer of curt.fcgi, and no other."""
+
+import re
+import sqlite3
+import time
+
+import yaml
+
+import harness
+from harness import ROOT
+
+
+def api():
+    return yaml.safe_load((ROOT / "doc" / "openapi.yaml").read_text())
+
+
+def resolve(document, node):
+    while "$ref" in node:
+        target = document
+        for name in node["$ref"].removeprefix("#/").split("/"):
+            target = target[name]
+        node = target
+    return node
+
+
+def references(node):
+    if isinstance(node, dict):
+        if "$ref" in node:
+            yield node
+        for child in node.values():
+            yield from references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from references(child)
+
+
+def test_api_references_resolve():
+    document = api()
+    assert document["openapi"].startswith("3.1.")
+    found = list(references(document))
+    assert len(found) > 20
+    for node in found:
+        assert resolve(document, node), node
+
+
+class Answers:
+    """Sends requests to curt.fcgi and keeps (operation, answer)."""
+
+    def __init__(self, pool):
+        self.pool = pool
+        self.seen = []
+
+    def ask(self, operation, method, path, headers=(), body=b""):
+        answer = self.pool.request(method, path, headers, body)
+        self.seen.append((operation, answer))
+        return answer
+
+    def create(self, body=b"", method="POST", **headers):
+        return self.ask(("/create", "post"), method, "/create",
+                        {k.replace("_", "-"): v for k, v in headers.items()},
+                        body)
+
+    def follow(self, short_id, method="GET"):
+        for operation in ("get", "head"):
+            if method == "POST" or operation == method.lower():
+                for suffix in ("", ".qr"):
+                    self.ask(("/t/{short_id}" + suffix, operation), method,
+                             "/t/" + short_id + suffix)
+
+    def draw(self, path, **headers):
+        for method in ("GET", "HEAD"):
+            self.ask(("/t/{short_id}.qr", method.lower()), method, path,
+                     {k.replace("_", "-"): v for k, v in headers.items()})
+
+    def look(self, short_id):
+        self.follow(short_id)
+        self.follow(short_id, "HEAD")
+        self.page("/t/{short_id}+", short_id)
+
+    def page(self, path, short_id="", method="GET", **headers):
+        """What has no operation but GET."""
+        self.ask((path, "get"), method, path.format(short_id=short_id),
+                 {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def ask_pages(pool, home):
+    """What needs no link, with that HOME."""
+    a = Answers(pool)
+    a.page("/")
+    a.page("/t/")
+    if home != "page":
+        return a.seen
+    a.page("/robots.txt")
+    for path in ("/", "/t/", "/robots.txt", "/t/{short_id}+"):
+        a.page(path, "abc", "POST")
+    for path in ("/favicon.ico", "/t/icon.svg", "/t/style.css", "/t/page.js"):
+        a.page(path)
+        a.page(path, If_None_Match=a.seen[-1][1].headers["etag"])
+        a.page(path, method="POST")
+    return a.seen
+
+
+def ask_everything(pool):
+    """One request for each answer that curt.fcgi has."""
+    a = Answers(pool)
+    json = {"Content_Type": "application/json"}
+    made = a.create(b'{"long_url": "https://www.debian.org/"}', **json)
+    as_json = a.create(b'{"long_url": "https://www.debian.org/"}',
+                       Accept="application/json", **json)
+    for accept in ("*/*", "text/html"):
+        a.create(b"long_url=https://www.debian.org/", Accept=accept,
+                 Content_Type="application/x-www-form-urlencoded")
+    a.create(b"{", **json)
+    a.create(b"{", Accept="text/html", **json)
+    a.create(b'{"long_url": "https://www.debian.org/"}', Accept="text/html",
+             **json)
+    a.create(b"x" * 65537, **json)
+    a.create(b"<a/>", Content_Type="text/xml")
+    a.create(b'{"long_url": "https://www.debian.org/"}',
+             Sec_Fetch_Site="cross-site", **json)
+    a.create(method="DELETE")
+    with pool.client() as late:
+        late.send(late.request_bytes("POST", "/create", json, b"{")[:-9])
+        a.seen.append((("/create", "post"), late.response()))
+    short_id = made.text.rpartition("/")[2]
+    a.look(short_id)
+    a.look("nosuch1")
+    a.look("no-id")
+    a.follow(short_id, "POST")
+    a.draw("/t/" + short_id + ".qr?format=png")
+    a.draw("/t/" + short_id + ".qr?size=1")
+    a.draw("/t/" + short_id + ".qr", If_None_Match="*")
+
+    path = pool.settings["STATE_DIR"] + "/curt.db"
+    with sqlite3.connect(path, timeout=20) as db:
+        db.execute("UPDATE links SET ttl = ? WHERE short_id = ?",
+                   (int(time.time()) - 5, short_id))
+    a.look(short_id)
+    with sqlite3.connect(path, timeout=20) as db:
+        db.execute("UPDATE links SET ttl = NULL, long_url = 'gopher://x/'"
+                   " WHERE short_id = ?", (short_id,))
+    a.look(short_id)
+
+    # The store fails: the table does not exist.
+    with sqlite3.connect(path, timeout=20) as db:
+        db.execute("DROP TABLE links")
+    a.look(short_id)
+    a.create(b'{"long_url": "https://www.debian.org/"}', **json)
+    return a.seen, as_json
+
+
+def test_api_lists_the_answers_and_no_others(build):
+    document = api()
+    listed = {(path, method): {int(s) for s in operation["responses"]}
+              for path, item in document["paths"].items()
+              for method, operation in item.items() if method != "parameters"}
+    # Without the cache: another client changes the file.
+    with harness.Pool(build, {"CACHE_TTL": 0, "REQUEST_TIMEOUT": 1}) as pool:
+        pool.start()
+        seen, as_json = ask_everything(pool)
+    for home in ("page", "off", "https://www.debian.org/"):
+        with harness.Pool(build, {"HOME": home}) as pool:
+            pool.start()
+            seen += ask_pages(pool, home)
+    given = {}
+    for operation, answer in seen:
+        given.setdefault(operation, set()).add(answer.status)
+    assert given == listed
+
+    # There is no status in the code that no request above has got.
+    reasons = re.search(r"reasons\[\] = \{(.*?)\};",
+                        next((ROOT / "src").rglob("http.c")).read_text(),
+                        re.S)[1]
+    in_code = {int(s) for s in re.findall(r"\{(\d{3}), ", reasons)}
+    assert in_code == set().union(*listed.values())
+
+    for (path, method), answer in seen:
+        check_answer(document, path, method, answer)
+
+    link = document["components"]["schemas"]["Link"]
+    body = yaml.safe_load(as_json.text)
+    assert set(link["required"]) <= set(body) <= set(link["properties"])
+
+
+def check_answer(document, path, method, answer):
+    """Header fields, media type and members are those of the description."""
+    where = (path, method, answer.status)
+    response = resolve(document, document["paths"][path][method]["responses"]
+                       [str(answer.status)])
+    headers = {name.lower(): resolve(document, header)
+               for name, header in response["headers"].items()}
+    given = set(answer.headers) - {"status", "content-type", "content-length"}
+    required = {n for n, h in headers.items() if h.get("required")}
+    # The others are those of a page.
+    is_page = answer.headers.get("content-type", "").startswith("text/html")
+    assert given == (set(headers) if is_page else required), where
+    for name in given:
+        schema = headers[name]["schema"]
+        value = answer.headers[name]
+        assert value == schema.get("const", value), where
+        assert value in schema.get("enum", [value]), where
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    assert kind in response.get("content", [""]), where
+    if kind == "application/problem+json" and answer.body:
+        problem = yaml.safe_load(answer.text)
+        schema = document["components"]["schemas"]["Problem"]
+        assert (set(schema["required"]) <= set(problem)
+                <= set(schema["properties"])), where
+        assert problem["status"] == answer.status
