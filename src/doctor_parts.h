@@ -67,7 +67,7 @@ struct doctor_listener {
     uint32_t backlog; /* connections that its queue holds */
 };
 
-/* Finds the socket that listens on address (pool.h; not an abstract one).
+/* Finds the socket that listens on address (sockname.h; not an abstract one).
  * False: none in this network namespace, or the kernel does not tell. */
 bool doctor_find_listener(const char *address, struct doctor_listener *out);
 

@@ -10,7 +10,7 @@
 #include "clock.h"
 #include "fcgi_client.h"
 #include "mem.h"
-#include "pool.h"
+#include "sockname.h"
 
 /* How long the workers may take, in milliseconds. */
 #define SOCKET_MS 5000
@@ -182,7 +182,7 @@ static bool is_open_to_network(const char *address)
 void doctor_check_socket(struct doctor *d)
 {
     struct exchange x = {.result = RESULT_OK};
-    char *address = pool_address(d->conf);
+    char *address = sockname_read(d->conf);
     if (address == NULL && !d->running)
         return;
     if (address == NULL) {

@@ -14,8 +14,8 @@
 /* Largest answer, in bytes. */
 #define FCGI_CLIENT_ANSWER_MAX (1u << 18)
 
-/* Connects to address (pool.h), a wildcard one meaning loopback, until deadline
- * (clock_monotonic_ms()). RESULT_OK: *fd is the connection, for
+/* Connects to address (sockname.h), a wildcard one meaning loopback, until
+ * deadline (clock_monotonic_ms()). RESULT_OK: *fd is the connection, for
  * fcgi_client_ask(). Otherwise *fd is -1 and reason says why. RESULT_NOT_FOUND:
  * nobody listens there. RESULT_DENIED: no permission to connect.
  * RESULT_UNAVAILABLE: not in time. RESULT_INVALID: not an address. */

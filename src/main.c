@@ -15,7 +15,7 @@
 #include "master.h"
 #include "mem.h"
 #include "num.h"
-#include "pool.h"
+#include "sockname.h"
 #include "store.h"
 #include "utf8.h"
 #include "worker.h"
@@ -211,7 +211,7 @@ int main(int argc, char **argv)
         conf_free(&conf);
         return status;
     }
-    pool_note(&conf, FCGI_SOCKET);
+    sockname_write(&conf, FCGI_SOCKET);
     if (o.workers == WORKERS_UNSET)
         o.workers = default_workers(&conf);
     if (o.workers == 0)

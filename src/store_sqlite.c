@@ -22,8 +22,8 @@
 #include "mem.h"
 #include "schema.h"
 #include "sqlite_doctor.h"
-#include "turn.h"
 #include "wallclock.h"
+#include "write_lock.h"
 
 /* Pages in the log that make a checkpoint worthwhile: SQLite's own default. */
 #define LOG_PAGES 1000
@@ -69,8 +69,8 @@ struct store_sqlite {
     char *path;
     sqlite3 *db;         /* NULL until it is first used, and after a fault */
     struct dbfile *file; /* likewise */
-    struct turn *turn;   /* of the writers on this host */
-    bool pooled;         /* any operation may create the file */
+    struct write_lock *queue;
+    bool pooled; /* any operation may create the file */
     sqlite3_stmt *statements[STATEMENTS];
 };
 
@@ -98,7 +98,7 @@ static void sqlite_release(struct store *base)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     close_db(s);
-    turn_close(s->turn);
+    write_lock_close(s->queue);
     free(s->path);
     free(s);
 }
@@ -318,8 +318,8 @@ static enum result open_db(struct store_sqlite *s, bool create)
     enum result r = open_file(s, create || s->pooled);
     if (r != RESULT_OK)
         return r;
-    if (s->turn == NULL)
-        s->turn = turn_open(s->base.conf->runtime_dir, "writers");
+    if (s->queue == NULL)
+        s->queue = write_lock_open(s->base.conf->runtime_dir, "writers");
     int version = 0;
     r = read_version(s, &version);
     if (r == RESULT_OK)
@@ -366,11 +366,11 @@ static enum result run_change(struct store_sqlite *s, sqlite3_stmt *statement,
                               int *changed)
 {
     const int64_t deadline = deadline_of(s);
-    bool taken = turn_take(s->turn, deadline);
+    bool taken = write_lock_take(s->queue, deadline);
     wait_until(s, deadline);
     int rc = sqlite3_step(statement);
     if (taken)
-        turn_give(s->turn);
+        write_lock_release(s->queue);
     *changed = sqlite3_changes(s->db);
     finish_statement(statement);
     return rc == SQLITE_DONE ? RESULT_OK : fail_sqlite(s, rc);

@@ -23,7 +23,7 @@
 #include "crew.h"
 #include "lock.h"
 #include "mapfile.h"
-#include "turn.h"
+#include "write_lock.h"
 
 #define NAME   "shared"
 #define SIZE   65536
@@ -577,14 +577,14 @@ static void mapfile_makes_room_first(void **state)
 }
 
 /* A right header, and after it what no curt has written. */
-static void turn_of_a_crafted_file_harms_nobody(void **state)
+static void write_lock_of_a_crafted_file_is_harmless(void **state)
 {
     (void)state;
     const char *dir = shared->conf->state_dir;
     for (unsigned round = 0; round < 200; round++) {
-        struct turn *t = turn_open(dir, "writers");
-        assert_true(round > 0 || t != NULL);
-        turn_close(t);
+        struct write_lock *w = write_lock_open(dir, "writers");
+        assert_true(round > 0 || w != NULL);
+        write_lock_close(w);
         uint32_t junk[20];
         int fd = open(crew_path(shared->conf, "writers"), O_RDWR | O_CLOEXEC);
         for (unsigned i = 0; i < 20; i++)
@@ -593,10 +593,10 @@ static void turn_of_a_crafted_file_harms_nobody(void **state)
         assert_true(pwrite(fd, junk, sizeof(pthread_mutex_t), (off_t)begin) >
                     0);
         close(fd);
-        t = turn_open(dir, "writers");
-        if (turn_take(t, INT64_MAX))
-            turn_give(t);
-        turn_close(t);
+        w = write_lock_open(dir, "writers");
+        if (write_lock_take(w, INT64_MAX))
+            write_lock_release(w);
+        write_lock_close(w);
     }
 }
 
@@ -621,7 +621,7 @@ int main(void)
         TEST(mapfile_lock_that_is_no_file_is_said),
         TEST(lock_of_a_removed_file_does_not_count),
         TEST(mapfile_makes_room_first),
-        TEST(turn_of_a_crafted_file_harms_nobody),
+        TEST(write_lock_of_a_crafted_file_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

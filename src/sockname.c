@@ -1,4 +1,4 @@
-#include "pool.h"
+#include "sockname.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 #include "mem.h"
 
-/* Longest line: a path of sun_path's 108 bytes behind a working directory. */
+/* Longest line: a working directory and a path of sun_path's 108 bytes. */
 #define LINE_MAX_LEN 4608
 
 static char *unix_text(const struct sockaddr_un *address, socklen_t size)
@@ -63,66 +63,50 @@ static char *address_text(int fd)
     }
 }
 
-/* Writes the line under a name of this process's own, and renames it, so that
- * a reader finds a whole one. False: errno says why not. */
-static bool write_line(const char *path, const char *address)
-{
-    char *fresh = mem_printf("%s.%ld", path, (long)getpid());
-    char *line = mem_printf("%s\n", address);
-    const ssize_t len = (ssize_t)strlen(line);
-    unlink(fresh); /* of a dead process that had the same number */
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-    bool done = fd >= 0 && write(fd, line, (size_t)len) == len;
-    if (fd >= 0 && close(fd) < 0)
-        done = false;
-    done = done && rename(fresh, path) == 0;
-    const int reason = errno;
-    if (fd >= 0 && !done)
-        unlink(fresh);
-    errno = reason;
-    free(line);
-    free(fresh);
-    return done;
-}
-
-void pool_note(const struct conf *conf, int fd)
+void sockname_write(const struct conf *conf, int fd)
 {
     char *address = address_text(fd);
+    if (address == NULL)
+        return;
+    /* Written under a name of this process's own and renamed: a reader finds a
+     * whole line. */
     char *path = mem_printf("%s/socket", conf->runtime_dir);
-    if (address != NULL && !write_line(path, address))
-        log_info("%s: %s; `curt doctor` cannot know where the workers listen",
-                 path, strerror(errno));
+    char *fresh = mem_printf("%s.%ld", path, (long)getpid());
+    unlink(fresh); /* of a dead process that had the same number */
+    int out = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    if (out < 0 || dprintf(out, "%s\n", address) < 0 ||
+        rename(fresh, path) < 0) {
+        log_info("`curt doctor` cannot find the workers' socket: %s: %s", path,
+                 strerror(errno));
+        if (out >= 0)
+            unlink(fresh);
+    }
+    if (out >= 0)
+        close(out);
+    free(fresh);
     free(path);
     free(address);
 }
 
-static ssize_t read_file(const char *path, char *text, size_t size)
+char *sockname_read(const struct conf *conf)
 {
+    char text[LINE_MAX_LEN], *end = NULL;
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0)
-        return -1;
-    ssize_t len = -1;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-        len = read(fd, text, size);
-    else
-        errno = EBADMSG;
-    close(fd);
-    return len;
-}
-
-char *pool_address(const struct conf *conf)
-{
-    char text[LINE_MAX_LEN];
     char *path = mem_printf("%s/socket", conf->runtime_dir);
-    ssize_t len = read_file(path, text, sizeof(text));
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     free(path);
-    if (len < 0)
+    if (fd < 0)
         return NULL;
-    char *end = memchr(text, '\n', (size_t)len);
-    if (end == NULL || memchr(text, '\0', (size_t)len) != NULL) {
-        errno = EBADMSG;
-        return NULL;
+    errno = 0;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        const ssize_t len = read(fd, text, sizeof(text));
+        if (len > 0 && memchr(text, '\0', (size_t)len) == NULL)
+            end = memchr(text, '\n', (size_t)len);
     }
-    return mem_dup_bytes(text, (size_t)(end - text));
+    if (end == NULL && errno == 0)
+        errno = EBADMSG;
+    const int reason = errno;
+    close(fd);
+    errno = reason;
+    return end != NULL ? mem_dup_bytes(text, (size_t)(end - text)) : NULL;
 }

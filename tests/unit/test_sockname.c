@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "mem.h"
-#include "pool.h"
+#include "sockname.h"
 
 static char dir[] = "/tmp/curt-pool-XXXXXX";
 static struct conf conf = {.runtime_dir = dir};
@@ -41,8 +41,8 @@ static int listen_unix(const char *path, size_t len)
 
 static void assert_noted(int fd, const char *expected)
 {
-    pool_note(&conf, fd);
-    char *address = pool_address(&conf);
+    sockname_write(&conf, fd);
+    char *address = sockname_read(&conf);
     assert_non_null(address);
     assert_string_equal(address, expected);
     free(address);
@@ -117,7 +117,7 @@ static void test_no_socket_changes_nothing(void **state)
 
 static void assert_unreadable(int error)
 {
-    assert_null(pool_address(&conf));
+    assert_null(sockname_read(&conf));
     assert_int_equal(errno, error);
 }
 
@@ -157,8 +157,8 @@ static void test_a_missing_directory_is_no_fault(void **state)
     const struct conf other = {.runtime_dir = missing};
     char *path = in_dir("curt.sock");
     int fd = listen_unix(path, strlen(path) + 1);
-    pool_note(&other, fd);
-    assert_null(pool_address(&other));
+    sockname_write(&other, fd);
+    assert_null(sockname_read(&other));
     close(fd);
     unlink(path);
     free(path);

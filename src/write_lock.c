@@ -1,4 +1,4 @@
-#include "turn.h"
+#include "write_lock.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -9,84 +9,84 @@
 #include "mapfile.h"
 #include "mem.h"
 
-/* How long the turn is waited for, in milliseconds. */
+/* How long the lock is waited for, in milliseconds. */
 #define WAIT_MS 500
 
-struct shared {
+struct write_lock_file {
     struct mapfile_header header;
     pthread_mutex_t mutex; /* robust: that of a dead holder is given on */
 };
 
-struct turn {
+struct write_lock {
     struct mapfile file;
-    struct shared *shared;
+    pthread_mutex_t *mutex;
 };
 
-static void init_shared(void *base)
+static void init_mutex(void *base)
 {
-    struct shared *s = base;
+    struct write_lock_file *f = base;
     pthread_mutexattr_t attr;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&s->mutex, &attr);
+    pthread_mutex_init(&f->mutex, &attr);
     pthread_mutexattr_destroy(&attr);
 }
 
-struct turn *turn_open(const char *dir, const char *name)
+struct write_lock *write_lock_open(const char *dir, const char *name)
 {
     const struct mapfile_kind kind = {
         .header = {.magic = "curttrn",
                    .version = 1,
-                   .header_size = offsetof(struct shared, mutex),
-                   .size = sizeof(struct shared),
+                   .header_size = offsetof(struct write_lock_file, mutex),
+                   .size = sizeof(struct write_lock_file),
                    /* A mutex means nothing to the processes of another boot. */
                    .owner = mapfile_boot()},
-        .init = init_shared};
+        .init = init_mutex};
     struct mapfile file;
     const char *reason;
     /* A robust mutex is in a list of its thread, by pointers in the file. */
     if (mapfile_is_of_other_user(dir) ||
         mapfile_open(dir, name, &kind, &file, &reason) != RESULT_OK)
         return NULL;
+    struct write_lock_file *f = file.base;
 #ifdef __GLIBC__
     /* Of another kind only in a damaged file, for which glibc may abort. */
-    struct shared fresh;
-    init_shared(&fresh);
-    const struct shared *found = file.base;
-    if (found->mutex.__data.__kind != fresh.mutex.__data.__kind) {
+    struct write_lock_file fresh;
+    init_mutex(&fresh);
+    if (f->mutex.__data.__kind != fresh.mutex.__data.__kind) {
         mapfile_close(&file);
         return NULL;
     }
 #endif
-    struct turn *t = mem_zalloc(sizeof(*t));
-    *t = (struct turn){.file = file, .shared = file.base};
-    return t;
+    struct write_lock *w = mem_alloc(sizeof(*w));
+    *w = (struct write_lock){.file = file, .mutex = &f->mutex};
+    return w;
 }
 
-void turn_close(struct turn *t)
+void write_lock_close(struct write_lock *w)
 {
-    if (t == NULL)
+    if (w == NULL)
         return;
-    mapfile_close(&t->file);
-    free(t);
+    mapfile_close(&w->file);
+    free(w);
 }
 
-bool turn_take(struct turn *t, int64_t limit)
+bool write_lock_take(struct write_lock *w, int64_t limit)
 {
-    if (t == NULL)
+    if (w == NULL)
         return false;
     const int64_t most = clock_monotonic_ms() + WAIT_MS;
     const int64_t ms = limit < most ? limit : most;
     const struct timespec end = {.tv_sec = (time_t)(ms / 1000),
                                  .tv_nsec = (long)(ms % 1000) * 1000000};
-    int rc = pthread_mutex_clocklock(&t->shared->mutex, CLOCK_MONOTONIC, &end);
+    int rc = pthread_mutex_clocklock(w->mutex, CLOCK_MONOTONIC, &end);
     if (rc == EOWNERDEAD)
-        rc = pthread_mutex_consistent(&t->shared->mutex);
+        rc = pthread_mutex_consistent(w->mutex);
     return rc == 0;
 }
 
-void turn_give(struct turn *t)
+void write_lock_release(struct write_lock *w)
 {
-    pthread_mutex_unlock(&t->shared->mutex);
+    pthread_mutex_unlock(w->mutex);
 }
