@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -18,8 +17,7 @@ bool lock_wait(int fd, unsigned wait_us)
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK || waited >= wait_us)
             return false;
-        const struct timespec time = {0, (long)step * 1000};
-        nanosleep(&time, NULL);
+        usleep(step);
         waited += step;
         step = step < 1000 ? step * 2 : step;
     }
@@ -73,21 +71,17 @@ int lock_take(const char *dir, const char *name, unsigned wait_us)
 {
     char *path = mem_printf("%s/%s", dir, name);
     int fd;
-    bool again;
-    do {
-        again = false;
-        fd = lock_open(dir, path);
-        if (fd < 0)
-            break;
+    while ((fd = lock_open(dir, path)) >= 0) {
         const bool locked = lock_wait(fd, wait_us);
+        if (locked && lock_is_valid(fd, dir, name))
+            break;
         const int reason = errno;
-        again = locked && !lock_is_valid(fd, dir, name);
-        if (!locked || again) {
-            close(fd);
-            fd = -1;
-            errno = reason;
-        }
-    } while (again);
+        close(fd);
+        fd = -1;
+        errno = reason;
+        if (!locked)
+            break;
+    }
     free(path); /* which keeps errno */
     return fd;
 }

@@ -64,13 +64,13 @@ void log_set_trace(const char *trace_id)
     state.trace_id = trace_id;
 }
 
-/* Appends value in quotes to the line of size bytes, of which used are taken;
+/* Appends label="value" to the line of size bytes, of which used are taken;
  * what could end the line or the quotes is escaped. Returns the bytes taken. */
 static size_t add_quoted(char *line, size_t size, size_t used,
-                         const char *value)
+                         const char *label, const char *value)
 {
     const size_t len = strlen(value);
-    line[used++] = '"';
+    used = (size_t)(stpcpy(stpcpy(line + used, label), "=\"") - line);
     for (size_t pos = 0; pos < len && used + UTF8_ESCAPE_MAX + 1 < size;) {
         if (value[pos] == '"' || value[pos] == '\\')
             line[used++] = '\\';
@@ -80,95 +80,49 @@ static size_t add_quoted(char *line, size_t size, size_t used,
     return used;
 }
 
-/* As snprintf(3) behind the used bytes, but returns the bytes then taken. */
-__attribute__((format(printf, 4, 5))) static size_t
-add_text(char *line, size_t size, size_t used, const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    int n = vsnprintf(line + used, size - used, format, ap);
-    va_end(ap);
-    if (n < 0)
-        return used;
-    return used + (size_t)n < size ? used + (size_t)n : size - 1;
-}
-
-static void write_line(const char *line, size_t len)
+static void write_stderr(const char *line, size_t len)
 {
     while (len > 0) {
         ssize_t n = write(STDERR_FILENO, line, len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return; /* nowhere left to say so */
+            return; /* there is nowhere to report it */
         line += n;
         len -= (size_t)n;
     }
 }
 
-__attribute__((format(printf, 2, 0))) static void
-log_at(enum log_level level, const char *format, va_list ap)
+void log_write(enum log_level level, const char *format, ...)
 {
     if (level > state.level)
         return;
-    int saved = errno;
-    char message[LOG_LINE_MAX / 2];
+    const int saved = errno;
+    char message[LOG_LINE_MAX / 2], line[LOG_LINE_MAX];
+    va_list ap;
+    va_start(ap, format);
     vsnprintf(message, sizeof(message), format, ap);
+    va_end(ap);
 
-    char line[LOG_LINE_MAX];
-    size_t used = 0;
-    if (!state.to_syslog) {
-        char now[CLOCK_TEXT_SIZE];
+    char now[CLOCK_TEXT_SIZE] = "";
+    if (!state.to_syslog)
         clock_text(clock_now(), now);
-        used = add_text(line, sizeof(line), used, "time=%sZ ", now);
-    }
-    used = add_text(line, sizeof(line), used, "level=%s proc=%s pid=%ld ",
-                    levels[level].name, state.proc, (long)getpid());
+    size_t used = (size_t)snprintf(
+        line, sizeof(line) / 4, "%s%s%slevel=%s proc=%s pid=%ld ",
+        now[0] != '\0' ? "time=" : "", now, now[0] != '\0' ? "Z " : "",
+        levels[level].name, state.proc, (long)getpid());
     if (state.trace_id != NULL) {
-        used = add_text(line, sizeof(line), used, "trace_id=");
-        used = add_quoted(line, sizeof(line) / 2, used, state.trace_id);
+        used = add_quoted(line, sizeof(line) / 2, used, "trace_id",
+                          state.trace_id);
         line[used++] = ' ';
     }
-    used = add_text(line, sizeof(line), used, "msg=");
-    used = add_quoted(line, sizeof(line) - 1, used, message);
+    used = add_quoted(line, sizeof(line) - 1, used, "msg", message);
     if (state.to_syslog) {
         line[used] = '\0';
         syslog(levels[level].priority, "%s", line);
     } else {
         line[used++] = '\n';
-        write_line(line, used);
+        write_stderr(line, used);
     }
     errno = saved;
-}
-
-void log_error(const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    log_at(LOG_LEVEL_ERROR, format, ap);
-    va_end(ap);
-}
-
-void log_warning(const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    log_at(LOG_LEVEL_WARNING, format, ap);
-    va_end(ap);
-}
-
-void log_info(const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    log_at(LOG_LEVEL_INFO, format, ap);
-    va_end(ap);
-}
-
-void log_debug(const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    log_at(LOG_LEVEL_DEBUG, format, ap);
-    va_end(ap);
 }

@@ -11,7 +11,7 @@
 
 static void out_of_memory(size_t size)
 {
-    log_error("out of memory: %zu bytes could not be had", size);
+    log_error("out of memory (%zu bytes)", size);
     abort();
 }
 

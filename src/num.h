@@ -13,8 +13,9 @@
 bool num_parse(const char *s, uint64_t max, uint64_t *out);
 
 /* Reads a number as DynamoDB's N and SQL print them: optional minus, digits,
- * and a fraction or an exponent, which is cut off towards zero. Values beyond
- * int64_t become INT64_MAX or INT64_MIN. False if s is no number. */
+ * a fraction, an exponent. It is cut off towards zero; one with a fraction or
+ * an exponent is as exact as long double. Values beyond int64_t become
+ * INT64_MAX or INT64_MIN. False: s is not a number, *out is unchanged. */
 bool num_parse_decimal(const char *s, int64_t *out);
 
 #endif

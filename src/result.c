@@ -1,28 +1,21 @@
 #include "result.h"
 
+#include <stddef.h>
+
 const char *result_text(enum result r)
 {
-    switch (r) {
-    case RESULT_OK:
-        return "ok";
-    case RESULT_NOT_FOUND:
-        return "not found";
-    case RESULT_CONFLICT:
-        return "conflict";
-    case RESULT_INVALID:
-        return "invalid";
-    case RESULT_CORRUPT:
-        return "corrupt";
-    case RESULT_DENIED:
-        return "denied";
-    case RESULT_THROTTLED:
-        return "throttled";
-    case RESULT_UNAVAILABLE:
-        return "unavailable";
-    case RESULT_UNKNOWN:
-        return "outcome unknown";
-    case RESULT_INTERNAL:
-        return "internal error";
-    }
-    return "unknown result";
+    static const char *const texts[] = {
+        [RESULT_OK] = "ok",
+        [RESULT_NOT_FOUND] = "not found",
+        [RESULT_CONFLICT] = "conflict",
+        [RESULT_INVALID] = "invalid",
+        [RESULT_CORRUPT] = "corrupt",
+        [RESULT_DENIED] = "denied",
+        [RESULT_THROTTLED] = "throttled",
+        [RESULT_UNAVAILABLE] = "unavailable",
+        [RESULT_UNKNOWN] = "outcome unknown",
+        [RESULT_INTERNAL] = "internal error",
+    };
+    return (size_t)r < sizeof(texts) / sizeof(texts[0]) ? texts[r]
+                                                        : "unknown result";
 }
