@@ -6,15 +6,20 @@
 #include <string.h>
 #include <strings.h>
 
-#include "conf_file.h"
 #include "ids.h"
 #include "mem.h"
 #include "num.h"
 #include "utf8.h"
 
+/* U+FEFF in UTF-8: some editors put it at the beginning of a file. */
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
+/* Longest line of the file, in bytes, its end included. */
+#define LINE_MAX_LEN 4096
+
 _Static_assert(CONF_CHAR_MAX == IDS_MAX, "MAX_CHAR is limited by the id type");
 
-enum type {
+enum setting_type {
     TYPE_STRING,
     TYPE_SECRET,
     TYPE_URL,
@@ -26,11 +31,11 @@ enum type {
     TYPE_DIR
 };
 
-/* One configuration key. value: where in struct conf it is kept: a char * for
- * strings, a uint64_t for numbers, an int for choices. */
-struct key {
+/* One key of the configuration. value: where in struct conf it is kept: a
+ * char * for strings, a uint64_t for numbers, an int for choices. */
+struct setting {
     const char *name;
-    enum type type;
+    enum setting_type type;
     size_t value;
     const char *fallback; /* the default, as it would be written; or NULL */
     uint64_t min, max;    /* of a number; max: characters of a text */
@@ -40,10 +45,10 @@ struct key {
 
 static const char *const stores[] = {"sqlite", "dynamodb", NULL};
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
-/* Keys and limits are not in this version: what they would protect is either
- * open or left to the web server, never half protected. */
+/* One value each as long as curt has no API keys and no limits: a file that
+ * expects protection is refused, one that states the default is not. */
 static const char *const create_auths[] = {"open", NULL};
-static const char *const limits[] = {"off", NULL};
+static const char *const limit_modes[] = {"off", NULL};
 static const char *const booleans[] = {"false", "true", NULL};
 static const char *const ip_modes[] = {"IPv4", "IPv6", NULL};
 
@@ -69,7 +74,7 @@ static const char *const ip_modes[] = {"IPv4", "IPv6", NULL};
         key, TYPE_CHOICE, AT(member), fallback, 0, 0, choices, reload          \
     }
 
-static const struct key keys[] = {
+static const struct setting settings[] = {
     {"APP_URL", TYPE_URL, AT(app_url), NULL, 0, 0, NULL, true},
     NUMBER("MIN_CHAR", min_char, "7", 1, CONF_CHAR_MAX),
     NUMBER("MAX_CHAR", max_char, "7", 1, CONF_CHAR_MAX),
@@ -91,7 +96,7 @@ static const struct key keys[] = {
     {"SITE_TEXT", TYPE_TEXT, AT(site_text), NULL, 0, 1000, NULL, true},
     {"SITE_COLOR", TYPE_COLOR, AT(site_color), NULL, 0, 0, NULL, true},
     CHOICE("CREATE_AUTH", create_auth, "open", create_auths, true),
-    CHOICE("LIMITS", limits, "off", limits, true),
+    CHOICE("LIMITS", limits, "off", limit_modes, true),
     CHOICE("LOG_LEVEL", log_level, "info", levels, true),
     STRING("AWS_REGION", aws_region, NULL, false),
     STRING("AWS_DEFAULT_REGION", aws_default_region, NULL, false),
@@ -130,7 +135,7 @@ static const struct key keys[] = {
            booleans, true),
 };
 
-#define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
+#define SETTING_COUNT (sizeof(settings) / sizeof(settings[0]))
 
 /* Where a value came from, and whether it was refused. */
 struct origin {
@@ -145,32 +150,32 @@ struct loader {
     struct buf *faults;
     const char *file;
     bool absent; /* the default file does not exist, which is allowed */
-    struct origin origins[KEY_COUNT];
+    struct origin origins[SETTING_COUNT];
 };
 
-static char **string_at(const struct conf *conf, const struct key *key)
+static char **string_at(const struct conf *conf, const struct setting *key)
 {
     return (char **)((char *)(uintptr_t)conf + key->value);
 }
 
-static uint64_t *number_at(const struct conf *conf, const struct key *key)
+static uint64_t *number_at(const struct conf *conf, const struct setting *key)
 {
     return (uint64_t *)((char *)(uintptr_t)conf + key->value);
 }
 
-static int *choice_at(const struct conf *conf, const struct key *key)
+static int *choice_at(const struct conf *conf, const struct setting *key)
 {
     return (int *)((char *)(uintptr_t)conf + key->value);
 }
 
-static bool is_text(const struct key *key)
+static bool is_text(const struct setting *key)
 {
     return key->type != TYPE_NUMBER && key->type != TYPE_CHOICE;
 }
 
 /* The value in the environment. HOME is not read from there: it is the home
  * directory of the user. */
-static const char *read_env(const struct key *key)
+static const char *read_env(const struct setting *key)
 {
     return key->type == TYPE_HOME ? NULL : getenv(key->name);
 }
@@ -178,9 +183,19 @@ static const char *read_env(const struct key *key)
 static size_t find_key(const char *name)
 {
     size_t i = 0;
-    while (i < KEY_COUNT && strcmp(keys[i].name, name) != 0)
+    while (i < SETTING_COUNT && strcmp(settings[i].name, name) != 0)
         i++;
     return i;
+}
+
+/* Appends text from a user, ASCII control characters as '?', so that it stays
+ * on one line. Whoever prints it escapes the others: utf8_print(). */
+static void add_visible(struct buf *faults, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
+        buf_add_char(faults, control ? '?' : *text);
+    }
 }
 
 /* Begins a line of faults with where key number i was set. */
@@ -194,54 +209,48 @@ static void begin_fault(struct loader *l, size_t i)
         buf_add_str(l->faults, "environment: ");
     else
         buf_addf(l->faults, "%s: ", l->file);
-    buf_addf(l->faults, "%s: ", keys[i].name);
+    buf_addf(l->faults, "%s: ", settings[i].name);
 }
 
-/* Begins a line of faults that quotes the value. */
-static void begin_fault_of(struct loader *l, size_t i, const char *value)
+/* value: NULL where it cannot be shown. reason: NULL where it is enough to say
+ * what the key can be. */
+static void refuse_value(struct loader *l, size_t i, const char *value,
+                         const char *reason)
 {
+    const enum setting_type type = settings[i].type;
     begin_fault(l, i);
-    buf_add_char(l->faults, '"');
-    conf_file_add_text(l->faults, value);
-    buf_add_str(l->faults, "\" ");
-}
-
-static void add_choices(struct buf *out, const char *const *choices)
-{
-    for (size_t i = 0; choices[i] != NULL; i++)
-        buf_addf(out, "%s%s", i > 0 ? " or " : "", choices[i]);
-}
-
-static void set_number(struct loader *l, size_t i, const char *value)
-{
-    const struct key *key = &keys[i];
-    uint64_t n = 0;
-    if (num_parse(value, key->max, &n) && n >= key->min) {
-        *number_at(l->conf, key) = n;
-        return;
+    buf_add_str(l->faults, "invalid value");
+    if (value != NULL) {
+        buf_add_str(l->faults, " \"");
+        add_visible(l->faults, value);
+        buf_add_char(l->faults, '"');
     }
-    begin_fault_of(l, i, value);
-    buf_addf(l->faults,
-             "is not right; it must be a whole number from %llu to %llu\n",
-             (unsigned long long)key->min, (unsigned long long)key->max);
+    buf_addf(l->faults, ": %s", reason != NULL ? reason : "expected ");
+    if (reason == NULL) {
+        buf_add_str(l->faults, type == TYPE_NUMBER ? "an integer from "
+                               : type == TYPE_DIR  ? "an "
+                                                   : "");
+        conf_key_range(i, l->faults);
+    } else if (type == TYPE_URL) {
+        buf_add_str(l->faults, "; expected e.g. https://sho.rt/t/");
+    }
+    buf_add_str(l->faults, type == TYPE_TEXT ? " of UTF-8\n" : "\n");
 }
 
-static void set_choice(struct loader *l, size_t i, const char *value)
+/* Returns false for a value that is not in the table's choices. */
+static bool set_choice(struct conf *conf, const struct setting *key,
+                       const char *value)
 {
-    const struct key *key = &keys[i];
     /* The AWS SDKs read theirs in any case of letters. */
     int (*compare)(const char *, const char *) =
         strncmp(key->name, "AWS_", 4) == 0 ? strcasecmp : strcmp;
     for (int c = 0; key->choices[c] != NULL; c++) {
         if (compare(key->choices[c], value) == 0) {
-            *choice_at(l->conf, key) = c;
-            return;
+            *choice_at(conf, key) = c;
+            return true;
         }
     }
-    begin_fault_of(l, i, value);
-    buf_add_str(l->faults, "is not right; it must be ");
-    add_choices(l->faults, key->choices);
-    buf_add_char(l->faults, '\n');
+    return false;
 }
 
 static bool has_control(const char *s)
@@ -283,7 +292,7 @@ static bool is_color(const char *value)
 
 static void set_string(struct loader *l, size_t i, const char *value)
 {
-    const struct key *key = &keys[i];
+    const struct setting *key = &settings[i];
     char **place = string_at(l->conf, key);
     const char *reason = NULL;
     mem_free_secret(*place);
@@ -292,53 +301,49 @@ static void set_string(struct loader *l, size_t i, const char *value)
     if (has_control(value)) {
         begin_fault(l, i);
         buf_add_str(l->faults, "has a control character in it\n");
-    } else if (key->type == TYPE_DIR && value[0] != '/') {
-        begin_fault_of(l, i, value);
-        buf_add_str(l->faults, "is not right; it must be an absolute path\n");
-    } else if (key->type == TYPE_URL && *place != NULL &&
-               url_app_parse(value, &l->conf->app, &reason) != RESULT_OK) {
-        begin_fault_of(l, i, value);
-        buf_addf(l->faults, "%s; right would be https://sho.rt/t/\n", reason);
-    } else if (key->type == TYPE_HOME && !is_home(value)) {
-        begin_fault_of(l, i, value);
-        buf_add_str(l->faults, "is not right; it must be page, off or a URL, "
-                               "such as https://example.org/\n");
-    } else if (key->type == TYPE_COLOR && *place != NULL && !is_color(value)) {
-        begin_fault_of(l, i, value);
-        buf_add_str(l->faults, "is not right; it must be a colour such as "
-                               "#0b57d0\n");
     } else if (key->type == TYPE_TEXT && !is_shown_text(value, key->max)) {
-        begin_fault(l, i);
-        buf_addf(l->faults,
-                 "is not right; it must be up to %llu characters in UTF-8\n",
-                 (unsigned long long)key->max);
+        refuse_value(l, i, NULL, NULL);
+    } else if ((key->type == TYPE_DIR && value[0] != '/') ||
+               (key->type == TYPE_HOME && !is_home(value)) ||
+               (key->type == TYPE_COLOR && *place != NULL &&
+                !is_color(value)) ||
+               (key->type == TYPE_URL && *place != NULL &&
+                url_app_parse(value, &l->conf->app, &reason) != RESULT_OK)) {
+        refuse_value(l, i, value, reason);
     }
 }
 
 static void set_value(struct loader *l, size_t i, const char *value)
 {
-    if (keys[i].type == TYPE_NUMBER)
-        set_number(l, i, value);
-    else if (keys[i].type == TYPE_CHOICE)
-        set_choice(l, i, value);
-    else
+    const struct setting *key = &settings[i];
+    uint64_t n = 0;
+    if (key->type == TYPE_NUMBER) {
+        if (num_parse(value, key->max, &n) && n >= key->min)
+            *number_at(l->conf, key) = n;
+        else
+            refuse_value(l, i, value, NULL);
+    } else if (key->type == TYPE_CHOICE) {
+        if (!set_choice(l->conf, key, value))
+            refuse_value(l, i, value, NULL);
+    } else {
         set_string(l, i, value);
+    }
 }
 
-/* A line without '='. It is shown, unless it may have a secret in it. */
+/* A line that is not KEY = value. It is shown, unless it may have a secret. */
 static void refuse_line(struct loader *l, unsigned line, const char *text)
 {
     buf_addf(l->faults, "%s:%u: ", l->file, line);
     const char *secret = NULL;
-    for (size_t i = 0; i < KEY_COUNT; i++)
-        if (keys[i].type == TYPE_SECRET &&
-            strcasestr(text, keys[i].name) != NULL)
-            secret = keys[i].name;
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        if (settings[i].type == TYPE_SECRET &&
+            strcasestr(text, settings[i].name) != NULL)
+            secret = settings[i].name;
     if (secret != NULL) {
         buf_addf(l->faults, "%s: the line", secret);
     } else {
         buf_add_char(l->faults, '"');
-        conf_file_add_text(l->faults, text);
+        add_visible(l->faults, text);
         buf_add_char(l->faults, '"');
     }
     buf_add_str(l->faults,
@@ -349,25 +354,56 @@ static void refuse_line(struct loader *l, unsigned line, const char *text)
 static void refuse_key(struct loader *l, unsigned line, const char *name)
 {
     buf_addf(l->faults, "%s:%u: ", l->file, line);
-    conf_file_add_text(l->faults, name);
-    buf_add_str(l->faults, ": no such key");
-    for (size_t i = 0; i < KEY_COUNT; i++)
-        if (strcasecmp(keys[i].name, name) == 0)
-            buf_addf(l->faults, "; keys are in capitals: %s", keys[i].name);
+    add_visible(l->faults, name);
+    buf_add_str(l->faults, ": unknown key");
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        if (strcasecmp(settings[i].name, name) == 0)
+            buf_addf(l->faults, "; keys are in capitals: %s", settings[i].name);
     buf_add_str(l->faults, "; curt.conf(5) lists the keys\n");
 }
 
-static void take_line(void *context, unsigned line, const char *name,
-                      const char *value)
+static char *trim_space(char *s)
 {
-    struct loader *l = context;
-    size_t i = name != NULL ? find_key(name) : KEY_COUNT;
-    if (name == NULL) {
-        refuse_line(l, line, value);
-    } else if (i == KEY_COUNT) {
+    s += strspn(s, " \t");
+    size_t len = strlen(s);
+    while (len > 0 && strchr(" \t\r\n", s[len - 1]) != NULL)
+        s[--len] = '\0';
+    return s;
+}
+
+/* Takes the optional quotes off a value; NULL if they do not match. */
+static char *remove_quotes(char *s)
+{
+    size_t len = strlen(s);
+    if (s[0] != '"')
+        return s;
+    if (len < 2 || s[len - 1] != '"')
+        return NULL;
+    s[len - 1] = '\0';
+    return strchr(s + 1, '"') == NULL ? s + 1 : NULL;
+}
+
+/* Takes one line of the file, which is changed. */
+static void take_line(struct loader *l, unsigned line, char *text)
+{
+    if (line == 1 && strncmp(text, BYTE_ORDER_MARK, 3) == 0)
+        text += 3;
+    text = trim_space(text);
+    if (text[0] == '\0' || text[0] == '#')
+        return;
+    char *equals = strchr(text, '=');
+    if (equals == NULL || equals == text) {
+        refuse_line(l, line, text);
+        return;
+    }
+    *equals = '\0';
+    const char *name = trim_space(text);
+    const char *value = remove_quotes(trim_space(equals + 1));
+    const size_t i = find_key(name);
+    if (i == SETTING_COUNT) {
         refuse_key(l, line, name);
     } else if (l->origins[i].given) {
-        buf_addf(l->faults, "%s:%u: %s: is set twice, first on line %u\n",
+        buf_addf(l->faults, "%s:%u: %s: duplicate key, first set on line %u\n",
                  l->file, line, name, l->origins[i].line);
     } else {
         l->origins[i] =
@@ -376,17 +412,46 @@ static void take_line(void *context, unsigned line, const char *name,
             begin_fault(l, i);
             buf_add_str(l->faults, "a quoted value must begin and end with a "
                                    "\" and have none inside\n");
-        } else if (read_env(&keys[i]) == NULL) {
+        } else if (read_env(&settings[i]) == NULL) {
             /* The environment wins: a value it replaces need not be right. */
             set_value(l, i, value);
         }
     }
 }
 
+/* Returns 0, or the errno for which the file, or the rest of it, cannot be
+ * read. */
+static int read_file(struct loader *l)
+{
+    FILE *in = fopen(l->file, "re");
+    if (in == NULL)
+        return errno;
+    char *text = NULL;
+    size_t size = 0;
+    ssize_t len;
+    for (unsigned line = 1; (len = getline(&text, &size, in)) >= 0; line++) {
+        /* Each line can be written again with an end. */
+        if (len + (text[len - 1] != '\n') > LINE_MAX_LEN)
+            buf_addf(l->faults, "%s:%u: the line is longer than %d bytes\n",
+                     l->file, line, LINE_MAX_LEN);
+        else if (strlen(text) != (size_t)len)
+            buf_addf(l->faults, "%s:%u: the line has a NUL byte in it\n",
+                     l->file, line);
+        else
+            take_line(l, line, text);
+    }
+    const int error = ferror(in) ? errno : 0;
+    if (text != NULL)
+        explicit_bzero(text, size); /* it may have had a secret */
+    free(text);
+    fclose(in);
+    return error;
+}
+
 static void read_environment(struct loader *l)
 {
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        const char *value = read_env(&keys[i]);
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const char *value = read_env(&settings[i]);
         if (value == NULL)
             continue;
         l->origins[i] = (struct origin){.given = true};
@@ -414,16 +479,14 @@ static void check_whole(struct loader *l)
     }
     if (conf->app.host != NULL && !l->origins[home].refused &&
         url_is_loop(conf->home, &conf->app)) {
-        begin_fault_of(l, home, conf->home);
-        buf_add_str(l->faults, "leads back to curt; it must lead to another "
-                               "site, or be page or off\n");
+        refuse_value(l, home, conf->home,
+                     "leads back to curt; expected page, off or the URL of "
+                     "another site");
     }
     if (conf->min_char > conf->max_char && !l->origins[min].refused &&
         !l->origins[max].refused) {
         begin_fault(l, l->origins[min].given ? min : max);
-        buf_addf(l->faults,
-                 "MIN_CHAR (%llu) is larger than MAX_CHAR (%llu); it must be "
-                 "smaller or equal\n",
+        buf_addf(l->faults, "MIN_CHAR (%llu) is larger than MAX_CHAR (%llu)\n",
                  (unsigned long long)conf->min_char,
                  (unsigned long long)conf->max_char);
     }
@@ -434,65 +497,51 @@ static void check_whole(struct loader *l)
     }
 }
 
-/* The file to read; *named: not the default, so it must exist. */
-static const char *choose_file(const char *file, bool *named)
-{
-    *named = true;
-    if (file != NULL)
-        return file;
-    const char *found = getenv("CURT_CONF");
-    if (found != NULL && found[0] != '\0')
-        return found;
-    *named = false;
-    return CURT_SYSCONFDIR "/curt/curt.conf";
-}
-
-/* Without the file the values are unknown, so no other fault is reported. */
-static enum result refuse_file(struct loader *l, int error)
-{
-    buf_addf(l->faults, "%s: cannot be read: %s%s\n", l->file, strerror(error),
-             error == EACCES ? "; run this as root or as the user that runs "
-                               "curt.fcgi, who must be able to read it"
-                             : "");
-    conf_free(l->conf);
-    return error == EACCES ? RESULT_DENIED : RESULT_INVALID;
-}
-
 enum result conf_load(const char *file, struct conf *conf, struct buf *faults)
 {
     *conf = (struct conf){0};
     struct loader l = {.conf = conf, .faults = faults};
-    bool named;
-    l.file = choose_file(file, &named);
     const size_t before = faults->len;
-    for (size_t i = 0; i < KEY_COUNT; i++)
-        if (keys[i].fallback != NULL)
-            set_value(&l, i, keys[i].fallback);
-    const int error = conf_file_read(l.file, take_line, &l, faults);
+    l.file = file != NULL ? file : getenv("CURT_CONF");
+    const bool named = file != NULL || (l.file != NULL && l.file[0] != '\0');
+    if (!named)
+        l.file = CURT_SYSCONFDIR "/curt/curt.conf";
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        if (settings[i].fallback != NULL)
+            set_value(&l, i, settings[i].fallback);
+    const int error = read_file(&l);
     l.absent = error == ENOENT && !named;
-    if (error != 0 && !l.absent)
-        return refuse_file(&l, error);
-    read_environment(&l);
-    check_whole(&l);
+    if (error == 0 || l.absent) {
+        read_environment(&l);
+        check_whole(&l);
+    } else {
+        /* Without the file the values are unknown: no other fault counts. */
+        buf_addf(faults, "%s: cannot be read: %s%s\n", l.file, strerror(error),
+                 error == EACCES
+                     ? "; run this as root or as the user that runs curt.fcgi"
+                     : "");
+    }
     if (faults->len == before && !buf_failed(faults))
         return RESULT_OK;
     conf_free(conf);
-    return RESULT_INVALID;
+    return error == EACCES ? RESULT_DENIED : RESULT_INVALID;
 }
 
 void conf_free(struct conf *conf)
 {
-    for (size_t i = 0; i < KEY_COUNT; i++)
-        if (is_text(&keys[i]))
-            mem_free_secret(*string_at(conf, &keys[i]));
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        if (is_text(&settings[i]))
+            mem_free_secret(*string_at(conf, &settings[i]));
     url_app_free(&conf->app);
     *conf = (struct conf){0};
 }
 
-void conf_keep_fixed(struct conf *conf, const struct conf *old)
+/* Takes over from old the keys that a reload must not change, and logs each
+ * one that would have changed. */
+static void keep_fixed(struct conf *conf, const struct conf *old)
 {
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        const struct key *key = &keys[i];
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const struct setting *key = &settings[i];
         if (key->reloadable)
             continue;
         bool same;
@@ -514,10 +563,30 @@ void conf_keep_fixed(struct conf *conf, const struct conf *old)
     }
 }
 
+bool conf_reload(const char *file, struct conf *conf, struct conf *old)
+{
+    struct conf fresh;
+    struct buf faults;
+    buf_init(&faults, CONF_FAULTS_MAX);
+    const bool loaded = conf_load(file, &fresh, &faults) == RESULT_OK;
+    if (loaded) {
+        keep_fixed(&fresh, conf);
+        *old = *conf;
+        *conf = fresh;
+        log_set_level((enum log_level)conf->log_level);
+        log_info("configuration reloaded");
+    } else {
+        log_error("reload failed, keeping the old configuration: %s",
+                  faults.data);
+    }
+    buf_free(&faults);
+    return loaded;
+}
+
 void conf_write(const struct conf *conf, struct buf *out)
 {
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        const struct key *key = &keys[i];
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const struct setting *key = &settings[i];
         if (read_env(key) != NULL)
             continue; /* it wins there as well */
         buf_addf(out, "%s=", key->name);
@@ -535,7 +604,7 @@ void conf_write(const struct conf *conf, struct buf *out)
 
 size_t conf_key_count(void)
 {
-    return KEY_COUNT;
+    return SETTING_COUNT;
 }
 
 struct conf_key conf_key(size_t i)
@@ -546,7 +615,7 @@ struct conf_key conf_key(size_t i)
         [TYPE_CHOICE] = "choice",
         [TYPE_DIR] = "directory",
     };
-    const struct key *key = &keys[i];
+    const struct setting *key = &settings[i];
     const char *type = names[key->type];
     return (struct conf_key){.name = key->name,
                              .type = type != NULL ? type : "string",
@@ -556,12 +625,13 @@ struct conf_key conf_key(size_t i)
 
 void conf_key_range(size_t i, struct buf *out)
 {
-    const struct key *key = &keys[i];
+    const struct setting *key = &settings[i];
     if (key->type == TYPE_NUMBER)
         buf_addf(out, "%llu to %llu", (unsigned long long)key->min,
                  (unsigned long long)key->max);
     else if (key->type == TYPE_CHOICE)
-        add_choices(out, key->choices);
+        for (int c = 0; key->choices[c] != NULL; c++)
+            buf_addf(out, "%s%s", c > 0 ? " or " : "", key->choices[c]);
     else if (key->type == TYPE_TEXT)
         buf_addf(out, "up to %llu characters", (unsigned long long)key->max);
     else
@@ -573,7 +643,7 @@ void conf_key_range(size_t i, struct buf *out)
 
 bool conf_value(const struct conf *conf, size_t i, struct buf *out)
 {
-    const struct key *key = &keys[i];
+    const struct setting *key = &settings[i];
     if (key->type == TYPE_NUMBER) {
         buf_addf(out, "%llu", (unsigned long long)*number_at(conf, key));
     } else if (key->type == TYPE_CHOICE) {

@@ -88,9 +88,10 @@ enum result conf_load(const char *file, struct conf *conf,
 /* Releases what conf_load() filled, secrets wiped; an empty conf is allowed. */
 void conf_free(struct conf *conf);
 
-/* Takes over from old the keys that a reload must not change, and logs each
- * one that would have changed. */
-void conf_keep_fixed(struct conf *conf, const struct conf *old);
+/* Loads the configuration again and logs how that went. True: conf has the new
+ * one, but for the keys that only a restart changes, which are logged; *old has
+ * the one before, for the caller to release. False: nothing has changed. */
+bool conf_reload(const char *file, struct conf *conf, struct conf *old);
 
 /* Appends the configuration as a file that a program with the same environment
  * can load: all keys that are not set there. It has secrets: the caller wipes

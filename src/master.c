@@ -171,22 +171,13 @@ static void reap_children(struct master *m, int64_t now)
 
 static void begin_reload(struct master *m, int64_t now)
 {
-    struct conf fresh;
-    struct buf faults;
-    buf_init(&faults, CONF_FAULTS_MAX);
-    if (conf_load(m->conf_file, &fresh, &faults) == RESULT_OK) {
-        conf_keep_fixed(&fresh, m->conf);
-        conf_free(m->conf);
-        *m->conf = fresh;
-        log_set_level((enum log_level)fresh.log_level);
-        log_info("the configuration was loaded again");
-        for (size_t i = 0; i < m->slot_count; i++)
-            m->slots[i].outdated = m->slots[i].pid > 0;
-        m->next_step = now;
-    } else {
-        log_error("the new configuration is not used: %s", faults.data);
-    }
-    buf_free(&faults);
+    struct conf old;
+    if (!conf_reload(m->conf_file, m->conf, &old))
+        return;
+    conf_free(&old);
+    for (size_t i = 0; i < m->slot_count; i++)
+        m->slots[i].outdated = m->slots[i].pid > 0;
+    m->next_step = now;
 }
 
 /* Replaces the next child that still has the old configuration. */

@@ -79,6 +79,13 @@ static void open_store(struct app *app)
     app->cache = cache_open(app->conf, &app->cache_failed);
 }
 
+static void close_store(struct app *app)
+{
+    cache_close(app->cache);
+    hits_close(app->hits);
+    store_free(app->store);
+}
+
 static void open_worker(struct worker *w, const struct conf *conf)
 {
     *w = (struct worker){.app = {.conf = conf}};
@@ -91,9 +98,7 @@ static void close_worker(struct worker *w)
 {
     fcgi_free(w->fcgi);
     http_response_free(&w->res);
-    cache_close(w->app.cache);
-    hits_close(w->app.hits);
-    store_free(w->app.store);
+    close_store(&w->app);
 }
 
 /* Opens again, now and then, what could not be opened, or was replaced. */
@@ -149,32 +154,6 @@ int worker_run(const struct conf *conf, _Atomic pid_t *answered)
     return 0;
 }
 
-/* Loads the configuration again; what does not load changes nothing. */
-static void reload_conf(struct worker *w, struct conf *conf,
-                        const char *conf_file)
-{
-    struct conf fresh;
-    struct buf faults;
-    reload_wanted = 0;
-    buf_init(&faults, CONF_FAULTS_MAX);
-    if (conf_load(conf_file, &fresh, &faults) == RESULT_OK) {
-        conf_keep_fixed(&fresh, conf);
-        store_free(w->app.store);
-        cache_close(w->app.cache);
-        hits_close(w->app.hits);
-        conf_free(conf);
-        *conf = fresh;
-        open_store(&w->app);
-        log_set_level((enum log_level)conf->log_level);
-        if (drain_timeout > 0)
-            drain_timeout = (sig_atomic_t)conf->drain_timeout;
-        log_info("the configuration was loaded again");
-    } else {
-        log_error("the new configuration is not used: %s", faults.data);
-    }
-    buf_free(&faults);
-}
-
 int worker_run_alone(struct conf *conf, const char *conf_file)
 {
     const struct http_request *req;
@@ -186,7 +165,15 @@ int worker_run_alone(struct conf *conf, const char *conf_file)
     janitor_watch(&watch, conf);
     while (fcgi_accept(w.fcgi, &req)) {
         if (reload_wanted) {
-            reload_conf(&w, conf, conf_file);
+            struct conf old;
+            reload_wanted = 0;
+            if (conf_reload(conf_file, conf, &old)) {
+                close_store(&w.app);
+                conf_free(&old);
+                open_store(&w.app);
+                if (drain_timeout > 0)
+                    drain_timeout = (sig_atomic_t)conf->drain_timeout;
+            }
             janitor_renew(&watch);
         }
         if (req != NULL)

@@ -445,7 +445,7 @@ def test_alone_hits_follow_a_region_that_a_hup_changes(build, store_settings):
         pool.settings["AWS_PROFILE"] = "two"
         pool.write_conf()
         pool.signal(signal.SIGHUP)
-        wait_said(pool, "the configuration was loaded again", "info")
+        wait_said(pool, "configuration reloaded", "info")
         wait_until(lambda: books.follow(1) or said(pool, "kept as hits."),
                    "another journal", 10)
         books.follow(4)

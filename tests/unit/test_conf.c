@@ -198,31 +198,31 @@ static void the_environment_is_checked_as_well(void **state)
     setenv("STATE_DIR", "here", 1);
     setenv("TABLE", "a\nb", 1);
     setenv("LOG_LEVEL", "", 1);
-    assert_refused(
-        f, APP,
-        "environment: MAX_CHAR: \"65\" is not right; it must be a whole number "
-        "from 1 to 64\n"
-        "environment: STORE: \"mysql\" is not right; it must be sqlite or "
-        "dynamodb\n"
-        "environment: STATE_DIR: \"here\" is not right; it must be an absolute "
-        "path\n"
-        "environment: TABLE: has a control character in it\n"
-        "environment: LOG_LEVEL: \"\" is not right; it must be error or "
-        "warning or info or debug\n");
+    assert_refused(f, APP,
+                   "environment: MAX_CHAR: invalid value \"65\": expected an "
+                   "integer from 1 to 64\n"
+                   "environment: STORE: invalid value \"mysql\": expected "
+                   "sqlite or dynamodb\n"
+                   "environment: STATE_DIR: invalid value \"here\": expected "
+                   "an absolute path\n"
+                   "environment: TABLE: has a control character in it\n"
+                   "environment: LOG_LEVEL: invalid value \"\": expected error "
+                   "or warning or info or debug\n");
 }
 
 static void a_number_in_the_environment_is_checked_with_the_file(void **state)
 {
     struct fixture *f = *state;
     setenv("MIN_CHAR", "8", 1);
-    assert_refused(f, APP "MAX_CHAR = 7\n",
-                   "environment: MIN_CHAR: MIN_CHAR (8) is larger than "
-                   "MAX_CHAR (7); it must be smaller or equal\n");
+    assert_refused(
+        f, APP "MAX_CHAR = 7\n",
+        "environment: MIN_CHAR: MIN_CHAR (8) is larger than MAX_CHAR (7)\n");
     unsetenv("MIN_CHAR");
     setenv("APP_URL", "sho.rt", 1);
-    assert_refused(f, APP,
-                   "environment: APP_URL: \"sho.rt\" is not an absolute http "
-                   "or https URL; right would be https://sho.rt/t/\n");
+    assert_refused(
+        f, APP,
+        "environment: APP_URL: invalid value \"sho.rt\": is not an absolute "
+        "http or https URL; expected e.g. https://sho.rt/t/\n");
     setenv("APP_URL", "", 1);
     assert_refused(f, APP,
                    "environment: APP_URL: is not set; it is the public prefix "
@@ -241,55 +241,54 @@ static const struct {
      "FILE:1: APP_URL: is not set; it is the public prefix of short URLs, such "
      "as https://sho.rt/t/\n"},
     {"\nAPP_URL = https://sho.rt/t\n",
-     "FILE:2: APP_URL: \"https://sho.rt/t\" must end with '/', because ids are "
-     "put right behind it; right would be https://sho.rt/t/\n"},
+     "FILE:2: APP_URL: invalid value \"https://sho.rt/t\": must end with '/', "
+     "because ids are put right behind it; expected e.g. https://sho.rt/t/\n"},
     {"APP_URL = ftp://sho.rt/\n",
-     "FILE:1: APP_URL: \"ftp://sho.rt/\" is not an absolute http or https URL; "
-     "right would be https://sho.rt/t/\n"},
+     "FILE:1: APP_URL: invalid value \"ftp://sho.rt/\": is not an absolute "
+     "http or https URL; expected e.g. https://sho.rt/t/\n"},
     {"APP_URL = https://u@sho.rt/\n",
-     "FILE:1: APP_URL: \"https://u@sho.rt/\" has user information in it "
-     "(user@host); right would be https://sho.rt/t/\n"},
-    {APP "MAX_CHAR = 0\n", "FILE:2: MAX_CHAR: \"0\" is not right; it must be a "
-                           "whole number from 1 to 64\n"},
-    {APP "MAX_CHAR = 65\n", "FILE:2: MAX_CHAR: \"65\" is not right; it must be "
-                            "a whole number from 1 to 64\n"},
-    {APP "MAX_CHAR =\n", "FILE:2: MAX_CHAR: \"\" is not right; it must be a "
-                         "whole number from 1 to 64\n"},
-    {APP "LINK_TTL = -1\n", "FILE:2: LINK_TTL: \"-1\" is not right; it must be "
-                            "a whole number from 0 to 3155760000\n"},
-    {APP "MAX_BODY = 64K\n", "FILE:2: MAX_BODY: \"64K\" is not right; it must "
-                             "be a whole number from 64 to 1048576\n"},
+     "FILE:1: APP_URL: invalid value \"https://u@sho.rt/\": has user "
+     "information in it (user@host); expected e.g. https://sho.rt/t/\n"},
+    {APP "MAX_CHAR = 0\n", "FILE:2: MAX_CHAR: invalid value \"0\": expected an "
+                           "integer from 1 to 64\n"},
+    {APP "MAX_CHAR = 65\n", "FILE:2: MAX_CHAR: invalid value \"65\": expected "
+                            "an integer from 1 to 64\n"},
+    {APP "MAX_CHAR =\n", "FILE:2: MAX_CHAR: invalid value \"\": expected an "
+                         "integer from 1 to 64\n"},
+    {APP "LINK_TTL = -1\n", "FILE:2: LINK_TTL: invalid value \"-1\": expected "
+                            "an integer from 0 to 3155760000\n"},
+    {APP "MAX_BODY = 64K\n", "FILE:2: MAX_BODY: invalid value \"64K\": "
+                             "expected an integer from 64 to 1048576\n"},
     {APP "DRAIN_TIMEOUT = 99999999999999999999999\n",
-     "FILE:2: DRAIN_TIMEOUT: \"99999999999999999999999\" is not right; it must "
-     "be a whole number from 1 to 3600\n"},
-    {APP "STORE = SQLite\n", "FILE:2: STORE: \"SQLite\" is not right; it must "
-                             "be sqlite or dynamodb\n"},
-    {APP "STATE_DIR = var/lib\n", "FILE:2: STATE_DIR: \"var/lib\" is not "
-                                  "right; it must be an absolute path\n"},
-    {APP "RUNTIME_DIR =\n", "FILE:2: RUNTIME_DIR: \"\" is not right; it must "
-                            "be an absolute path\n"},
+     "FILE:2: DRAIN_TIMEOUT: invalid value \"99999999999999999999999\": "
+     "expected an integer from 1 to 3600\n"},
+    {APP "STORE = SQLite\n",
+     "FILE:2: STORE: invalid value \"SQLite\": expected sqlite or dynamodb\n"},
+    {APP "STATE_DIR = var/lib\n", "FILE:2: STATE_DIR: invalid value "
+                                  "\"var/lib\": expected an absolute path\n"},
+    {APP "RUNTIME_DIR =\n",
+     "FILE:2: RUNTIME_DIR: invalid value \"\": expected an absolute path\n"},
     {APP "TABLE = a\x01z\n", "FILE:2: TABLE: has a control character in it\n"},
     {APP "TABLE = \"a\tz\x7f\"\n",
      "FILE:2: TABLE: has a control character in it\n"},
-    {APP "MIN_CHAR = 9\n", "FILE:2: MIN_CHAR: MIN_CHAR (9) is larger than "
-                           "MAX_CHAR (7); it must be smaller or equal\n"},
-    {APP "MAX_CHAR = 6\n", "FILE:2: MAX_CHAR: MIN_CHAR (7) is larger than "
-                           "MAX_CHAR (6); it must be smaller or equal\n"},
+    {APP "MIN_CHAR = 9\n",
+     "FILE:2: MIN_CHAR: MIN_CHAR (9) is larger than MAX_CHAR (7)\n"},
+    {APP "MAX_CHAR = 6\n",
+     "FILE:2: MAX_CHAR: MIN_CHAR (7) is larger than MAX_CHAR (6)\n"},
     {APP "STORE = dynamodb\nTABLE =\n",
      "FILE:3: TABLE: is empty; STORE = dynamodb needs the name of its table\n"},
     {APP "COLOUR = red\n",
-     "FILE:2: COLOUR: no such key; curt.conf(5) lists the keys\n"},
-    {APP "max_char = 7\n", "FILE:2: max_char: no such key; keys are in "
-                           "capitals: MAX_CHAR; curt.conf(5) lists the "
-                           "keys\n"},
+     "FILE:2: COLOUR: unknown key; curt.conf(5) lists the keys\n"},
+    {APP "max_char = 7\n", "FILE:2: max_char: unknown key; keys are in "
+                           "capitals: MAX_CHAR; curt.conf(5) lists the keys\n"},
     {APP "export MAX_CHAR=7\n",
-     "FILE:2: export MAX_CHAR: no such key; curt.conf(5) lists the keys\n"},
+     "FILE:2: export MAX_CHAR: unknown key; curt.conf(5) lists the keys\n"},
     {APP "MAX_CHAR\n", "FILE:2: \"MAX_CHAR\" is not a `KEY = value` line; "
                        "comments begin with #\n"},
     {APP "= 7\n",
      "FILE:2: \"= 7\" is not a `KEY = value` line; comments begin with #\n"},
     {APP "MAX_CHAR = 7\n\nMAX_CHAR = 7\n",
-     "FILE:4: MAX_CHAR: is set twice, first on line 2\n"},
+     "FILE:4: MAX_CHAR: duplicate key, first set on line 2\n"},
     {APP "TABLE = \"a\n", "FILE:2: TABLE: a quoted value must begin and end "
                           "with a \" and have none inside\n"},
     {APP "TABLE = \"\n", "FILE:2: TABLE: a quoted value must begin and end "
@@ -297,15 +296,14 @@ static const struct {
     {APP "TABLE = \"a\"b\"\n", "FILE:2: TABLE: a quoted value must begin and "
                                "end with a \" and have none inside\n"},
     {APP "CREATE_AUTH = key\n",
-     "FILE:2: CREATE_AUTH: \"key\" is not right; it must be open\n"},
+     "FILE:2: CREATE_AUTH: invalid value \"key\": expected open\n"},
     {APP "LIMITS = on\n",
-     "FILE:2: LIMITS: \"on\" is not right; it must be off\n"},
+     "FILE:2: LIMITS: invalid value \"on\": expected off\n"},
     /* All of them at once, in the order of the lines. */
     {APP "MIN_CHAR = x\nx\nX = x\n",
-     "FILE:2: MIN_CHAR: \"x\" is not right; it must be a whole number from 1 "
-     "to 64\n"
+     "FILE:2: MIN_CHAR: invalid value \"x\": expected an integer from 1 to 64\n"
      "FILE:3: \"x\" is not a `KEY = value` line; comments begin with #\n"
-     "FILE:4: X: no such key; curt.conf(5) lists the keys\n"},
+     "FILE:4: X: unknown key; curt.conf(5) lists the keys\n"},
 };
 
 static void each_fault_says_where_and_what(void **state)
@@ -384,12 +382,13 @@ static void a_reload_keeps_what_is_fixed(void **state)
     struct fixture *f = *state;
     assert_loads(f, APP "STORE = sqlite\nSTATE_DIR = /a\nRUNTIME_DIR = /b\n"
                         "MAX_CHAR = 8\nTABLE = old\n");
-    struct conf old = f->conf;
-    f->conf = (struct conf){0};
-    assert_loads(f, "APP_URL = https://new.example/\nSTORE = dynamodb\n"
-                    "STATE_DIR = /c\nRUNTIME_DIR = /b\nMAX_CHAR = 9\n"
-                    "TABLE = new\n");
-    conf_keep_fixed(&f->conf, &old);
+    static const char changed[] =
+        "APP_URL = https://new.example/\nSTORE = dynamodb\nSTATE_DIR = /c\n"
+        "RUNTIME_DIR = /b\nMAX_CHAR = 9\nTABLE = new\n";
+    struct conf old;
+    write_bytes(f, changed, strlen(changed));
+    log_set_level(LOG_LEVEL_ERROR);
+    assert_true(conf_reload(f->file, &f->conf, &old));
     assert_int_equal(f->conf.store, CONF_STORE_SQLITE);
     assert_string_equal(f->conf.state_dir, "/a");
     assert_string_equal(f->conf.runtime_dir, "/b");
