@@ -36,7 +36,7 @@
 #define SALTS_SIZE      8
 
 /* What curt.db-lock contains. */
-struct record {
+struct db_record {
     char magic[8];
     uint64_t inode; /* of the database that the processes have open */
     unsigned char salts[SALTS_SIZE];
@@ -130,12 +130,12 @@ bool dbfile_has_log(const char *path)
 /* ---- The record ------------------------------------------------------ */
 
 /* What was not recorded is zero. */
-static struct record read_record(const struct dbfile *f)
+static struct db_record read_record(const struct dbfile *f)
 {
-    struct record r;
+    struct db_record r;
     if (f->lock < 0 || pread(f->lock, &r, sizeof(r), 0) != sizeof(r) ||
         memcmp(r.magic, record_magic, sizeof(record_magic)) != 0) {
-        r = (struct record){.inode = 0};
+        r = (struct db_record){.inode = 0};
         memcpy(r.magic, record_magic, sizeof(record_magic));
     }
     return r;
@@ -143,7 +143,7 @@ static struct record read_record(const struct dbfile *f)
 
 /* In one write, which a kill does not tear. What is not written is not known,
  * and then nothing is refused. */
-static void write_record(const struct dbfile *f, const struct record *r)
+static void write_record(const struct dbfile *f, const struct db_record *r)
 {
     if (f->lock >= 0 && pwrite(f->lock, r, sizeof(*r), 0) != sizeof(*r))
         (void)!ftruncate(f->lock, 0);
@@ -170,14 +170,14 @@ bool dbfile_log_is_new(struct dbfile *f)
     if (!read_salts(f, salts) || memcmp(salts, f->salts, SALTS_SIZE) == 0)
         return false;
     memcpy(f->salts, salts, SALTS_SIZE);
-    const struct record r = read_record(f);
+    const struct db_record r = read_record(f);
     return memcmp(r.salts, salts, SALTS_SIZE) != 0;
 }
 
 void dbfile_record(struct dbfile *f,
                    const unsigned char header[DBFILE_HEADER_SIZE])
 {
-    struct record r = read_record(f);
+    struct db_record r = read_record(f);
     memcpy(r.salts, f->salts, SALTS_SIZE);
     memcpy(r.header, header, DBFILE_HEADER_SIZE);
     write_record(f, &r);
@@ -191,7 +191,7 @@ bool dbfile_sync_log(struct dbfile *f)
 /* ---- Whether the file may be opened ----------------------------------- */
 
 /* Whether the log has a first page that begins with this header. */
-static bool log_has_header(struct dbfile *f, const struct record *r,
+static bool log_has_header(struct dbfile *f, const struct db_record *r,
                            const unsigned char header[DBFILE_HEADER_SIZE])
 {
     unsigned char frame[LOG_FRAME + DBFILE_HEADER_SIZE];
@@ -213,7 +213,7 @@ static bool log_has_header(struct dbfile *f, const struct record *r,
 bool dbfile_is_replaced(struct dbfile *f)
 {
     unsigned char header[DBFILE_HEADER_SIZE], salts[SALTS_SIZE];
-    const struct record r = read_record(f);
+    const struct db_record r = read_record(f);
     if (!dbfile_has_log(f->path) || !dbfile_read_header(f->path, header))
         return false;
     if (dbfile_is_rollback(header))
@@ -227,16 +227,6 @@ bool dbfile_is_replaced(struct dbfile *f)
         close(f->log);
     f->log = -1;
     return foreign;
-}
-
-/* Makes the file where it is missing. */
-static void make_file(const char *path)
-{
-    int fd = open_beside(path, "", O_RDWR | O_CREAT | O_EXCL);
-    if (fd < 0)
-        return;
-    give_to_owner(path, fd);
-    close(fd);
 }
 
 /* first: no other process has the database open. Then its file, which has no
@@ -253,17 +243,20 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
                  f->path);
         return RESULT_UNAVAILABLE;
     }
-    if (create)
-        make_file(f->path);
-    /* By way of a descriptor for writing: it is that which may give a file of
-     * an overlay file system its inode. */
-    int fd = first ? open_beside(f->path, "", O_RDWR) : -1;
+    int fd = create ? open_beside(f->path, "", O_RDWR | O_CREAT | O_EXCL) : -1;
+    if (fd >= 0) {
+        give_to_owner(f->path, fd);
+        close(fd);
+    }
+    /* Opened for writing: only that may give a file of an overlay file system
+     * its inode. */
+    fd = first ? open_beside(f->path, "", O_RDWR) : -1;
     const bool there = fd >= 0 ? fstat(fd, &st) == 0 : stat(f->path, &st) == 0;
     if (fd >= 0)
         close(fd);
     if (!there)
         return RESULT_OK; /* SQLite gives the reason */
-    struct record r = read_record(f);
+    struct db_record r = read_record(f);
     if (first ? dbfile_is_replaced(f) : r.inode != 0 && r.inode != st.st_ino) {
         buf_addf(reason,
                  "%s was replaced, and %s-wal has the changes of the file that "
@@ -279,8 +272,8 @@ static enum result check_file(struct dbfile *f, bool first, bool create,
     return RESULT_OK;
 }
 
-/* Takes the shared lock. *first: nobody else had it, and until this process
- * has it shared nobody else gets it. */
+/* Takes the shared lock. *first: no other process had it, and none gets it
+ * until this process has it shared. */
 static bool take_shared(const struct dbfile *f, int64_t limit, bool *first)
 {
     *first = false;

@@ -28,6 +28,11 @@
 /* Bytes of the header of a database file. */
 #define DBFILE_HEADER_SIZE 100
 
+/* "curt" in PRAGMA application_id, and PRAGMA user_version of a file whose
+ * schema is up to date. */
+#define DBFILE_APPLICATION_ID 0x63757274
+#define DBFILE_SCHEMA_VERSION 2
+
 struct dbfile;
 
 /* Takes the shared lock for the database at path, before SQLite opens it, and

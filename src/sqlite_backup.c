@@ -14,7 +14,6 @@
 #include "clock.h"
 #include "dbfile.h"
 #include "mem.h"
-#include "schema.h"
 
 /* Bytes that are copied in one call. */
 #define CHUNK (1u << 30)
@@ -82,15 +81,15 @@ static enum result check_database(sqlite3 *db, const char *name,
     int rc = read_value(db, "PRAGMA application_id", NULL, &application);
     if (rc == SQLITE_OK)
         rc = read_value(db, "PRAGMA user_version", NULL, &version);
-    if (rc == SQLITE_OK && application != SCHEMA_APPLICATION_ID) {
+    if (rc == SQLITE_OK && application != DBFILE_APPLICATION_ID) {
         buf_addf(reason, "%s: is not a database of curt", name);
         return RESULT_INVALID;
     }
-    if (rc == SQLITE_OK && version > SCHEMA_VERSION) {
+    if (rc == SQLITE_OK && version > DBFILE_SCHEMA_VERSION) {
         buf_addf(reason,
                  "%s: was written by a newer curt (schema %d, this one knows "
                  "%d); install that version",
-                 name, (int)version, SCHEMA_VERSION);
+                 name, (int)version, DBFILE_SCHEMA_VERSION);
         return RESULT_INVALID;
     }
     if (rc == SQLITE_OK)

@@ -4,9 +4,9 @@
  * WAL, so that redirects read while a link is written. synchronous=NORMAL, in
  * which a commit does not wait for the disk
  * (https://www.sqlite.org/pragma.html#pragma_synchronous); what is answered to
- * somebody does, after the commit: make_durable(). So nobody holds the write
- * lock while the disk works, and one turn of the disk serves all who wait.
- * Hits are not waited for: only a power loss can take them.
+ * a client does, after the commit: make_durable(). So the write lock is free
+ * while the disk works, and one sync serves all processes that wait for it.
+ * Hits are not waited for: only a power loss can lose them.
  */
 #include "store.h"
 
@@ -20,13 +20,31 @@
 #include "dbfile.h"
 #include "dirs.h"
 #include "mem.h"
-#include "schema.h"
 #include "sqlite_doctor.h"
 #include "wallclock.h"
 #include "write_lock.h"
 
 /* Pages in the log that make a checkpoint worthwhile: SQLite's own default. */
 #define LOG_PAGES 1000
+
+/* SQL that takes the schema from version i to i + 1. Steps are never changed,
+ * only added. */
+static const char *const schema_steps[DBFILE_SCHEMA_VERSION] = {
+    "CREATE TABLE links ("
+    " short_id TEXT NOT NULL PRIMARY KEY,"
+    " long_url TEXT NOT NULL,"
+    " short_url TEXT NOT NULL,"
+    " created_at TEXT NOT NULL,"
+    " ttl INTEGER,"
+    " hits INTEGER NOT NULL DEFAULT 0,"
+    " analytics TEXT NOT NULL);"
+    "CREATE INDEX links_ttl ON links (ttl) WHERE ttl IS NOT NULL;",
+
+    /* The last flush of hits that the link has seen (store.h). One node is
+     * enough: the journal is in the same directory. */
+    "ALTER TABLE links ADD COLUMN node TEXT;"
+    "ALTER TABLE links ADD COLUMN seq INTEGER;",
+};
 
 enum statement {
     CREATE,
@@ -114,7 +132,7 @@ static const struct meaning {
     enum result result;
     const char *advice;
 } meanings[] = {
-    {SQLITE_BUSY, RESULT_UNAVAILABLE, "another process held it too long"},
+    {SQLITE_BUSY, RESULT_UNAVAILABLE, "database is locked by another process"},
     {SQLITE_FULL, RESULT_UNAVAILABLE, "the disk is full"},
     {SQLITE_IOERR, RESULT_UNAVAILABLE, "the disk is full or broken"},
     {SQLITE_CANTOPEN, RESULT_UNAVAILABLE, owner},
@@ -122,26 +140,20 @@ static const struct meaning {
     {SQLITE_CORRUPT, RESULT_INTERNAL, damaged},
     {SQLITE_NOTADB, RESULT_INTERNAL, damaged},
     {SQLITE_TOOBIG, RESULT_INVALID, "the link is too large"},
-    {0, RESULT_INTERNAL, "an error that curt does not expect"},
+    {0, RESULT_INTERNAL, "unexpected SQLite error"},
 };
 
-static const struct meaning *find_meaning(int rc)
+/* Takes down why the last call failed. The connection is closed where a new
+ * one may do better (the file was replaced, the disk works again). */
+static enum result fail_sqlite(struct store_sqlite *s, int rc)
 {
     const struct meaning *m = meanings;
     while (m->code != 0 && m->code != (rc & 0xff))
         m++;
-    return m;
-}
-
-/* Takes down why the last call failed. The connection is given up where a new
- * one may do better (the file was replaced, the disk came back). */
-static enum result fail_sqlite(struct store_sqlite *s, int rc)
-{
-    const struct meaning *m = find_meaning(rc);
     enum result r = store_fail(
         &s->base, m->result, "%s: %s; %s", s->path,
         s->db != NULL ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc), m->advice);
-    if ((rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_TOOBIG)
+    if (m->code != SQLITE_BUSY && m->code != SQLITE_TOOBIG)
         close_db(s);
     return r;
 }
@@ -178,27 +190,16 @@ static enum result read_version(struct store_sqlite *s, int *version)
         rc = run_sql(s, "COMMIT");
     if (rc != SQLITE_OK)
         return fail_sqlite(s, rc);
-    if (application != SCHEMA_APPLICATION_ID &&
+    if (application != DBFILE_APPLICATION_ID &&
         (application != 0 || *version != 0))
         return store_fail(&s->base, RESULT_INVALID,
                           "%s: is an SQLite file of another program", s->path);
-    if (*version > SCHEMA_VERSION)
+    if (*version > DBFILE_SCHEMA_VERSION)
         return store_fail(&s->base, RESULT_INVALID,
                           "%s: was written by a newer curt (schema %d, this "
                           "one knows %d); install that version",
-                          s->path, *version, SCHEMA_VERSION);
+                          s->path, *version, DBFILE_SCHEMA_VERSION);
     return RESULT_OK;
-}
-
-/* The time at which a database is made is the first that curt can rely on. */
-static void begin_clock(const struct store_sqlite *s)
-{
-    struct wallclock w;
-    if (wallclock_load(s->base.conf->state_dir, &w))
-        return;
-    wallclock_now(&w);
-    if (!wallclock_save(s->base.conf->state_dir, &w))
-        log_warning("%s/clock: %s", s->base.conf->state_dir, strerror(errno));
 }
 
 /* Brings the schema up to date. The version is read again under the write
@@ -210,19 +211,27 @@ static enum result migrate_schema(struct store_sqlite *s)
     if (rc == SQLITE_OK)
         rc = read_pragma(s, "PRAGMA user_version", &version);
     const bool is_new = version == 0;
-    for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
+    for (; rc == SQLITE_OK && version < DBFILE_SCHEMA_VERSION; version++)
         rc = run_sql(s, schema_steps[version]);
     if (rc == SQLITE_OK) {
         char *stamp = mem_printf("PRAGMA application_id = %d;"
                                  "PRAGMA user_version = %d;"
                                  "COMMIT",
-                                 SCHEMA_APPLICATION_ID, version);
+                                 DBFILE_APPLICATION_ID, version);
         rc = run_sql(s, stamp);
         free(stamp);
     }
-    if (rc == SQLITE_OK && is_new)
-        begin_clock(s);
-    return rc == SQLITE_OK ? RESULT_OK : fail_sqlite(s, rc);
+    if (rc != SQLITE_OK)
+        return fail_sqlite(s, rc);
+    /* The creation of the database is the first time that is known. */
+    const char *dir = s->base.conf->state_dir;
+    struct wallclock w;
+    if (is_new && !wallclock_load(dir, &w)) {
+        wallclock_now(&w);
+        if (!wallclock_save(dir, &w))
+            log_warning("%s/clock: %s", dir, strerror(errno));
+    }
+    return RESULT_OK;
 }
 
 /* When an operation that begins now has to end. */
@@ -260,17 +269,7 @@ static int after_commit(void *argument, sqlite3 *db, const char *name,
     return SQLITE_OK;
 }
 
-/* The file is missing, or this user may not open it. */
-static enum result refuse_file(struct store_sqlite *s, int error)
-{
-    if (error != ENOENT)
-        return dirs_refused(s->path, error, &s->base.error);
-    return store_fail(
-        &s->base, RESULT_UNAVAILABLE,
-        "%s does not exist; curt.fcgi or `curt create` creates it", s->path);
-}
-
-/* create: makes the file where it is missing. */
+/* create: creates the file where it is missing. */
 static enum result open_file(struct store_sqlite *s, bool create)
 {
     const int64_t deadline = deadline_of(s);
@@ -279,7 +278,12 @@ static enum result open_file(struct store_sqlite *s, bool create)
     if (r != RESULT_OK)
         return r;
     if (!create && access(s->path, R_OK | W_OK) < 0) {
-        r = refuse_file(s, errno);
+        r = errno != ENOENT
+                ? dirs_refused(s->path, errno, &s->base.error)
+                : store_fail(&s->base, RESULT_UNAVAILABLE,
+                             "%s does not exist; curt.fcgi or `curt create` "
+                             "creates it",
+                             s->path);
         close_db(s);
         return r;
     }
@@ -293,38 +297,33 @@ static enum result open_file(struct store_sqlite *s, bool create)
     return RESULT_OK;
 }
 
-/* WAL is a property of the file. The change to it, once in the file's life,
- * does not wait for others that have just opened the file, busy timeout or
- * not, so it waits here. */
-static enum result set_pragmas(struct store_sqlite *s)
-{
-    const int64_t end = deadline_of(s);
-    int rc;
-    while (((rc = run_sql(s, "PRAGMA journal_mode = WAL;"
-                             "PRAGMA synchronous = NORMAL;"
-                             "PRAGMA journal_size_limit = 67108864;"
-                             "PRAGMA cache_size = -512;")) &
-            0xff) == SQLITE_BUSY &&
-           clock_monotonic_ms() < end)
-        sqlite3_sleep(10);
-    return rc == SQLITE_OK ? RESULT_OK : fail_sqlite(s, rc);
-}
-
-/* Opens the file, in order and up to date, unless it is open. */
+/* Opens the file and brings it up to date, unless it is open. */
 static enum result open_db(struct store_sqlite *s, bool create)
 {
     if (s->db != NULL)
         return RESULT_OK;
+    int rc, version = 0;
     enum result r = open_file(s, create || s->pooled);
-    if (r != RESULT_OK)
-        return r;
-    if (s->queue == NULL)
+    if (r == RESULT_OK && s->queue == NULL)
         s->queue = write_lock_open(s->base.conf->runtime_dir, "writers");
-    int version = 0;
-    r = read_version(s, &version);
     if (r == RESULT_OK)
-        r = set_pragmas(s);
-    if (r == RESULT_OK && version < SCHEMA_VERSION)
+        r = read_version(s, &version);
+    if (r == RESULT_OK) {
+        /* WAL is a property of the file. The change to it, once in the file's
+         * life, does not wait for others that have just opened the file, busy
+         * timeout or not, so it waits here. */
+        const int64_t end = deadline_of(s);
+        while (((rc = run_sql(s, "PRAGMA journal_mode = WAL;"
+                                 "PRAGMA synchronous = NORMAL;"
+                                 "PRAGMA journal_size_limit = 67108864;"
+                                 "PRAGMA cache_size = -512;")) &
+                0xff) == SQLITE_BUSY &&
+               clock_monotonic_ms() < end)
+            sqlite3_sleep(10);
+        if (rc != SQLITE_OK)
+            r = fail_sqlite(s, rc);
+    }
+    if (r == RESULT_OK && version < DBFILE_SCHEMA_VERSION)
         r = migrate_schema(s);
     if (r != RESULT_OK)
         close_db(s);
@@ -359,6 +358,16 @@ static void finish_statement(sqlite3_stmt *statement)
 {
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
+}
+
+/* Ends a query whose first step returned rc. found: the result for a row. */
+static enum result finish_query(struct store_sqlite *s, sqlite3_stmt *query,
+                                int rc, enum result found)
+{
+    finish_statement(query);
+    return rc == SQLITE_ROW    ? found
+           : rc == SQLITE_DONE ? RESULT_NOT_FOUND
+                               : fail_sqlite(s, rc);
 }
 
 /* Runs a statement that changes rows; *changed is how many. */
@@ -449,16 +458,12 @@ static enum result sqlite_get(struct store *base, const char *short_id,
     if (r != RESULT_OK)
         return r;
     sqlite3_bind_int64(row, 2, clock_now() - STORE_KEEP_EXPIRED);
-    int rc = sqlite3_step(row);
+    const int rc = sqlite3_step(row);
     if (rc == SQLITE_ROW)
         take_row(row, view, short_id, out);
-    finish_statement(row);
-    if (rc == SQLITE_DONE)
-        return RESULT_NOT_FOUND;
-    if (rc != SQLITE_ROW)
-        return fail_sqlite(s, rc);
-    if (out->long_url != NULL)
-        return RESULT_OK;
+    r = finish_query(s, row, rc, RESULT_OK);
+    if (r != RESULT_OK || out->long_url != NULL)
+        return r;
     link_free(out);
     return store_fail(base, RESULT_CORRUPT,
                       "%s: the long_url of %s is not text", s->path, short_id);
@@ -477,20 +482,6 @@ static enum result sqlite_remove(struct store *base, const char *short_id)
     return r == RESULT_OK ? make_durable(s) : r;
 }
 
-/* Whether there is a row for the id; for an update that changed none. */
-static enum result tell_apart(struct store_sqlite *s, const char *short_id)
-{
-    sqlite3_stmt *row = NULL;
-    enum result r = prepare_statement(s, EXISTS, short_id, &row);
-    if (r != RESULT_OK)
-        return r;
-    int rc = sqlite3_step(row);
-    finish_statement(row);
-    return rc == SQLITE_ROW    ? RESULT_CONFLICT
-           : rc == SQLITE_DONE ? RESULT_NOT_FOUND
-                               : fail_sqlite(s, rc);
-}
-
 static enum result sqlite_add_hits(struct store *base, const char *short_id,
                                    uint64_t n, const struct store_flush *flush)
 {
@@ -507,9 +498,15 @@ static enum result sqlite_add_hits(struct store *base, const char *short_id,
         sqlite3_bind_int64(statement, 4, (sqlite3_int64)flush->seq);
     }
     r = run_change(s, statement, &changed);
-    if (r == RESULT_OK && changed == 0)
-        r = flush != NULL ? tell_apart(s, short_id) : RESULT_NOT_FOUND;
-    return r;
+    if (r != RESULT_OK || changed > 0)
+        return r;
+    if (flush == NULL)
+        return RESULT_NOT_FOUND;
+    /* The link is gone, or it has this flush already. */
+    r = prepare_statement(s, EXISTS, short_id, &statement);
+    return r == RESULT_OK ? finish_query(s, statement, sqlite3_step(statement),
+                                         RESULT_CONFLICT)
+                          : r;
 }
 
 static enum result sqlite_expire(struct store *base, int64_t now,
@@ -536,12 +533,9 @@ static enum result sqlite_newest(struct store *base, int64_t *created_at)
     enum result r = prepare_statement(s, NEWEST, NULL, &row);
     if (r != RESULT_OK)
         return r;
-    int rc = sqlite3_step(row);
+    const int rc = sqlite3_step(row);
     *created_at = sqlite3_column_int64(row, 0);
-    finish_statement(row);
-    return rc == SQLITE_ROW    ? RESULT_OK
-           : rc == SQLITE_DONE ? RESULT_NOT_FOUND
-                               : fail_sqlite(s, rc);
+    return finish_query(s, row, rc, RESULT_OK);
 }
 
 static enum result sqlite_table_create(struct store *base,
@@ -570,11 +564,11 @@ static enum result sqlite_table_check(struct store *base, struct buf *findings)
     }
     if (r == RESULT_INVALID)
         buf_addf(findings, "%s\n", store_error(base));
-    if (r == RESULT_OK && version < SCHEMA_VERSION) {
+    if (r == RESULT_OK && version < DBFILE_SCHEMA_VERSION) {
         buf_addf(findings,
                  "%s: has schema %d, this curt wants %d; `curt table create` "
                  "or the next start brings it up to date\n",
-                 s->path, version, SCHEMA_VERSION);
+                 s->path, version, DBFILE_SCHEMA_VERSION);
         r = RESULT_INVALID;
     }
     close_db(s);
