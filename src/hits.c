@@ -42,7 +42,7 @@
  * is larger than done, hits done + 1 to sent were sent under seq, and what
  * became of them is not known yet.
  */
-struct slot {
+struct hit_slot {
     _Alignas(128) _Atomic uint64_t word; /* so that no slot is on two pages */
     char id[IDS_MAX + 1];                /* NUL-terminated */
     _Atomic uint64_t done;
@@ -50,16 +50,16 @@ struct slot {
     _Atomic uint64_t seq;
 };
 
-struct journal {
+struct hit_journal {
     struct mapfile_header header;
     char node[STORE_NODE_SIZE]; /* this file's name in the store */
     _Atomic uint64_t last_seq;  /* of all slots */
-    _Alignas(4096) struct slot slots[SLOTS];
+    _Alignas(4096) struct hit_slot slots[SLOTS];
 };
 
 struct hits {
     struct mapfile file;
-    struct journal *journal;
+    struct hit_journal *journal;
     size_t prepared; /* slots with something to send, in this flush */
     bool on_disk;    /* what earlier flushes have written down */
 };
@@ -74,7 +74,7 @@ struct hits {
 
 static void init_journal(void *base)
 {
-    struct journal *j = base;
+    struct hit_journal *j = base;
     /* A new file is a new node: its sequence numbers begin again. */
     char id[IDS_MAX + 1];
     if (ids_make(STORE_NODE_SIZE - 1, STORE_NODE_SIZE - 1, id) != RESULT_OK) {
@@ -89,8 +89,8 @@ static struct mapfile_kind make_kind(const struct conf *conf)
     return (struct mapfile_kind){
         .header = {.magic = "curthit",
                    .version = VERSION,
-                   .header_size = offsetof(struct journal, slots),
-                   .size = sizeof(struct journal),
+                   .header_size = offsetof(struct hit_journal, slots),
+                   .size = sizeof(struct hit_journal),
                    .owner = conf->store == CONF_STORE_SQLITE
                                 ? OWNER_SQLITE
                                 : store_identity(conf)},
@@ -98,7 +98,7 @@ static struct mapfile_kind make_kind(const struct conf *conf)
         .init = init_journal};
 }
 
-static struct hits *hits_use(const struct mapfile *file)
+static struct hits *use_journal(const struct mapfile *file)
 {
     struct hits *h = mem_zalloc(sizeof(*h));
     *h = (struct hits){.file = *file, .journal = file->base};
@@ -122,7 +122,7 @@ struct hits *hits_open(const struct conf *conf, bool *failed)
         return NULL;
     if (before)
         log_info("hit journal opened");
-    return hits_use(&file);
+    return use_journal(&file);
 }
 
 static enum result open_any(const struct conf *conf, const char *name,
@@ -133,7 +133,7 @@ static enum result open_any(const struct conf *conf, const char *name,
     kind.any_owner = true;
     enum result r =
         mapfile_open_existing(conf->state_dir, name, &kind, &file, reason);
-    *out = r == RESULT_OK ? hits_use(&file) : NULL;
+    *out = r == RESULT_OK ? use_journal(&file) : NULL;
     return r;
 }
 
@@ -171,29 +171,20 @@ void hits_close(struct hits *h)
     free(h);
 }
 
-static struct slot *slot_at(const struct hits *h, uint64_t start, unsigned i)
+static struct hit_slot *hits_slot(const struct hits *h, uint64_t start,
+                                  unsigned i)
 {
     return &h->journal->slots[(start + i) % SLOTS];
 }
 
-static uint64_t hits_load(const _Atomic uint64_t *p)
-{
-    return atomic_load_explicit(p, memory_order_acquire);
-}
-
-static void store_release(_Atomic uint64_t *p, uint64_t n)
-{
-    atomic_store_explicit(p, n, memory_order_release);
-}
-
 /* The link's slot and its word, or NULL. The word is read before the id: as
  * long as it keeps its generation, the id is the one that was compared. */
-static struct slot *hits_find(const struct hits *h, const char *id,
-                              uint64_t start, uint64_t *word)
+static struct hit_slot *find_slot(const struct hits *h, const char *id,
+                                  uint64_t start, uint64_t *word)
 {
     for (unsigned i = 0; i < WINDOW; i++) {
-        struct slot *slot = slot_at(h, start, i);
-        *word = hits_load(&slot->word);
+        struct hit_slot *slot = hits_slot(h, start, i);
+        *word = slot->word;
         if ((*word & USED) != 0 && strcmp(slot->id, id) == 0)
             return slot;
     }
@@ -201,7 +192,7 @@ static struct slot *hits_find(const struct hits *h, const char *id,
 }
 
 /* Adds one, unless the slot was given away. */
-static bool add_one(struct slot *slot, uint64_t word)
+static bool add_one(struct hit_slot *slot, uint64_t word)
 {
     const uint64_t life = word & ~COUNT_MASK;
     while ((word & ~COUNT_MASK) == life && (word & COUNT_MASK) < COUNT_MASK)
@@ -212,34 +203,28 @@ static bool add_one(struct slot *slot, uint64_t word)
     return false;
 }
 
-/* Gives the link a free slot with its first hit. */
-static bool hits_claim(struct hits *h, const char *id, uint64_t start)
-{
-    for (unsigned i = 0; i < WINDOW; i++) {
-        struct slot *slot = slot_at(h, start, i);
-        uint64_t word = hits_load(&slot->word);
-        if ((word & USED) != 0)
-            continue;
-        memcpy(slot->id, id, strlen(id) + 1);
-        store_release(&slot->done, 0);
-        store_release(&slot->sent, 0);
-        store_release(&slot->word,
-                      ((word + GENERATION) & ~COUNT_MASK) | USED | 1);
-        return true;
-    }
-    return false;
-}
-
-static bool claim_locked(struct hits *h, const char *id, uint64_t start)
+/* Counts a hit of a link that has no slot: in a free one, under the lock. */
+static bool claim_slot(struct hits *h, const char *id, uint64_t start)
 {
     if (!mapfile_lock(&h->file, CLAIM_WAIT))
         return false;
     uint64_t word;
-    struct slot *slot = hits_find(h, id, start, &word);
+    struct hit_slot *slot = find_slot(h, id, start, &word);
     /* A slot may still be given away here, but none be claimed. */
     bool counted = slot != NULL && add_one(slot, word);
-    if (!counted && hits_find(h, id, start, &word) == NULL)
-        counted = hits_claim(h, id, start);
+    if (!counted && find_slot(h, id, start, &word) == NULL) {
+        for (unsigned i = 0; i < WINDOW && !counted; i++) {
+            slot = hits_slot(h, start, i);
+            word = slot->word;
+            if ((word & USED) != 0)
+                continue;
+            memcpy(slot->id, id, strlen(id) + 1);
+            slot->done = 0;
+            slot->sent = 0;
+            slot->word = ((word + GENERATION) & ~COUNT_MASK) | USED | 1;
+            counted = true;
+        }
+    }
     mapfile_unlock(&h->file);
     return counted;
 }
@@ -250,53 +235,40 @@ bool hits_count(struct hits *h, const char *short_id)
         return false;
     const uint64_t start = ids_hash(short_id);
     uint64_t word;
-    struct slot *slot = hits_find(h, short_id, start, &word);
+    struct hit_slot *slot = find_slot(h, short_id, start, &word);
     return (slot != NULL && add_one(slot, word)) ||
-           claim_locked(h, short_id, start);
+           claim_slot(h, short_id, start);
 }
 
-/* Writes down what is to be sent: first the number, then how many. */
-static void begin_sending(struct hits *h, struct slot *slot, uint64_t count)
+/* Whether the slot has something to send, which is then written down. One with
+ * nothing pending and nothing new becomes free. */
+static bool prepare_slot(struct hits *h, struct hit_slot *slot)
 {
+    uint64_t word = slot->word;
+    const uint64_t count = word & COUNT_MASK;
+    if ((word & USED) == 0)
+        return false;
+    if (slot->sent > slot->done) {
+        /* Written again: after a failed write the kernel takes the page for
+         * clean, and the next fdatasync() would succeed without it. */
+        if (!h->on_disk)
+            slot->seq = (uint64_t)slot->seq;
+        return true;
+    }
+    if (count == slot->done) {
+        atomic_compare_exchange_strong(&slot->word, &word, word & ~USED);
+        return false;
+    }
     /* From the clock, so that a journal that was restored from a backup does
      * not count from where it was: the store would refuse it. */
     _Atomic uint64_t *last = &h->journal->last_seq;
-    uint64_t old = hits_load(last), seq;
+    uint64_t old = *last, seq;
     do {
         seq = (uint64_t)clock_now() << 20;
         seq = seq > old ? seq : old + 1;
     } while (!atomic_compare_exchange_weak(last, &old, seq));
-    store_release(&slot->seq, seq);
-    store_release(&slot->sent, count);
-}
-
-/* A slot with nothing pending and nothing new becomes free. */
-static void give_away(struct slot *slot, uint64_t word)
-{
-    uint64_t expected = word;
-    atomic_compare_exchange_strong(&slot->word, &expected, word & ~USED);
-}
-
-/* Whether the slot has something to send, which is then written down. */
-static bool hits_prepare(struct hits *h, struct slot *slot)
-{
-    const uint64_t word = hits_load(&slot->word);
-    const uint64_t count = word & COUNT_MASK;
-    const uint64_t done = hits_load(&slot->done);
-    if ((word & USED) == 0)
-        return false;
-    if (hits_load(&slot->sent) > done) {
-        /* Written again: after a failed write the kernel takes the page for
-         * clean, and the next fdatasync() would succeed without it. */
-        if (!h->on_disk)
-            store_release(&slot->seq, hits_load(&slot->seq));
-        return true;
-    }
-    if (count == done) {
-        give_away(slot, word);
-        return false;
-    }
-    begin_sending(h, slot, count);
+    slot->seq = seq; /* before sent, which makes it count */
+    slot->sent = count;
     return true;
 }
 
@@ -325,7 +297,7 @@ bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
     const size_t count = slots_of(part, parts, &first);
     h->prepared = 0;
     for (size_t i = 0; i < count; i++)
-        h->prepared += hits_prepare(h, &h->journal->slots[first + i]);
+        h->prepared += prepare_slot(h, &h->journal->slots[first + i]);
     const bool written = h->prepared == 0 || fdatasync(h->file.fd) == 0;
     h->on_disk = written && (parts == 1 || h->on_disk);
     if (!written)
@@ -334,12 +306,12 @@ bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
 }
 
 /* Sends what a slot has written down. False: the store does not take it. */
-static bool hits_settle(struct hits *h, struct store *store, struct slot *slot,
-                        struct hits_flushed *out)
+static bool send_slot(struct hits *h, struct store *store,
+                      struct hit_slot *slot, struct hits_flushed *out)
 {
-    const uint64_t done = hits_load(&slot->done);
-    const uint64_t sent = hits_load(&slot->sent);
-    const struct store_flush flush = {h->journal->node, hits_load(&slot->seq)};
+    const uint64_t done = slot->done;
+    const uint64_t sent = slot->sent;
+    const struct store_flush flush = {h->journal->node, slot->seq};
     char id[IDS_MAX + 1]; /* which ends, also in a damaged file */
     memcpy(id, slot->id, IDS_MAX);
     id[IDS_MAX] = '\0';
@@ -353,7 +325,7 @@ static bool hits_settle(struct hits *h, struct store *store, struct slot *slot,
         out->throttled = r == RESULT_THROTTLED;
         return false;
     }
-    store_release(&slot->done, sent);
+    slot->done = sent;
     if (r == RESULT_CORRUPT)
         log_error("dropped %llu hits of link %s, its item cannot be updated: "
                   "%s",
@@ -374,19 +346,18 @@ void hits_flush(struct hits *h, struct store *store, unsigned part,
         return;
     size_t first;
     const size_t count = slots_of(part, parts, &first);
-    struct slot *slots = h->journal->slots;
+    struct hit_slot *slots = h->journal->slots;
     /* A link whose hits the store never takes must not keep the others from
      * it: each time another one is first. */
     const size_t begin = (size_t)clock_monotonic_ms() * 2654435761 % count;
     unsigned failures = 0;
     for (size_t n = 0; n < count; n++) {
-        struct slot *slot = &slots[first + (begin + n) % count];
-        if ((hits_load(&slot->word) & USED) == 0 ||
-            hits_load(&slot->sent) <= hits_load(&slot->done))
+        struct hit_slot *slot = &slots[first + (begin + n) % count];
+        if ((slot->word & USED) == 0 || slot->sent <= slot->done)
             continue;
         if (atomic_fetch_sub(left, 1) <= 0)
             return;
-        failures = hits_settle(h, store, slot, out) ? 0 : failures + 1;
+        failures = send_slot(h, store, slot, out) ? 0 : failures + 1;
         if (out->throttled)
             atomic_store(left, 0);
         if (out->throttled || failures == FAILURES_IN_A_ROW)
@@ -399,14 +370,14 @@ uint64_t hits_pending(const struct hits *h, const char *short_id)
     uint64_t word;
     if (h == NULL)
         return 0;
-    const struct slot *slot;
+    const struct hit_slot *slot;
     uint64_t done, now;
     do {
-        slot = hits_find(h, short_id, ids_hash(short_id), &word);
+        slot = find_slot(h, short_id, ids_hash(short_id), &word);
         if (slot == NULL)
             return 0;
-        done = hits_load(&slot->done);
-        now = hits_load(&slot->word);
+        done = slot->done;
+        now = slot->word;
     } while ((now & ~COUNT_MASK) != (word & ~COUNT_MASK));
     return (word & COUNT_MASK) > done ? (word & COUNT_MASK) - done : 0;
 }
@@ -416,9 +387,9 @@ void hits_pending_all(const struct hits *h, uint64_t *hits, uint64_t *links)
     *hits = 0;
     *links = 0;
     for (size_t i = 0; h != NULL && i < SLOTS; i++) {
-        const struct slot *slot = &h->journal->slots[i];
-        uint64_t word = hits_load(&slot->word);
-        uint64_t done = hits_load(&slot->done);
+        const struct hit_slot *slot = &h->journal->slots[i];
+        uint64_t word = slot->word;
+        uint64_t done = slot->done;
         if ((word & USED) == 0 || (word & COUNT_MASK) <= done)
             continue;
         *hits += (word & COUNT_MASK) - done;
