@@ -15,12 +15,12 @@ static void make_dir(const char *key, const char *dir, mode_t mode)
     /* chmod: whatever the umask is. */
     if (mkdir(dir, mode) == 0 && chmod(dir, mode) == 0) {
         if (geteuid() == 0)
-            log_info("%s: %s was made and belongs to root; give it to the "
+            log_info("directory created, owned by root: %s %s; give it to the "
                      "user that runs curt.fcgi",
                      key, dir);
     } else if (errno != EEXIST) {
-        log_warning("%s: %s cannot be made: %s; make it and give it to the "
-                    "user that runs curt.fcgi",
+        log_warning("cannot create directory: %s %s: %s; create it and give it "
+                    "to the user that runs curt.fcgi",
                     key, dir, strerror(errno));
     }
 }
@@ -31,31 +31,29 @@ void dirs_make(const struct conf *conf)
     make_dir("RUNTIME_DIR", conf->runtime_dir, DIRS_RUNTIME_MODE);
 }
 
-static bool can_be_made(const char *dir)
-{
-    char *copy = mem_dup(dir);
-    bool yes = access(dirname(copy), W_OK | X_OK) == 0;
-    free(copy);
-    return yes;
-}
-
 static void check_dir(const char *key, const char *dir, struct buf *faults)
 {
     struct stat st;
-    const char *fault = NULL;
+    char *copy = mem_dup(dir);
+    int error = 0;
     if (stat(dir, &st) < 0) {
-        if (errno != ENOENT || !can_be_made(dir))
-            fault = strerror(errno);
+        error = errno;
+        /* One that is missing can be created where this process can write. */
+        if (error == ENOENT && access(dirname(copy), W_OK | X_OK) == 0)
+            error = 0;
+        else if (error == ENOENT)
+            error = errno;
     } else if (!S_ISDIR(st.st_mode)) {
-        fault = strerror(ENOTDIR);
+        error = ENOTDIR;
     } else if (access(dir, R_OK | W_OK | X_OK) < 0) {
-        fault = strerror(errno);
+        error = errno;
     }
-    if (fault != NULL)
+    if (error != 0)
         buf_addf(faults,
-                 "%s: %s: %s; make it a directory that the user who runs "
-                 "curt.fcgi can write\n",
-                 key, dir, fault);
+                 "%s: %s: %s; expected a directory that the user of curt.fcgi "
+                 "can write\n",
+                 key, dir, strerror(error));
+    free(copy);
 }
 
 void dirs_check(const struct conf *conf, struct buf *faults)

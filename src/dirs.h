@@ -13,8 +13,8 @@
  * fails is logged as a warning, because not every store needs them. */
 void dirs_make(const struct conf *conf);
 
-/* Appends one line per fault to faults: a directory that is no directory, that
- * this process cannot write, or that is missing and cannot be made. */
+/* Appends one line per fault to faults: one that is not a directory, that
+ * this process cannot write, or that is missing and cannot be created. */
 void dirs_check(const struct conf *conf, struct buf *faults);
 
 /* Appends to reason why a file of one of the directories cannot be opened, and

@@ -115,8 +115,8 @@ struct hits *hits_open(const struct conf *conf, bool *failed)
     *failed =
         mapfile_open(conf->state_dir, NAME, &kind, &file, &reason) != RESULT_OK;
     if (*failed && !before)
-        log_warning("%s/" NAME ": %s; running without a hit journal, hits are "
-                    "written one by one",
+        log_warning("running without a hit journal, hits are written one by "
+                    "one: %s/" NAME ": %s",
                     conf->state_dir, reason);
     if (*failed)
         return NULL;

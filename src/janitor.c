@@ -68,7 +68,7 @@ static void stop_set(sigset_t *set)
     sigaddset(set, SIGUSR1);
 }
 
-/* Sleeps; false when a signal asks for the end. The signals are blocked and
+/* Sleeps; false when a signal ends the janitor. The signals are blocked and
  * only taken here, so none is missed and no work is interrupted. */
 static bool janitor_rest(long ms)
 {
@@ -76,13 +76,6 @@ static bool janitor_rest(long ms)
     stop_set(&set);
     const struct timespec time = {ms / 1000, ms % 1000 * 1000000};
     return sigtimedwait(&set, NULL, &time) < 0;
-}
-
-/* Sleeps until a moment of clock_monotonic_ms(), likewise. */
-static bool rest_until(int64_t moment)
-{
-    const int64_t ms = moment - clock_monotonic_ms();
-    return janitor_rest(ms > 0 ? (long)ms : 0);
 }
 
 /* What the janitor works with, while it holds the lock. */
@@ -104,20 +97,20 @@ struct janitor {
     unsigned flushes;
 };
 
-/* One connection's share of a flush. */
-struct share {
+/* What one connection flushes. */
+struct flush_part {
     struct janitor *janitor;
-    unsigned part;
-    _Atomic int64_t *left; /* of allowed, for all shares */
+    unsigned number;
+    _Atomic int64_t *left; /* of allowed, for all parts */
     struct hits_flushed flushed;
 };
 
-static void *flush_share(void *argument)
+static void *flush_part(void *argument)
 {
-    struct share *share = argument;
-    struct janitor *j = share->janitor;
-    hits_flush(j->hits, j->stores[share->part], share->part, j->store_count,
-               share->left, &share->flushed);
+    struct flush_part *part = argument;
+    struct janitor *j = part->janitor;
+    hits_flush(j->hits, j->stores[part->number], part->number, j->store_count,
+               part->left, &part->flushed);
     return NULL;
 }
 
@@ -166,7 +159,7 @@ static void flush_hits(struct janitor *j)
         j->failing = j->failing || reason != NULL;
         return;
     }
-    struct share shares[FLUSH_CONNECTIONS];
+    struct flush_part parts[FLUSH_CONNECTIONS];
     pthread_t threads[FLUSH_CONNECTIONS];
     bool started[FLUSH_CONNECTIONS] = {false};
     struct hits_flushed sum = {0};
@@ -174,19 +167,20 @@ static void flush_hits(struct janitor *j)
     j->flushes++;
     for (unsigned i = 0; i < j->store_count; i++) {
         /* Each part begins first at times: left may be enough for one only. */
-        shares[i] = (struct share){.janitor = j,
-                                   .part = (i + j->flushes) % j->store_count,
-                                   .left = &left};
+        parts[i] =
+            (struct flush_part){.janitor = j,
+                                .number = (i + j->flushes) % j->store_count,
+                                .left = &left};
         if (i > 0)
             started[i] =
-                pthread_create(&threads[i], NULL, flush_share, &shares[i]) == 0;
+                pthread_create(&threads[i], NULL, flush_part, &parts[i]) == 0;
     }
     for (unsigned i = 0; i < j->store_count; i++) {
         if (started[i])
             pthread_join(threads[i], NULL);
         else
-            flush_share(&shares[i]);
-        const struct hits_flushed *flushed = &shares[i].flushed;
+            flush_part(&parts[i]);
+        const struct hits_flushed *flushed = &parts[i].flushed;
         if (sum.failed == 0)
             memcpy(sum.error, flushed->error, sizeof(sum.error));
         sum.hits += flushed->hits;
@@ -200,7 +194,7 @@ static void flush_hits(struct janitor *j)
     set_pace(j, &sum, more);
 }
 
-/* Says what is wrong with the wall clock when that changes. */
+/* Logs a wrong wall clock when that changes. */
 static void say_clock(struct janitor *j)
 {
     const int64_t ahead = clock_now() - j->clock.time;
@@ -208,16 +202,16 @@ static void say_clock(struct janitor *j)
                     : ahead < -WALLCLOCK_BEHIND ? -1
                                                 : 0;
     if (odd > 0 && j->clock_odd != odd)
-        log_warning("the clock is %lld s ahead of the time that curt has "
-                    "measured: it jumped, or this machine was off; until it "
-                    "has kept this for a day, links are removed by the "
-                    "measured time; if it is wrong, set it",
+        log_warning("the clock is ahead of the measured time by %lld s: it "
+                    "jumped, or the machine was off; links are removed by the "
+                    "measured time until the clock has stayed ahead for a day; "
+                    "if it is wrong, set it",
                     (long long)ahead);
     if (odd < 0 && j->clock_odd != odd)
-        log_warning("the clock is %lld s behind the latest time that curt has "
-                    "seen; set it; if it is right, stop curt.fcgi and remove "
-                    "%s/clock",
-                    (long long)-ahead, j->conf->state_dir);
+        log_warning(
+            "the clock is behind the last known time by %lld s; set it; "
+            "if it is right, stop curt.fcgi and remove %s/clock",
+            (long long)-ahead, j->conf->state_dir);
     if (odd == 0 && j->clock_odd != odd)
         log_info("the clock agrees with the measured time again");
     j->clock_odd = odd;
@@ -226,7 +220,8 @@ static void say_clock(struct janitor *j)
 static void save_clock(struct janitor *j)
 {
     if (j->clock.time != 0 && !wallclock_save(j->conf->state_dir, &j->clock))
-        log_warning("%s/clock: %s", j->conf->state_dir, strerror(errno));
+        log_warning("cannot write %s/clock: %s", j->conf->state_dir,
+                    strerror(errno));
     j->clock_saved = clock_monotonic_ms();
 }
 
@@ -250,7 +245,7 @@ static enum result read_clock(struct janitor *j, int64_t *now)
     return RESULT_OK;
 }
 
-/* Removes what has expired, in small steps. False when asked to end. */
+/* Removes what has expired, in small steps. False: a signal ended it. */
 static bool expire_links(struct janitor *j)
 {
     struct store *store = j->stores[0];
@@ -263,8 +258,8 @@ static bool expire_links(struct janitor *j)
         if (r == RESULT_OK)
             r = store_expire(store, now, EXPIRE_AT_ONCE, &removed);
         if (r != RESULT_OK) {
-            log_warning("expired links were not removed (%s): %s",
-                        result_text(r), store_error(store));
+            log_warning("removing expired links failed: %s: %s", result_text(r),
+                        store_error(store));
             return true;
         }
         sum += removed;
@@ -272,7 +267,7 @@ static bool expire_links(struct janitor *j)
             return false;
     } while (removed == EXPIRE_AT_ONCE);
     if (sum > 0)
-        log_info("%u expired links removed", sum);
+        log_info("expired links removed: %u", sum);
     return true;
 }
 
@@ -298,33 +293,18 @@ static void end_work(struct janitor *j)
     hits_close(j->hits);
 }
 
-static void log_other_hits(const struct conf *conf)
-{
-    const uint64_t hits = hits_of_other_stores(conf);
-    if (hits > 0)
-        log_warning("%llu hits wait for another table in %s/hits.*; they are "
-                    "flushed when STORE, TABLE, region and endpoint are set "
-                    "back to it",
-                    (unsigned long long)hits, conf->state_dir);
-}
-
-/* Whether it is time for what is done every so many milliseconds; then next
- * is when it is the next time. */
-static bool is_time(int64_t *next, int64_t every_ms, int64_t now)
-{
-    if (now < *next)
-        return false;
-    *next = now + every_ms;
-    return true;
-}
-
 /* Works until it is told to end, or has lost the lock: false. Then another
  * janitor may be at work. */
 static bool janitor_work(const struct conf *conf, int lock)
 {
     struct janitor j;
     begin_work(&j, conf);
-    log_other_hits(conf);
+    const uint64_t others = hits_of_other_stores(conf);
+    if (others > 0)
+        log_warning("%llu hits wait for another table in %s/hits.*; they are "
+                    "flushed when STORE, TABLE, region and endpoint are set "
+                    "back to it",
+                    (unsigned long long)others, conf->state_dir);
     int64_t next_flush = 0, next_expire = 0, next_tend = 0;
     bool going = true, locked;
     while ((locked = lock_is_valid(lock, conf->state_dir, LOCK_NAME)) &&
@@ -337,23 +317,28 @@ static bool janitor_work(const struct conf *conf, int lock)
             flush_hits(&j);
             next_flush = now + j.pause_ms;
         }
-        if (is_time(&next_tend, TEND_MS, now))
+        if (now >= next_tend) {
             store_tend(j.stores[0]);
-        if (is_time(&next_expire, EXPIRE_MS, now))
+            next_tend = now + TEND_MS;
+        }
+        if (now >= next_expire) {
             going = expire_links(&j);
-        going = going && rest_until(next_tend);
+            next_expire = now + EXPIRE_MS;
+        }
+        const int64_t left = next_tend - clock_monotonic_ms();
+        going = going && janitor_rest(left > 0 ? (long)left : 0);
     }
     if (locked)
         flush_hits(&j);
     else
-        log_warning("%s/" LOCK_NAME " was removed; do that only while curt is "
-                    "stopped",
+        log_warning("%s/" LOCK_NAME " was removed; remove it only while curt "
+                    "is stopped",
                     conf->state_dir);
     end_work(&j);
     return locked || !going;
 }
 
-/* Moves the last hits, if no other janitor does. */
+/* Flushes the last hits, unless another janitor does. */
 static void work_last(const struct conf *conf, int lock)
 {
     struct janitor j;
@@ -363,16 +348,6 @@ static void work_last(const struct conf *conf, int lock)
     flush_hits(&j);
     end_work(&j);
     close(lock);
-}
-
-static void say_no_lock(const struct conf *conf, bool *said)
-{
-    if (*said || errno == EWOULDBLOCK)
-        return;
-    *said = true;
-    log_warning("%s/" LOCK_NAME ": %s; cannot lock; hits are not flushed and "
-                "nothing is cleaned up until this is fixed",
-                conf->state_dir, strerror(errno));
 }
 
 int janitor_run(const struct conf *conf, bool patient)
@@ -391,10 +366,15 @@ int janitor_run(const struct conf *conf, bool patient)
         } else if (!patient) {
             done = true;
         } else {
-            say_no_lock(conf, &said);
+            if (!said && errno != EWOULDBLOCK)
+                log_warning("cannot lock %s/" LOCK_NAME
+                            ": %s; hits are not flushed and nothing is cleaned "
+                            "up until this is fixed",
+                            conf->state_dir, strerror(errno));
+            said = said || errno != EWOULDBLOCK;
             if (!janitor_rest(LOCK_MS)) {
-                /* The one that had the lock may be gone by now, and have gone
-                 * before the last hit. */
+                /* The holder of the lock may have ended by now, and before the
+                 * last hit. */
                 work_last(conf, try_lock(conf));
                 done = true;
             }
@@ -446,9 +426,9 @@ bool janitor_follow(pid_t worker)
     return getppid() == worker;
 }
 
-/* Whether the janitor that this worker started is still there. Until it has
- * been waited for, its process id is nobody else's. */
-static bool is_alive(struct janitor_watch *watch)
+/* Whether the janitor that this worker started is still running. Its process
+ * id is not used again before it has been waited for. */
+static bool janitor_lives(struct janitor_watch *watch)
 {
     if (watch->janitor > 0 && waitpid(watch->janitor, NULL, WNOHANG) != 0)
         watch->janitor = 0;
@@ -461,7 +441,7 @@ void janitor_watch(struct janitor_watch *watch, const struct conf *conf)
     if (now < watch->next_ms)
         return;
     watch->next_ms = now + LOCK_MS;
-    if (is_alive(watch))
+    if (janitor_lives(watch))
         return;
     int lock = try_lock(conf);
     if (lock < 0)
@@ -469,7 +449,7 @@ void janitor_watch(struct janitor_watch *watch, const struct conf *conf)
     close(lock); /* free: the new process takes it */
     int fault = start_janitor(conf, &watch->janitor);
     if (fault != 0)
-        log_warning("the janitor cannot be started: %s", strerror(fault));
+        log_warning("cannot start the janitor: %s", strerror(fault));
 }
 
 void janitor_leave(struct janitor_watch *watch, const struct conf *conf)
@@ -477,10 +457,10 @@ void janitor_leave(struct janitor_watch *watch, const struct conf *conf)
     uint64_t hits, links;
     struct hits *h;
     const char *reason;
-    /* Its own one ends after it, and moves them. */
-    if (is_alive(watch) || hits_open_existing(conf, &h, &reason) != RESULT_OK)
+    /* Its own janitor ends after it, and flushes them. */
+    if (janitor_lives(watch) ||
+        hits_open_existing(conf, &h, &reason) != RESULT_OK)
         return;
-    const struct timespec pause = {0, LEAVE_STEP_MS * 1000000};
     for (int waited = 0; waited <= LEAVE_MS; waited += LEAVE_STEP_MS) {
         hits_pending_all(h, &hits, &links);
         int lock = hits > 0 ? try_lock(conf) : -1;
@@ -488,14 +468,14 @@ void janitor_leave(struct janitor_watch *watch, const struct conf *conf)
             work_last(conf, lock);
             break;
         }
-        nanosleep(&pause, NULL);
+        clock_pause_ms(LEAVE_STEP_MS);
     }
     hits_close(h);
 }
 
 void janitor_renew(struct janitor_watch *watch)
 {
-    if (is_alive(watch))
+    if (janitor_lives(watch))
         kill(watch->janitor, SIGUSR1);
     watch->next_ms = 0;
 }

@@ -31,14 +31,14 @@ struct janitor_watch {
     pid_t janitor; /* the one that it started last, or 0 */
 };
 
-/* For a worker without a master: starts a janitor if none is there. Looks at
- * most once a second. The janitor is a process of its own, the same program
+/* For a worker without a master: starts a janitor if none is running. Looks
+ * at most once a second. The janitor is a process of its own, the same program
  * with -j, and ends with the worker that started it; another worker then
  * starts the next one. */
 void janitor_watch(struct janitor_watch *watch, const struct conf *conf);
 
-/* The worker ends: what it counted is moved to the store, unless a janitor is
- * there to do that. */
+/* The worker ends: what it counted is flushed, unless a janitor is running that
+ * does it. */
 void janitor_leave(struct janitor_watch *watch, const struct conf *conf);
 
 /* The configuration has changed: a janitor that this worker started ends, and

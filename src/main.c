@@ -40,17 +40,16 @@ static void print_usage(FILE *out)
           "\n"
           "  -c FILE     the configuration, instead of " CURT_SYSCONFDIR
           "/curt/curt.conf\n"
-          "  -w WORKERS  worker processes; 0: serve in this process, as "
+          "  -w WORKERS  worker processes; 0: serve in this process, for "
           "mod_fcgid,\n"
-          "              lighttpd bin-path, multiwatch and spawn-fcgi -F want "
-          "it\n"
+          "              lighttpd bin-path, multiwatch and spawn-fcgi -F\n"
           "  -t          check the configuration and the store, then exit\n"
           "  -h, -V      print this help, the version\n",
           out);
 }
 
-/* Redirects from the cache want no more workers than processors; what waits
- * for the disk or the network wants others beside it that do not
+/* Redirects from the cache need one worker per processor; while some workers
+ * wait for the disk or the network, others must not
  * (doc/performance.md, "How many workers"). */
 static unsigned default_workers(const struct conf *conf)
 {
@@ -74,7 +73,8 @@ static void read_options(int argc, char **argv, struct options *o)
             break;
         case 'w':
             if (!num_parse(optarg, MASTER_WORKERS_MAX, &n)) {
-                fprintf(stderr, NAME ": -w %s: must be a number from 0 to %d\n",
+                fprintf(stderr,
+                        NAME ": -w %s: expected an integer from 0 to %d\n",
                         optarg, MASTER_WORKERS_MAX);
                 exit(EX_USAGE);
             }
@@ -99,14 +99,14 @@ static void read_options(int argc, char **argv, struct options *o)
         }
     }
     if (optind < argc) {
-        fprintf(stderr, NAME ": %s: no arguments are expected\n", argv[optind]);
+        fprintf(stderr, NAME ": unexpected argument: %s\n", argv[optind]);
         exit(EX_USAGE);
     }
 }
 
-/* The lines of text, each behind the program's name, and in the log where
+/* Prints the lines of text, each after the program's name, and logs them where
  * standard error leads nowhere. */
-static void say_lines(char *text)
+static void print_lines(char *text)
 {
     for (char *line = text; line != NULL && *line != '\0';) {
         char *end = strchr(line, '\n');
@@ -126,7 +126,7 @@ static void load_or_exit(const char *file, struct conf *conf)
     struct buf faults;
     buf_init(&faults, CONF_FAULTS_MAX);
     if (conf_load(file, conf, &faults) != RESULT_OK) {
-        say_lines(faults.data);
+        print_lines(faults.data);
         exit(EX_CONFIG);
     }
     buf_free(&faults);
@@ -142,22 +142,22 @@ static int test_configuration(const struct conf *conf)
     struct store *store = store_new(conf);
     const size_t before = faults.len;
     enum result r = store_table_check(store, &faults);
-    /* SQLite's file is made when it is first needed. */
+    /* SQLite's file is created when it is first needed. */
     if (r == RESULT_NOT_FOUND && conf->store == CONF_STORE_SQLITE)
         buf_truncate(&faults, before);
     else if (r != RESULT_OK && faults.len == before)
         buf_addf(&faults, "STORE: %s\n", store_error(store));
     store_free(store);
     bool ok = faults.len == 0;
-    say_lines(faults.data);
+    print_lines(faults.data);
     buf_free(&faults);
     if (ok)
-        fputs(NAME ": the configuration is in order\n", stderr);
+        fputs(NAME ": configuration OK\n", stderr);
     return ok ? 0 : EX_CONFIG;
 }
 
-/* Descriptors 1 and 2 must be open, or a database would get their numbers and
- * a stray message end up in it. */
+/* Descriptors 1 and 2 must be open: otherwise a database gets one of these
+ * numbers, and a message to standard error damages it. */
 static void open_standard_descriptors(void)
 {
     for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
@@ -188,12 +188,12 @@ int main(int argc, char **argv)
     if (o.janitor_of != 0 && !janitor_follow((pid_t)o.janitor_of))
         return 0;
     if (!o.test && o.janitor_of == 0 && !fcgi_socket_ok()) {
-        char text[] = "there is no listening socket on descriptor 0; start it "
-                      "with: spawn-fcgi -s SOCKET -- " NAME;
-        say_lines(text);
+        char text[] = "no listening socket on descriptor 0; start with: "
+                      "spawn-fcgi -s SOCKET -- " NAME;
+        print_lines(text);
         return EX_USAGE;
     }
-    signal(SIGHUP, SIG_IGN); /* until somebody can do what it asks for */
+    signal(SIGHUP, SIG_IGN); /* until there is a handler for it */
     umask(umask(0) | 007);
     load_or_exit(o.conf_file, &conf);
     if (conf.store == CONF_STORE_DYNAMODB)

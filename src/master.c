@@ -26,12 +26,12 @@
 /* Pause between two children that a reload replaces, in milliseconds. */
 #define RELOAD_STEP 20
 
-/* What the janitor has at least for its last flush, in milliseconds. What it
- * leaves stays in the journal. */
+/* The least time that the janitor has for its last flush, in milliseconds. What
+ * it leaves stays in the journal. */
 #define JANITOR_GRACE 500
 
-/* A place that always has a child, or waits for its next one. */
-struct slot {
+/* Always has a child, or waits for its next one. */
+struct child_slot {
     int (*role)(const struct conf *conf, _Atomic pid_t *answered);
     const char *name;
     _Atomic pid_t *answered; /* shared: the last child that answered */
@@ -54,7 +54,7 @@ static const char janitor_name[] = "janitor";
 struct master {
     struct conf *conf;
     const char *conf_file;
-    struct slot *slots;
+    struct child_slot *slots;
     size_t slot_count;
     struct leaver *leavers;
     size_t leaver_count;
@@ -70,31 +70,23 @@ static int64_t drain_ms(const struct master *m)
     return (int64_t)m->conf->drain_timeout * 1000;
 }
 
-/* In the child: becomes what the slot wants. */
-static void be_child(const struct master *m, const struct slot *slot,
-                     pid_t master)
-{
-    sigprocmask(SIG_SETMASK, &m->original, NULL);
-    /* Finish and go when the master is gone. USR1, because TERM counts. */
-    prctl(PR_SET_PDEATHSIG, SIGUSR1);
-    if (getppid() != master)
-        exit(0);
-    exit(slot->role(m->conf, slot->answered));
-}
-
-static void start_child(struct master *m, struct slot *slot, int64_t now)
+static void start_child(struct master *m, struct child_slot *slot, int64_t now)
 {
     pid_t master = getpid();
     pid_t pid = fork();
-    if (pid == 0)
-        be_child(m, slot, master);
+    if (pid == 0) {
+        sigprocmask(SIG_SETMASK, &m->original, NULL);
+        /* Finish when the master has ended. USR1, because TERM counts. */
+        prctl(PR_SET_PDEATHSIG, SIGUSR1);
+        exit(getppid() == master ? slot->role(m->conf, slot->answered) : 0);
+    }
     slot->outdated = false;
     slot->started = now;
     if (pid > 0) {
         slot->pid = pid;
         return;
     }
-    log_error("no %s could be forked: %s", slot->name, strerror(errno));
+    log_error("fork failed: %s: %s", slot->name, strerror(errno));
     slot->delay = FIRST_DELAY * 10;
     slot->due = now + slot->delay;
 }
@@ -107,7 +99,7 @@ static void start_due(struct master *m, int64_t now)
 }
 
 /* Tells a child to finish; it is killed if it does not in time. */
-static void let_go(struct master *m, pid_t pid, int64_t kill_at)
+static void stop_child(struct master *m, pid_t pid, int64_t kill_at)
 {
     size_t count = m->leaver_count + 1;
     m->leavers = mem_resize(m->leavers, count * sizeof(*m->leavers));
@@ -116,7 +108,7 @@ static void let_go(struct master *m, pid_t pid, int64_t kill_at)
     kill(pid, SIGUSR1);
 }
 
-/* The time a dead child's slot waits for its successor. */
+/* How long a dead child's slot waits for its successor. */
 static int64_t next_delay(int64_t delay, int64_t lived, bool answered)
 {
     if (answered || lived >= HEALTHY)
@@ -126,16 +118,6 @@ static int64_t next_delay(int64_t delay, int64_t lived, bool answered)
     if (delay == 0)
         return FIRST_DELAY;
     return 2 * delay < LAST_DELAY ? 2 * delay : LAST_DELAY;
-}
-
-static void say_end(const char *name, pid_t pid, int status)
-{
-    if (WIFSIGNALED(status))
-        log_error("%s %ld was ended by signal %d (%s)", name, (long)pid,
-                  WTERMSIG(status), strsignal(WTERMSIG(status)));
-    else
-        log_warning("%s %ld ended with status %d", name, (long)pid,
-                    WEXITSTATUS(status));
 }
 
 static bool reap_leaver(struct master *m, pid_t pid)
@@ -157,14 +139,20 @@ static void reap_children(struct master *m, int64_t now)
         if (reap_leaver(m, pid))
             continue;
         for (size_t i = 0; i < m->slot_count; i++) {
-            struct slot *slot = &m->slots[i];
+            struct child_slot *slot = &m->slots[i];
             if (slot->pid != pid)
                 continue;
             slot->pid = 0;
             slot->delay = next_delay(slot->delay, now - slot->started,
                                      *slot->answered == pid);
             slot->due = now + slot->delay;
-            say_end(slot->name, pid, status);
+            if (WIFSIGNALED(status))
+                log_error("%s killed by signal: pid %ld, signal %d (%s)",
+                          slot->name, (long)pid, WTERMSIG(status),
+                          strsignal(WTERMSIG(status)));
+            else
+                log_warning("%s exited: pid %ld, status %d", slot->name,
+                            (long)pid, WEXITSTATUS(status));
         }
     }
 }
@@ -187,25 +175,25 @@ static void step_reload(struct master *m, int64_t now)
         return;
     m->next_step = 0;
     for (size_t i = 0; i < m->slot_count; i++) {
-        struct slot *slot = &m->slots[i];
+        struct child_slot *slot = &m->slots[i];
         if (!slot->outdated)
             continue;
         pid_t old = slot->pid;
         slot->pid = 0;
         start_child(m, slot, now);
         if (old > 0)
-            let_go(m, old, now + drain_ms(m));
+            stop_child(m, old, now + drain_ms(m));
         m->next_step = now + RELOAD_STEP;
         return;
     }
 }
 
-static void let_role_go(struct master *m, const char *name, int64_t kill_at)
+static void stop_role(struct master *m, const char *name, int64_t kill_at)
 {
     for (size_t i = 0; i < m->slot_count; i++) {
-        struct slot *slot = &m->slots[i];
+        struct child_slot *slot = &m->slots[i];
         if (slot->pid > 0 && slot->name == name) {
-            let_go(m, slot->pid, kill_at);
+            stop_child(m, slot->pid, kill_at);
             slot->pid = 0;
         }
     }
@@ -221,17 +209,16 @@ static void begin_stop(struct master *m, int64_t now)
     }
     m->stopping = true;
     m->stop_by = now + drain_ms(m);
-    let_role_go(m, worker_name, m->stop_by);
+    stop_role(m, worker_name, m->stop_by);
 }
 
-/* When the last worker is gone, the janitor has nothing more to wait for: it
- * moves the last hits and goes, too. */
+/* After the last worker the janitor flushes the last hits and ends. */
 static void step_stop(struct master *m, int64_t now)
 {
     if (!m->stopping || m->leaver_count > 0)
         return;
     int64_t grace = m->stop_by > 0 ? now + JANITOR_GRACE : now;
-    let_role_go(m, janitor_name, m->stop_by > grace ? m->stop_by : grace);
+    stop_role(m, janitor_name, m->stop_by > grace ? m->stop_by : grace);
 }
 
 static void kill_overdue(struct master *m, int64_t now)
@@ -240,7 +227,7 @@ static void kill_overdue(struct master *m, int64_t now)
         struct leaver *leaver = &m->leavers[i];
         if (leaver->kill_at > now)
             continue;
-        log_warning("process %ld did not finish in time and is killed",
+        log_warning("process did not finish in time, killing it: pid %ld",
                     (long)leaver->pid);
         kill(leaver->pid, SIGKILL);
         leaver->kill_at = INT64_MAX;
@@ -313,7 +300,7 @@ static void block_signals(struct master *m)
     for (size_t i = 0; i < sizeof(waited) / sizeof(waited[0]); i++)
         sigaddset(&m->signals, waited[i]);
     sigprocmask(SIG_BLOCK, &m->signals, &m->original);
-    /* A signal that is ignored need not be delivered to who waits for it. */
+    /* An ignored signal need not be delivered, even to sigwaitinfo(). */
     for (size_t i = 0; i < sizeof(waited) / sizeof(waited[0]); i++)
         signal(waited[i], SIG_DFL);
     signal(SIGPIPE, SIG_IGN);
@@ -335,9 +322,10 @@ int master_run(struct conf *conf, const char *conf_file, unsigned workers,
         return EX_OSERR;
     }
     for (unsigned i = 0; i < workers; i++)
-        m.slots[i] = (struct slot){.role = roles->worker, .name = worker_name};
+        m.slots[i] =
+            (struct child_slot){.role = roles->worker, .name = worker_name};
     m.slots[workers] =
-        (struct slot){.role = roles->janitor, .name = janitor_name};
+        (struct child_slot){.role = roles->janitor, .name = janitor_name};
     for (size_t i = 0; i < m.slot_count; i++)
         m.slots[i].answered = &answered[i];
     log_info("started with %u workers", workers);

@@ -101,7 +101,7 @@ static void close_worker(struct worker *w)
     close_store(&w->app);
 }
 
-/* Opens again, now and then, what could not be opened, or was replaced. */
+/* Opens files again that could not be opened or were replaced. */
 static void reopen_files(struct app *app, int64_t now_ms)
 {
     if (cache_is_replaced(app->cache)) {
@@ -122,13 +122,13 @@ static void answer_request(struct worker *w, const struct http_request *req)
 {
     log_set_trace(req->trace_id);
     if (req->uri == NULL) {
-        log_error("the web server sends no REQUEST_URI; see the shipped "
-                  "deployment files");
+        log_error("REQUEST_URI is missing: configure the web server as in the "
+                  "shipped deployment files");
         http_problem(&w->res, req, 500, "The web server is misconfigured.");
     } else {
         const int64_t now_ms = clock_monotonic_ms();
         reopen_files(&w->app, now_ms);
-        /* However often the request asks the store. */
+        /* For all store operations of the request together. */
         store_set_limit(w->app.store,
                         now_ms + (int64_t)w->app.conf->store_timeout * 1000);
         router_dispatch(&w->app, req, &w->res);

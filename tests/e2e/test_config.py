@@ -69,7 +69,7 @@ class Checker:
 
     def check_good(self, *args, **options):
         done = self.run(*args, **options)
-        assert said_lines(done) == ["the configuration is in order"]
+        assert said_lines(done) == ["configuration OK"]
         assert done.returncode == 0
 
     def check_bad(self, *args, **options):
@@ -430,7 +430,7 @@ def test_check_says_which_directory_is_wrong(checker, key, fault):
         path, reason = path / "sub" / "dir", "No such file or directory"
     lines = checker.check_bad(env={key: str(path)})
     assert lines[0] == (
-        "%s: %s: %s; make it a directory that the user who runs curt.fcgi can "
+        "%s: %s: %s; expected a directory that the user of curt.fcgi can "
         "write" % (key, path, reason))
 
 

@@ -258,8 +258,8 @@ def test_wrong_state_dir_is_503_until_it_is_mended(build, tmp_path, fault):
         line = said(pool, "create: the store failed", "error")[0]
         assert str(state / "curt.db") in line["msg"]
         if fault == "missing":
-            line = said(pool, "STATE_DIR", "warning")[0]
-            assert "%s cannot be made: No such file" % state in line["msg"]
+            line = said(pool, "cannot create directory: STATE_DIR", "warning")[0]
+            assert "%s: No such file" % state in line["msg"]
         if fault == "missing":
             state.mkdir(parents=True)
         elif fault == "file":

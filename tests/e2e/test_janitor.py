@@ -130,7 +130,7 @@ def test_locked_store_does_not_end_it(build):
         pool.start()
         holder = steady(lambda: lock_holders(
             pool.settings["STATE_DIR"], pool.children()), "a janitor")
-        wait_said(pool, "expired links were not removed", "warning")
+        wait_said(pool, "removing expired links failed", "warning")
         assert count(db) == 5
         db.execute("COMMIT")
         wait_until(lambda: count(db) == 0, "the expired ones gone", 20)
