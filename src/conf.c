@@ -153,22 +153,22 @@ struct loader {
     struct origin origins[SETTING_COUNT];
 };
 
-static char **string_at(const struct conf *conf, const struct setting *key)
+static char **conf_string(const struct conf *conf, const struct setting *key)
 {
     return (char **)((char *)(uintptr_t)conf + key->value);
 }
 
-static uint64_t *number_at(const struct conf *conf, const struct setting *key)
+static uint64_t *conf_number(const struct conf *conf, const struct setting *key)
 {
     return (uint64_t *)((char *)(uintptr_t)conf + key->value);
 }
 
-static int *choice_at(const struct conf *conf, const struct setting *key)
+static int *conf_choice(const struct conf *conf, const struct setting *key)
 {
     return (int *)((char *)(uintptr_t)conf + key->value);
 }
 
-static bool is_text(const struct setting *key)
+static bool is_string(const struct setting *key)
 {
     return key->type != TYPE_NUMBER && key->type != TYPE_CHOICE;
 }
@@ -246,7 +246,7 @@ static bool set_choice(struct conf *conf, const struct setting *key,
         strncmp(key->name, "AWS_", 4) == 0 ? strcasecmp : strcmp;
     for (int c = 0; key->choices[c] != NULL; c++) {
         if (compare(key->choices[c], value) == 0) {
-            *choice_at(conf, key) = c;
+            *conf_choice(conf, key) = c;
             return true;
         }
     }
@@ -293,7 +293,7 @@ static bool is_color(const char *value)
 static void set_string(struct loader *l, size_t i, const char *value)
 {
     const struct setting *key = &settings[i];
-    char **place = string_at(l->conf, key);
+    char **place = conf_string(l->conf, key);
     const char *reason = NULL;
     mem_free_secret(*place);
     /* Empty means absent, as the AWS SDKs read their variables. */
@@ -319,7 +319,7 @@ static void set_value(struct loader *l, size_t i, const char *value)
     uint64_t n = 0;
     if (key->type == TYPE_NUMBER) {
         if (num_parse(value, key->max, &n) && n >= key->min)
-            *number_at(l->conf, key) = n;
+            *conf_number(l->conf, key) = n;
         else
             refuse_value(l, i, value, NULL);
     } else if (key->type == TYPE_CHOICE) {
@@ -384,7 +384,7 @@ static char *remove_quotes(char *s)
 }
 
 /* Takes one line of the file, which is changed. */
-static void take_line(struct loader *l, unsigned line, char *text)
+static void take_conf_line(struct loader *l, unsigned line, char *text)
 {
     if (line == 1 && strncmp(text, BYTE_ORDER_MARK, 3) == 0)
         text += 3;
@@ -421,7 +421,7 @@ static void take_line(struct loader *l, unsigned line, char *text)
 
 /* Returns 0, or the errno for which the file, or the rest of it, cannot be
  * read. */
-static int read_file(struct loader *l)
+static int read_conf_file(struct loader *l)
 {
     FILE *in = fopen(l->file, "re");
     if (in == NULL)
@@ -438,7 +438,7 @@ static int read_file(struct loader *l)
             buf_addf(l->faults, "%s:%u: the line has a NUL byte in it\n",
                      l->file, line);
         else
-            take_line(l, line, text);
+            take_conf_line(l, line, text);
     }
     const int error = ferror(in) ? errno : 0;
     if (text != NULL)
@@ -509,7 +509,7 @@ enum result conf_load(const char *file, struct conf *conf, struct buf *faults)
     for (size_t i = 0; i < SETTING_COUNT; i++)
         if (settings[i].fallback != NULL)
             set_value(&l, i, settings[i].fallback);
-    const int error = read_file(&l);
+    const int error = read_conf_file(&l);
     l.absent = error == ENOENT && !named;
     if (error == 0 || l.absent) {
         read_environment(&l);
@@ -530,8 +530,8 @@ enum result conf_load(const char *file, struct conf *conf, struct buf *faults)
 void conf_free(struct conf *conf)
 {
     for (size_t i = 0; i < SETTING_COUNT; i++)
-        if (is_text(&settings[i]))
-            mem_free_secret(*string_at(conf, &settings[i]));
+        if (is_string(&settings[i]))
+            mem_free_secret(*conf_string(conf, &settings[i]));
     url_app_free(&conf->app);
     *conf = (struct conf){0};
 }
@@ -546,11 +546,11 @@ static void keep_fixed(struct conf *conf, const struct conf *old)
             continue;
         bool same;
         if (key->type == TYPE_CHOICE) {
-            same = *choice_at(conf, key) == *choice_at(old, key);
-            *choice_at(conf, key) = *choice_at(old, key);
+            same = *conf_choice(conf, key) == *conf_choice(old, key);
+            *conf_choice(conf, key) = *conf_choice(old, key);
         } else {
-            char **now = string_at(conf, key);
-            const char *was = *string_at(old, key);
+            char **now = conf_string(conf, key);
+            const char *was = *conf_string(old, key);
             same =
                 strcmp(*now != NULL ? *now : "", was != NULL ? was : "") == 0;
             free(*now);
@@ -590,13 +590,13 @@ void conf_write(const struct conf *conf, struct buf *out)
         if (read_env(key) != NULL)
             continue; /* it wins there as well */
         buf_addf(out, "%s=", key->name);
-        const char *text = is_text(key) ? *string_at(conf, key) : NULL;
+        const char *text = is_string(key) ? *conf_string(conf, key) : NULL;
         /* What came from the file can be written as it stood there. */
         if (text != NULL && (text[0] == ' ' || text[strlen(text) - 1] == ' '))
             buf_addf(out, "\"%s\"", text);
         else if (text != NULL)
             buf_add_str(out, text);
-        else if (!is_text(key))
+        else if (!is_string(key))
             conf_value(conf, i, out);
         buf_add_char(out, '\n');
     }
@@ -645,11 +645,11 @@ bool conf_value(const struct conf *conf, size_t i, struct buf *out)
 {
     const struct setting *key = &settings[i];
     if (key->type == TYPE_NUMBER) {
-        buf_addf(out, "%llu", (unsigned long long)*number_at(conf, key));
+        buf_addf(out, "%llu", (unsigned long long)*conf_number(conf, key));
     } else if (key->type == TYPE_CHOICE) {
-        buf_add_str(out, key->choices[*choice_at(conf, key)]);
+        buf_add_str(out, key->choices[*conf_choice(conf, key)]);
     } else {
-        const char *value = *string_at(conf, key);
+        const char *value = *conf_string(conf, key);
         if (value == NULL)
             return false;
         buf_add_str(out, key->type == TYPE_SECRET ? "********" : value);

@@ -83,6 +83,11 @@ int ctl_store_failed(const struct ctl *ctl, enum result r)
     return ctl_status(r);
 }
 
+void ctl_add_number(json_object *object, const char *name, uint64_t n)
+{
+    json_object_object_add(object, name, json_object_new_uint64(n));
+}
+
 void ctl_print_json(json_object *object)
 {
     struct buf text;
@@ -105,7 +110,7 @@ void ctl_print_lines(FILE *out, const char *prefix, char *text)
 
 bool ctl_flush(void)
 {
-    static bool failed; /* said once */
+    static bool failed; /* reported once */
     if (failed || (fflush(stdout) == 0 && !ferror(stdout)))
         return !failed;
     perror("curt: standard output");
@@ -113,7 +118,7 @@ bool ctl_flush(void)
     return false;
 }
 
-/* What the journal of this host has not moved to the store yet. */
+/* The hits in the journal of this host that are not in the store yet. */
 static int run_hits(struct ctl *ctl, const char *argument)
 {
     (void)argument;
@@ -127,11 +132,10 @@ static int run_hits(struct ctl *ctl, const char *argument)
     const uint64_t others = hits_of_other_stores(&ctl->conf);
     if (ctl->json) {
         json_object *answer = json_object_new_object();
-        json_object_object_add(answer, "pending", json_object_new_uint64(hits));
-        json_object_object_add(answer, "links", json_object_new_uint64(links));
+        ctl_add_number(answer, "pending", hits);
+        ctl_add_number(answer, "links", links);
         if (others > 0)
-            json_object_object_add(answer, "other_tables",
-                                   json_object_new_uint64(others));
+            ctl_add_number(answer, "other_tables", others);
         ctl_print_json(answer);
     } else {
         printf("%llu hits of %llu links are pending\n",
@@ -183,7 +187,7 @@ static int run_config(struct ctl *ctl, const char *argument)
     return 0;
 }
 
-/* The table of keys, for those who write documentation or check it. */
+/* The table of keys, for documentation and its tests. */
 static int run_keys(struct ctl *ctl, const char *argument)
 {
     (void)ctl;
@@ -206,23 +210,23 @@ static int run_help(struct ctl *ctl, const char *name);
 
 static const struct verb verbs[] = {
     {"create", "URL ...", " https://www.debian.org/",
-     "make a link and print its short URL",
+     "create a link and print its short URL",
      "Without URL, or with -, the URLs are read from standard input, one a\n"
      "line; blank lines and lines that begin with # are skipped.\n"
      "  --qr               draw its QR code as well\n" QR_OPTIONS,
      ctl_create, false},
     {"get", "ID ...", " abc1234", "print a link", ID_HELP, ctl_get, false},
-    {"delete", "ID ...", " abc1234", "remove a link", ID_HELP, ctl_delete,
+    {"delete", "ID ...", " abc1234", "delete a link", ID_HELP, ctl_delete,
      false},
     {"qr", "ID", " abc1234", "draw the QR code of a short URL",
      ID_HELP QR_OPTIONS, ctl_qr, false},
     {"table", "create|check", " check",
-     "make or check the table, or the SQLite file", TABLE_OPTIONS, ctl_table,
+     "create or check the table, or the SQLite file", TABLE_OPTIONS, ctl_table,
      false},
     {"backup", "FILE", " /var/backups/curt.db",
      "copy the SQLite file, also while curt.fcgi runs", "", ctl_backup, false},
     {"restore", "FILE", " /var/backups/curt.db",
-     "put a backup into the place of the SQLite file", "", ctl_restore, false},
+     "replace the SQLite file with a backup", "", ctl_restore, false},
     {"hits", NULL, "", "print how many hits are not in the store yet", "",
      run_hits, false},
     /* It reads the configuration itself, to say what is wrong with it. */
@@ -230,14 +234,14 @@ static const struct verb verbs[] = {
      true},
     {"config", NULL, "", "print the effective configuration", "", run_config,
      false},
-    {"keys", NULL, "", "print what each configuration key may be", "", run_keys,
-     true},
+    {"keys", NULL, "", "print the valid values of each configuration key", "",
+     run_keys, true},
     {"help", "COMMAND", " create", "explain a command", "", run_help, true},
 };
 
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
-static void print_usage(void)
+static void ctl_print_usage(void)
 {
     puts("usage: curt [-c FILE] [-j] COMMAND [ARGUMENT ...]\n");
     for (size_t i = 0; i < VERB_COUNT; i++)
@@ -254,10 +258,11 @@ static void print_usage(void)
          "\nFor `table create`, on DynamoDB:\n" TABLE_OPTIONS);
 }
 
-/* What one needs first. */
+/* Printed without a command. */
 static const char overview[] =
-    "curt makes, shows and removes short links.\n\n"
-    "  curt create https://www.debian.org/  make a link, print its short URL\n"
+    "curt creates, shows and deletes short links.\n\n"
+    "  curt create https://www.debian.org/  create a link, print its short "
+    "URL\n"
     "  curt get ID                          print a link and its hits\n"
     "  curt doctor                          check whether this host is ready\n"
     "\n`curt help` lists all commands, `curt help COMMAND` explains one.\n";
@@ -334,7 +339,7 @@ static int run_help(struct ctl *ctl, const char *name)
     (void)ctl;
     const struct verb *verb = name != NULL ? find_verb(name) : NULL;
     if (name == NULL) {
-        print_usage();
+        ctl_print_usage();
         return 0;
     }
     if (verb == NULL)
@@ -365,7 +370,7 @@ static void refuse_option(int code, int argc, char **argv)
 
 /* Reads the options, wherever they stand. *help: -h was there. Exits for -V
  * and errors. */
-static void read_options(int argc, char **argv, struct ctl *ctl, bool *help)
+static void ctl_read_options(int argc, char **argv, struct ctl *ctl, bool *help)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
@@ -414,8 +419,8 @@ static void read_options(int argc, char **argv, struct ctl *ctl, bool *help)
     }
 }
 
-/* Whether a command can work with so many arguments; standard error has said
- * why not. */
+/* Whether a command can work with so many arguments; else the reason is on
+ * standard error. */
 static bool check_arguments(const struct verb *verb, int count,
                             char **arguments)
 {
@@ -435,8 +440,8 @@ static bool check_arguments(const struct verb *verb, int count,
     return !few && count <= most;
 }
 
-/* Runs a command for each of its arguments, until the store fails or nobody
- * reads the output. Returns the worst exit status. */
+/* Runs a command for each of its arguments, until the store fails or the
+ * output cannot be written. Returns the worst exit status. */
 static int run_each(struct ctl *ctl, const struct verb *verb, int count,
                     char **arguments)
 {
@@ -483,7 +488,7 @@ int main(int argc, char **argv)
 {
     struct ctl ctl = {.qr.image = {QR_DEFAULTS}};
     bool help = false;
-    read_options(argc, argv, &ctl, &help);
+    ctl_read_options(argc, argv, &ctl, &help);
     const char *name = optind < argc ? argv[optind++] : NULL;
     const struct verb *verb = name != NULL ? find_verb(name) : NULL;
     if (name == NULL && !help) {

@@ -22,10 +22,10 @@ struct json_object;
 /* Longest output of one command, in bytes. */
 #define CTL_OUTPUT_MAX (4u << 20)
 
-/* Exit status where sysexits(3) has no word for it: the answer is no. */
+/* Exit status for a negative answer, for which sysexits(3) has none. */
 #define CTL_NO 1
 
-/* What the options of `table create` ask for. */
+/* The options of `table create`. */
 struct ctl_table_options {
     bool given; /* one of them was there */
     bool read_given;
@@ -33,7 +33,7 @@ struct ctl_table_options {
     struct store_table wanted; /* its tags point into argv */
 };
 
-/* What the options of `qr` and `create --qr` ask for. */
+/* The options of `qr` and `create --qr`. */
 struct ctl_qr {
     bool given, ascii, for_create; /* one of them, --ascii, --qr */
     const char *output;            /* a file, or "-"; NULL: the terminal */
@@ -64,21 +64,21 @@ int ctl_status(enum result r);
 void ctl_say(FILE *out, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Says on standard error why the last operation of the store failed; r is its
+/* Prints on standard error why the last operation of the store failed; r is its
  * result, and the exit status for it is returned. */
 int ctl_store_failed(const struct ctl *ctl, enum result r);
 
-/* Says on standard error what an operation on a link failed with, likewise. */
+/* Prints on standard error why an operation on a link failed, likewise. */
 int ctl_link_failed(const struct ctl *ctl, const char *id, enum result r);
 
 /* Writes out what was printed. False: it could not be written, because of a
- * full disk or a closed pipe, and standard error has said so. */
+ * full disk or a closed pipe, which is reported on standard error. */
 bool ctl_flush(void);
 
 /* The id in an argument: an id, or a short URL that begins with APP_URL, with
  * either scheme or none; after it may be a query, a fragment, a suffix of
- * curt's such as ".qr", or punctuation. Valid until the next call. NULL: there
- * is none, standard error has said why, and the exit status is EX_DATAERR. */
+ * curt's such as ".qr", or punctuation. Valid until the next call. NULL: not
+ * an id; the reason is on standard error, and the exit status is EX_DATAERR. */
 const char *ctl_take_id(struct ctl *ctl, const char *argument);
 
 /* The commands "create", "get" and "delete", for one argument; they return the
@@ -86,6 +86,9 @@ const char *ctl_take_id(struct ctl *ctl, const char *argument);
 int ctl_create(struct ctl *ctl, const char *url);
 int ctl_get(struct ctl *ctl, const char *argument);
 int ctl_delete(struct ctl *ctl, const char *argument);
+
+/* Adds a number to an object. */
+void ctl_add_number(struct json_object *object, const char *name, uint64_t n);
 
 /* Prints an object on a line and releases it. */
 void ctl_print_json(struct json_object *object);
@@ -109,11 +112,12 @@ enum ctl_table_code {
     CTL_TAG
 };
 
-/* Takes one of the options. False: it cannot be used, and standard error has
- * said why. argument is changed, and must live as long as t. */
+/* Takes one of the options. False: it cannot be used; the reason is on
+ * standard error. argument is changed, and must live as long as t. */
 bool ctl_table_option(struct ctl_table_options *t, int code, char *argument);
 
-/* Says that these options belong to `table create`; returns the exit status. */
+/* Reports that these options belong to `table create`; returns the exit
+ * status. */
 int ctl_table_misplaced(void);
 
 /* Runs `table create` or `table check`; returns the exit status. */
@@ -123,7 +127,7 @@ int ctl_table(struct ctl *ctl, const char *action);
 bool ctl_qr_option(struct ctl_qr *q, const char *name, const char *argument);
 
 /* Whether the options fit each other and the command, which has one argument
- * or not; else it says why not. */
+ * or not; else the reason is on standard error. */
 bool ctl_qr_ready(struct ctl_qr *q, const char *verb, bool one);
 
 /* Draws the code of an id; and the verb "qr". They return the exit status. */

@@ -1,8 +1,6 @@
 /* curt backup and curt restore: copies of the SQLite file. See curt(1). */
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <glob.h>
 #include <json.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,11 +31,6 @@ static int refuse_dynamodb(const struct ctl *ctl)
     return EX_USAGE;
 }
 
-static void add_number(json_object *answer, const char *name, uint64_t n)
-{
-    json_object_object_add(answer, name, json_object_new_uint64(n));
-}
-
 int ctl_backup(struct ctl *ctl, const char *file)
 {
     if (ctl->conf.store != CONF_STORE_SQLITE)
@@ -49,12 +42,12 @@ int ctl_backup(struct ctl *ctl, const char *file)
     enum result r = sqlite_backup(&ctl->conf, file, &copy, &reason);
     hits_pending_all(ctl->hits, &hits, &links);
     if (r != RESULT_OK) {
-        ctl_say(stderr, "curt: no backup was made: %s", reason.data);
+        ctl_say(stderr, "curt: backup failed: %s", reason.data);
     } else if (ctl->json) {
         json_object *answer = json_object_new_object();
-        add_number(answer, "links", copy.links);
-        add_number(answer, "bytes", copy.bytes);
-        add_number(answer, "pending", hits);
+        ctl_add_number(answer, "links", copy.links);
+        ctl_add_number(answer, "bytes", copy.bytes);
+        ctl_add_number(answer, "pending", hits);
         ctl_print_json(answer);
     } else {
         ctl_say(stdout,
@@ -69,51 +62,33 @@ int ctl_backup(struct ctl *ctl, const char *file)
 
 /* ---- Who uses the database ------------------------------------------- */
 
-/* Whether the process has one of the files open (proc(5)). What this user may
- * not see counts as no. */
-static bool has_open(const char *pid, const struct stat *files, size_t count)
-{
-    char *dir = mem_printf("/proc/%s/fd", pid);
-    DIR *fds = opendir(dir);
-    bool has = false;
-    for (struct dirent *e; fds != NULL && !has && (e = readdir(fds)) != NULL;) {
-        struct stat st;
-        if (!isdigit((unsigned char)e->d_name[0]) ||
-            fstatat(dirfd(fds), e->d_name, &st, 0) < 0)
-            continue;
-        for (size_t i = 0; i < count && !has; i++)
-            has = st.st_dev == files[i].st_dev && st.st_ino == files[i].st_ino;
-    }
-    if (fds != NULL)
-        closedir(fds);
-    free(dir);
-    return has;
-}
-
-/* Another process that uses the files of this curt, or 0; name: as in ps. */
+/* Another process that has one of this curt's files open, or 0; name: as in ps.
+ * See proc(5): what this user may not see counts as closed. */
 static long find_user(const struct conf *conf, char *name, int size)
 {
     static const char *const names[] = {"curt.db",      "curt.db-wal",
                                         "curt.db-shm",  "hits",
                                         "curt.db-lock", "janitor.lock"};
-    struct stat files[sizeof(names) / sizeof(names[0])];
+    struct stat files[sizeof(names) / sizeof(names[0])], st;
     size_t count = 0;
-    long found = 0;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char *path = mem_printf("%s/%s", conf->state_dir, names[i]);
         count += stat(path, &files[count]) == 0;
         free(path);
     }
-    DIR *proc = opendir("/proc");
-    for (struct dirent *e;
-         proc != NULL && found == 0 && (e = readdir(proc)) != NULL;) {
-        const long pid = strtol(e->d_name, NULL, 10);
-        if (pid > 0 && pid != (long)getpid() &&
-            has_open(e->d_name, files, count))
-            found = pid;
+    long found = 0;
+    glob_t open_files = {.gl_pathc = 0};
+    glob("/proc/[0-9]*/fd/[0-9]*", GLOB_NOSORT, NULL, &open_files);
+    for (size_t i = 0; i < open_files.gl_pathc && found == 0; i++) {
+        const char *path = open_files.gl_pathv[i];
+        const long pid = strtol(path + strlen("/proc/"), NULL, 10);
+        if (pid == (long)getpid() || stat(path, &st) < 0)
+            continue;
+        for (size_t f = 0; f < count && found == 0; f++)
+            if (st.st_dev == files[f].st_dev && st.st_ino == files[f].st_ino)
+                found = pid;
     }
-    if (proc != NULL)
-        closedir(proc);
+    globfree(&open_files);
     char *path = mem_printf("/proc/%ld/comm", found);
     FILE *comm = fopen(path, "re");
     if (comm == NULL || fgets(name, size, comm) == NULL)
@@ -128,7 +103,7 @@ static long find_user(const struct conf *conf, char *name, int size)
 /* ---- Restore --------------------------------------------------------- */
 
 /* Takes the janitor's lock, which each pool holds while it runs. Returns its
- * descriptor, or -1 and *status, and standard error has said why. */
+ * descriptor, or -1 and *status, with the reason on standard error. */
 static int lock_out_pool(const struct conf *conf, int *status)
 {
     char name[64];
@@ -138,13 +113,14 @@ static int lock_out_pool(const struct conf *conf, int *status)
     const long user = find_user(conf, name, sizeof(name));
     if (user > 0) {
         ctl_say(stderr,
-                "curt: nothing was restored: process %ld (%s) uses %s; stop "
+                "curt: restore failed: process %ld (%s) "
+                "uses %s; stop "
                 "curt.fcgi and every other program that uses the database, "
                 "then run this again",
                 user, name, conf->state_dir);
     } else if (lock < 0 && error == EWOULDBLOCK) {
         ctl_say(stderr,
-                "curt: nothing was restored: another process holds "
+                "curt: restore failed: another process holds "
                 "%s/janitor.lock; stop curt.fcgi, then run this again",
                 conf->state_dir);
     } else if (lock < 0) {
@@ -152,7 +128,7 @@ static int lock_out_pool(const struct conf *conf, int *status)
         char *path = mem_printf("%s/janitor.lock", conf->state_dir);
         buf_init(&reason, REASON_MAX);
         *status = ctl_status(dirs_refused(path, error, &reason));
-        ctl_say(stderr, "curt: nothing was restored: %s", reason.data);
+        ctl_say(stderr, "curt: restore failed: %s", reason.data);
         buf_free(&reason);
         free(path);
     }
@@ -197,7 +173,7 @@ int ctl_restore(struct ctl *ctl, const char *file)
     enum result r = sqlite_restore(&ctl->conf, file, &copy, &reason);
     status = ctl_status(r);
     if (r != RESULT_OK) {
-        ctl_say(stderr, "curt: nothing was restored: %s", reason.data);
+        ctl_say(stderr, "curt: restore failed: %s", reason.data);
     } else if ((r = take_into_use(ctl, &flushed)) != RESULT_OK) {
         fputs("curt: the links were restored, but the database cannot be "
               "opened\n",
@@ -205,10 +181,10 @@ int ctl_restore(struct ctl *ctl, const char *file)
         status = ctl_store_failed(ctl, r);
     } else if (ctl->json) {
         json_object *answer = json_object_new_object();
-        add_number(answer, "links", copy.links);
-        add_number(answer, "bytes", copy.bytes);
-        add_number(answer, "hits", flushed.hits);
-        add_number(answer, "dropped", flushed.dropped);
+        ctl_add_number(answer, "links", copy.links);
+        ctl_add_number(answer, "bytes", copy.bytes);
+        ctl_add_number(answer, "hits", flushed.hits);
+        ctl_add_number(answer, "dropped", flushed.dropped);
         ctl_print_json(answer);
     } else {
         ctl_say(stdout,

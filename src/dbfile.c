@@ -231,8 +231,8 @@ bool dbfile_is_replaced(struct dbfile *f)
 
 /* first: no other process has the database open. Then its file, which has no
  * lock of SQLite's that closing it could release, can be read. */
-static enum result check_file(struct dbfile *f, bool first, bool create,
-                              struct buf *reason)
+static enum result check_database_file(struct dbfile *f, bool first,
+                                       bool create, struct buf *reason)
 {
     struct stat st;
     char *restored = mem_printf("%s-restored", f->path);
@@ -303,7 +303,7 @@ enum result dbfile_open(const char *path, bool create, int64_t limit,
             r = RESULT_UNAVAILABLE;
             break;
         }
-        r = check_file(*out, first, create, reason);
+        r = check_database_file(*out, first, create, reason);
         /* A change of the lock is not atomic: another process may be faster,
          * and then all begins again. */
         again = r == RESULT_OK && first &&

@@ -84,7 +84,7 @@ static void init_journal(void *base)
     memcpy(j->node, id, STORE_NODE_SIZE);
 }
 
-static struct mapfile_kind make_kind(const struct conf *conf)
+static struct mapfile_kind journal_kind(const struct conf *conf)
 {
     return (struct mapfile_kind){
         .header = {.magic = "curthit",
@@ -108,7 +108,7 @@ static struct hits *use_journal(const struct mapfile *file)
 
 struct hits *hits_open(const struct conf *conf, bool *failed)
 {
-    const struct mapfile_kind kind = make_kind(conf);
+    const struct mapfile_kind kind = journal_kind(conf);
     struct mapfile file;
     const char *reason = "";
     const bool before = *failed;
@@ -128,7 +128,7 @@ struct hits *hits_open(const struct conf *conf, bool *failed)
 static enum result open_any(const struct conf *conf, const char *name,
                             struct hits **out, const char **reason)
 {
-    struct mapfile_kind kind = make_kind(conf);
+    struct mapfile_kind kind = journal_kind(conf);
     struct mapfile file;
     kind.any_owner = true;
     enum result r =

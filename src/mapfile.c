@@ -245,23 +245,17 @@ static enum result open_or_make(const char *path, int dir, const char *name,
     }
 }
 
-static int open_dir(const char *dir, const char **reason)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        *reason = strerror(errno);
-    return fd;
-}
-
 enum result mapfile_open(const char *dir, const char *name,
                          const struct mapfile_kind *kind, struct mapfile *out,
                          const char **reason)
 {
     struct mapfile_header found;
     *out = (struct mapfile){.fd = -1};
-    int fd = open_dir(dir, reason);
-    if (fd < 0)
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        *reason = strerror(errno);
         return RESULT_UNAVAILABLE;
+    }
     enum result r = open_right(fd, name, kind, out, &found, reason);
     if (r == RESULT_NOT_FOUND || r == RESULT_CORRUPT || r == RESULT_CONFLICT) {
         int lock = lock_take(dir, MAKE_LOCK, MAKE_WAIT);
@@ -285,11 +279,13 @@ enum result mapfile_open_existing(const char *dir, const char *name,
 {
     struct mapfile_header found;
     *out = (struct mapfile){.fd = -1};
-    int fd = open_dir(dir, reason);
-    /* Where this user may not look there may well be one. */
-    if (fd < 0)
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        *reason = strerror(errno);
+        /* In a directory that cannot be read the file may exist. */
         return errno == ENOENT || errno == ENOTDIR ? RESULT_NOT_FOUND
                                                    : RESULT_DENIED;
+    }
     enum result r = open_right(fd, name, kind, out, &found, reason);
     close(fd);
     return r == RESULT_CONFLICT ? RESULT_CORRUPT : r;

@@ -157,7 +157,7 @@ static void reap_children(struct master *m, int64_t now)
     }
 }
 
-static void begin_reload(struct master *m, int64_t now)
+static void master_reload(struct master *m, int64_t now)
 {
     struct conf old;
     if (!conf_reload(m->conf_file, m->conf, &old))
@@ -199,7 +199,7 @@ static void stop_role(struct master *m, const char *name, int64_t kill_at)
     }
 }
 
-static void begin_stop(struct master *m, int64_t now)
+static void stop_workers(struct master *m, int64_t now)
 {
     if (m->stopping) {
         m->stop_by = 0;
@@ -282,9 +282,9 @@ static void master_serve(struct master *m)
         int sig = wait_for_signal(m);
         int64_t now = clock_monotonic_ms();
         if (sig == SIGHUP && !m->stopping)
-            begin_reload(m, now);
+            master_reload(m, now);
         else if (sig == SIGTERM || sig == SIGINT || sig == SIGQUIT)
-            begin_stop(m, now);
+            stop_workers(m, now);
         reap_children(m, now);
         step_reload(m, now);
         start_due(m, now);

@@ -235,7 +235,7 @@ static enum result migrate_schema(struct store_sqlite *s)
 }
 
 /* When an operation that begins now has to end. */
-static int64_t deadline_of(const struct store_sqlite *s)
+static int64_t sqlite_deadline(const struct store_sqlite *s)
 {
     const int64_t own =
         clock_monotonic_ms() + (int64_t)s->base.conf->store_timeout * 1000;
@@ -243,7 +243,7 @@ static int64_t deadline_of(const struct store_sqlite *s)
 }
 
 /* SQLite waits for others until then. */
-static void wait_until(struct store_sqlite *s, int64_t deadline)
+static void set_busy_timeout(struct store_sqlite *s, int64_t deadline)
 {
     const int64_t left = deadline - clock_monotonic_ms();
     sqlite3_busy_timeout(s->db, left > 0 ? (int)left : 0);
@@ -272,7 +272,7 @@ static int after_commit(void *argument, sqlite3 *db, const char *name,
 /* create: creates the file where it is missing. */
 static enum result open_file(struct store_sqlite *s, bool create)
 {
-    const int64_t deadline = deadline_of(s);
+    const int64_t deadline = sqlite_deadline(s);
     enum result r =
         dbfile_open(s->path, create, deadline, &s->file, &s->base.error);
     if (r != RESULT_OK)
@@ -293,7 +293,7 @@ static enum result open_file(struct store_sqlite *s, bool create)
         return fail_sqlite(s, rc);
     sqlite3_extended_result_codes(s->db, 1);
     sqlite3_wal_hook(s->db, after_commit, s);
-    wait_until(s, deadline);
+    set_busy_timeout(s, deadline);
     return RESULT_OK;
 }
 
@@ -312,7 +312,7 @@ static enum result open_db(struct store_sqlite *s, bool create)
         /* WAL is a property of the file. The change to it, once in the file's
          * life, does not wait for others that have just opened the file, busy
          * timeout or not, so it waits here. */
-        const int64_t end = deadline_of(s);
+        const int64_t end = sqlite_deadline(s);
         while (((rc = run_sql(s, "PRAGMA journal_mode = WAL;"
                                  "PRAGMA synchronous = NORMAL;"
                                  "PRAGMA journal_size_limit = 67108864;"
@@ -347,7 +347,7 @@ static enum result prepare_statement(struct store_sqlite *s,
             return fail_sqlite(s, rc);
     }
     *out = s->statements[which];
-    wait_until(s, deadline_of(s));
+    set_busy_timeout(s, sqlite_deadline(s));
     if (short_id != NULL)
         sqlite3_bind_text(*out, 1, short_id, -1, SQLITE_STATIC);
     return RESULT_OK;
@@ -374,9 +374,9 @@ static enum result finish_query(struct store_sqlite *s, sqlite3_stmt *query,
 static enum result run_change(struct store_sqlite *s, sqlite3_stmt *statement,
                               int *changed)
 {
-    const int64_t deadline = deadline_of(s);
+    const int64_t deadline = sqlite_deadline(s);
     bool taken = write_lock_take(s->queue, deadline);
-    wait_until(s, deadline);
+    set_busy_timeout(s, deadline);
     int rc = sqlite3_step(statement);
     if (taken)
         write_lock_release(s->queue);

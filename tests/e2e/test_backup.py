@@ -151,12 +151,12 @@ def test_backup_refuses_what_is_not_a_backup(build):
             was = path.read_bytes()[:100] if path.is_file() else None
             done = pool.tool("backup", path, check=False)
             assert done.returncode == 65
-            assert done.stderr == "curt: no backup was made: %s: %s\n" % (
+            assert done.stderr == "curt: backup failed: %s: %s\n" % (
                 path, why)
             assert was is None or path.read_bytes()[:100] == was
         done = pool.tool("backup", pool.workdir / "no" / "b", check=False)
         assert (done.returncode, done.stderr) == (
-            65, "curt: no backup was made: cannot create a file in %s: No such "
+            65, "curt: backup failed: cannot create a file in %s: No such "
             "file or directory\n" % (pool.workdir / "no"))
 
 
@@ -165,7 +165,7 @@ def test_backup_without_a_database(build):
         pool.write_conf()
         done = pool.tool("backup", pool.workdir / "b", check=False)
         assert (done.returncode, done.stderr) == (
-            1, "curt: no backup was made: %s does not exist; there are no links"
+            1, "curt: backup failed: %s does not exist; there are no links"
             " yet\n" % state(pool))
         assert list(state(pool).parent.iterdir()) == []
 
@@ -205,7 +205,7 @@ def test_full_disk_leaves_what_was_there(build, small_disk):
         for path in (target, small_disk / "new.db"):
             done = pool.tool("backup", path, check=False)
             assert (done.returncode, done.stderr) == (
-                75, "curt: no backup was made: %s.part: database or disk is "
+                75, "curt: backup failed: %s.part: database or disk is "
                 "full\n" % path)
         assert target.read_bytes() == old.read_bytes()
         assert sorted(p.name for p in small_disk.iterdir()) == [

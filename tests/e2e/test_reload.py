@@ -276,7 +276,8 @@ def test_old_worker_that_does_not_finish_is_killed(build):
         freeze(frozen)
         reload(pool)
         wait_until(lambda: not alive(frozen), "the frozen one gone", 15)
-        wait_said(pool, "process did not finish in time, killing it: pid %d" % frozen)
+        wait_said(pool, "process did not finish in time, killing it: pid %d"
+                  % frozen)
         make_link(pool)
 
 

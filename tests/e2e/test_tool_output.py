@@ -263,5 +263,5 @@ def test_another_user_is_told_whose_files_they_are(build, tmp_path):
             group=33, extra_groups=[], cwd="/", env=pool.env(), timeout=60,
             capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (
-            77, "curt: no backup was made: cannot create a file in %s: "
+            77, "curt: backup failed: cannot create a file in %s: "
             "Permission denied\n" % closed)
