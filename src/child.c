@@ -5,23 +5,6 @@
 #include <spawn.h>
 #include <stdint.h>
 
-/* Copies first: opening /dev/null could close what is still to be copied. */
-static int set_files(posix_spawn_file_actions_t *files, const int *fds,
-                     size_t count)
-{
-    int fault = 0;
-    for (size_t i = 0; i < count && fault == 0; i++)
-        if (fds[i] != CHILD_NULL)
-            fault = posix_spawn_file_actions_adddup2(files, fds[i], (int)i);
-    for (size_t i = 0; i < count && fault == 0; i++)
-        if (fds[i] == CHILD_NULL)
-            fault = posix_spawn_file_actions_addopen(files, (int)i, "/dev/null",
-                                                     O_RDWR, 0);
-    if (fault == 0)
-        fault = posix_spawn_file_actions_addclosefrom_np(files, (int)count);
-    return fault;
-}
-
 int child_start(const char *path, const char *const *argv,
                 char *const *environment, const int *fds, size_t count,
                 bool own_group, pid_t *pid)
@@ -36,7 +19,19 @@ int child_start(const char *path, const char *const *argv,
         return fault;
     fault = posix_spawnattr_init(&attr);
     if (fault == 0) {
-        fault = set_files(&files, fds, count);
+        /* Copies first: opening /dev/null could close what is still to be
+         * copied. */
+        for (size_t i = 0; i < count && fault == 0; i++)
+            if (fds[i] != CHILD_NULL)
+                fault =
+                    posix_spawn_file_actions_adddup2(&files, fds[i], (int)i);
+        for (size_t i = 0; i < count && fault == 0; i++)
+            if (fds[i] == CHILD_NULL)
+                fault = posix_spawn_file_actions_addopen(
+                    &files, (int)i, "/dev/null", O_RDWR, 0);
+        if (fault == 0)
+            fault =
+                posix_spawn_file_actions_addclosefrom_np(&files, (int)count);
         if (fault == 0)
             fault = posix_spawnattr_setsigdefault(&attr, &all);
         if (fault == 0)

@@ -69,26 +69,18 @@ static bool cut_id(const char *text, char id[IDS_MAX + 1])
     return true;
 }
 
-/* Takes what follows APP_URL in a URL of either scheme or none. */
-static bool cut_app_url(const struct ctl *ctl, const char *text,
-                        struct buf *rest)
-{
-    const char *scheme = strstr(text, "://") != NULL ? "" : "https://";
-    char *url = mem_printf("%s%s", scheme, text);
-    const bool ours = url_app_rest(url, &ctl->conf.app, rest);
-    free(url);
-    return ours;
-}
-
 const char *ctl_take_id(struct ctl *ctl, const char *argument)
 {
     const char *text = argument + strspn(argument, " <(\"'");
     const char *id = NULL;
     struct buf rest;
     buf_init(&rest, URL_MAX);
+    char *url =
+        mem_printf("%s%s", strstr(text, "://") != NULL ? "" : "https://", text);
     if (cut_id(text, ctl->id))
         id = ctl->id;
-    else if (strchr(text, '/') != NULL && !cut_app_url(ctl, text, &rest))
+    else if (strchr(text, '/') != NULL &&
+             !url_app_rest(url, &ctl->conf.app, &rest))
         ctl_say(stderr, "curt: \"%s\" does not begin with APP_URL, %s",
                 argument, ctl->conf.app_url);
     else if (strlen(rest.data) == rest.len && cut_id(rest.data, ctl->id))
@@ -98,6 +90,7 @@ const char *ctl_take_id(struct ctl *ctl, const char *argument)
                 "curt: \"%s\" is not a valid short id: 1 to %d letters and "
                 "digits",
                 argument, IDS_MAX);
+    free(url);
     buf_free(&rest);
     return id;
 }
@@ -187,7 +180,7 @@ static int create_one(struct ctl *ctl, struct batch *b, const char *url,
         status = ctl_store_failed(ctl, r);
     }
     link_free(&link);
-    /* Each one at once: whoever reads them knows what was created. */
+    /* Each one at once: its reader knows what was created. */
     return ctl_flush() ? status : EX_IOERR;
 }
 
@@ -341,8 +334,8 @@ int ctl_get(struct ctl *ctl, const char *argument)
         return EX_DATAERR;
     struct link link;
     link_init(&link);
-    /* Read first: hits that move to the store meanwhile count twice for a
-     * moment, and never not at all. */
+    /* Read first: hits that are flushed meanwhile may count twice for a moment,
+     * but never not at all. */
     uint64_t pending = hits_pending(ctl->hits, id);
     enum result r = store_get(ctl->store, id, STORE_WHOLE, &link);
     link.hits += pending;
@@ -360,14 +353,14 @@ int ctl_get(struct ctl *ctl, const char *argument)
     return status;
 }
 
-/* That there is no such link any more is kept for a moment, in place of the
- * link: DynamoDB's eventually consistent reads may show it for a second or so,
- * and what they show would be served for CACHE_TTL. */
+/* The absence of the link is cached for a moment: DynamoDB's eventually
+ * consistent reads may show it for a second or so, and what they show would be
+ * served for CACHE_TTL. */
 static void forget_deleted(struct ctl *ctl, const char *id, enum result r)
 {
     const struct cache_entry none = {.exists = false,
                                      .read_ms = clock_monotonic_ms()};
-    /* Also when it was gone already, or nobody knows. */
+    /* Also when it was deleted already, or the outcome is unknown. */
     cache_forget(ctl->cache, id);
     if (ctl->conf.store == CONF_STORE_DYNAMODB &&
         (r == RESULT_OK || r == RESULT_NOT_FOUND))

@@ -383,40 +383,30 @@ int janitor_run(const struct conf *conf, bool patient)
     return 0;
 }
 
-/* The configuration in memory, as the janitor reads it on JANITOR_CONF: the
- * active one, because the file may have changed since or be broken; and not in
- * the environment, which a credential_process inherits. Returns the descriptor,
- * or -1. */
-static int make_conf_file(const struct conf *conf)
-{
-    struct buf text;
-    buf_init(&text, CONF_TEXT_MAX);
-    conf_write(conf, &text);
-    int fd = memfd_create("curt.conf", MFD_CLOEXEC);
-    if (fd >= 0 && write(fd, text.data, text.len) != (ssize_t)text.len) {
-        close(fd);
-        errno = ENOMEM;
-        fd = -1;
-    }
-    buf_wipe(&text);
-    return fd;
-}
-
-/* Starts the same program as a janitor; 0 or an error number. */
+/* Starts the same program as a janitor; 0 or an error number. It reads the
+ * configuration from memory: the active one, because the file may have changed
+ * since or be broken; and not from the environment, which a credential_process
+ * inherits. */
 static int start_janitor(const struct conf *conf, pid_t *pid)
 {
     char worker[24];
     const char *const argv[] = {"curt.fcgi",       "-j", worker, "-c",
                                 "/proc/self/fd/3", NULL};
     int fds[] = {CHILD_NULL, STDOUT_FILENO, STDERR_FILENO,
-                 make_conf_file(conf)};
+                 memfd_create("curt.conf", MFD_CLOEXEC)};
     _Static_assert(JANITOR_CONF == 3, "the file's name and its place in fds");
     if (fds[JANITOR_CONF] < 0)
         return errno;
+    struct buf text;
+    buf_init(&text, CONF_TEXT_MAX);
+    conf_write(conf, &text);
+    int fault = ENOMEM;
     snprintf(worker, sizeof(worker), "%ld", (long)getpid());
-    int fault =
-        child_start("/proc/self/exe", argv, environ, fds, 4, false, pid);
+    if (write(fds[JANITOR_CONF], text.data, text.len) == (ssize_t)text.len)
+        fault =
+            child_start("/proc/self/exe", argv, environ, fds, 4, false, pid);
     close(fds[JANITOR_CONF]);
+    buf_wipe(&text);
     return fault;
 }
 

@@ -121,34 +121,17 @@ static bool write_header(int dir, const char *name,
     return written;
 }
 
-/* Renames a file that is kept, to base or to the first free base.1, base.2 and
- * so on; under the lock. */
-static bool rename_free(int dir, const char *name, const char *base)
-{
-    struct stat st;
-    char *kept = mem_dup(base);
-    for (unsigned n = 1; fstatat(dir, kept, &st, AT_SYMLINK_NOFOLLOW) == 0;
-         n++) {
-        free(kept);
-        kept = mem_printf("%s.%u", base, n);
-    }
-    const bool done = errno == ENOENT && renameat(dir, name, dir, kept) == 0;
-    if (done)
-        log_warning("%s: not of this version or store, kept as %s", name, kept);
-    free(kept);
-    return done;
-}
-
 static char *name_of_owner(const char *name, uint64_t owner)
 {
     return mem_printf("%s.%016llx", name, (unsigned long long)owner);
 }
 
-/* Removes, keeps or takes over what is in the way of a new file. */
+/* Removes, renames or takes over what is in the way of a new file. */
 static bool clear_way(int dir, const char *name,
                       const struct mapfile_kind *kind, enum result is,
                       const struct mapfile_header *found)
 {
+    struct stat st;
     if (!kind->keep) {
         (void)write_header(dir, name, kind, "", 1, 0); /* see is_replaced */
         return unlinkat(dir, name, 0) == 0;
@@ -159,8 +142,17 @@ static bool clear_way(int dir, const char *name,
                             offsetof(struct mapfile_header, owner));
     char *base = is == RESULT_CONFLICT ? name_of_owner(name, found->owner)
                                        : mem_printf("%s.old", name);
-    const bool done = rename_free(dir, name, base);
+    char *kept = mem_dup(base); /* or the first free base.1, base.2, ... */
+    for (unsigned n = 1; fstatat(dir, kept, &st, AT_SYMLINK_NOFOLLOW) == 0;
+         n++) {
+        free(kept);
+        kept = mem_printf("%s.%u", base, n);
+    }
+    const bool done = errno == ENOENT && renameat(dir, name, dir, kept) == 0;
+    if (done)
+        log_warning("%s: not of this version or store, kept as %s", name, kept);
     free(base);
+    free(kept);
     return done;
 }
 

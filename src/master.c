@@ -212,15 +212,6 @@ static void stop_workers(struct master *m, int64_t now)
     stop_role(m, worker_name, m->stop_by);
 }
 
-/* After the last worker the janitor flushes the last hits and ends. */
-static void step_stop(struct master *m, int64_t now)
-{
-    if (!m->stopping || m->leaver_count > 0)
-        return;
-    int64_t grace = m->stop_by > 0 ? now + JANITOR_GRACE : now;
-    stop_role(m, janitor_name, m->stop_by > grace ? m->stop_by : grace);
-}
-
 static void kill_overdue(struct master *m, int64_t now)
 {
     for (size_t i = 0; i < m->leaver_count; i++) {
@@ -234,29 +225,19 @@ static void kill_overdue(struct master *m, int64_t now)
     }
 }
 
-static int64_t master_earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* When something has to be done without a signal, in milliseconds. */
-static int64_t next_deadline(const struct master *m)
+/* Waits for a signal, or for when something is to be done without one: then 0.
+ */
+static int wait_for_signal(const struct master *m)
 {
     int64_t deadline = INT64_MAX;
     for (size_t i = 0; i < m->slot_count && !m->stopping; i++)
-        if (m->slots[i].pid == 0)
-            deadline = master_earlier(deadline, m->slots[i].due);
+        if (m->slots[i].pid == 0 && m->slots[i].due < deadline)
+            deadline = m->slots[i].due;
     for (size_t i = 0; i < m->leaver_count; i++)
-        deadline = master_earlier(deadline, m->leavers[i].kill_at);
-    if (m->next_step > 0 && !m->stopping)
-        deadline = master_earlier(deadline, m->next_step);
-    return deadline;
-}
-
-/* Waits for a signal or the next deadline; 0 for the latter. */
-static int wait_for_signal(const struct master *m)
-{
-    int64_t deadline = next_deadline(m);
+        if (m->leavers[i].kill_at < deadline)
+            deadline = m->leavers[i].kill_at;
+    if (m->next_step > 0 && !m->stopping && m->next_step < deadline)
+        deadline = m->next_step;
     if (deadline == INT64_MAX)
         return sigwaitinfo(&m->signals, NULL);
     int64_t ms = deadline - clock_monotonic_ms();
@@ -267,18 +248,18 @@ static int wait_for_signal(const struct master *m)
     return sig > 0 ? sig : 0;
 }
 
-static bool is_over(const struct master *m)
+static bool has_children(const struct master *m)
 {
     bool children = m->leaver_count > 0;
     for (size_t i = 0; i < m->slot_count; i++)
         children = children || m->slots[i].pid > 0;
-    return m->stopping && !children;
+    return children;
 }
 
 static void master_serve(struct master *m)
 {
     start_due(m, clock_monotonic_ms());
-    while (!is_over(m)) {
+    while (!m->stopping || has_children(m)) {
         int sig = wait_for_signal(m);
         int64_t now = clock_monotonic_ms();
         if (sig == SIGHUP && !m->stopping)
@@ -288,7 +269,11 @@ static void master_serve(struct master *m)
         reap_children(m, now);
         step_reload(m, now);
         start_due(m, now);
-        step_stop(m, now);
+        if (m->stopping && m->leaver_count == 0) {
+            /* The janitor flushes the hits of the last workers and ends. */
+            const int64_t grace = m->stop_by > 0 ? now + JANITOR_GRACE : now;
+            stop_role(m, janitor_name, grace > m->stop_by ? grace : m->stop_by);
+        }
         kill_overdue(m, now);
     }
 }

@@ -1,19 +1,17 @@
 #include "num.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 bool num_parse(const char *s, uint64_t max, uint64_t *out)
 {
-    uint64_t n = 0;
-    size_t digits = 0;
-    for (; s[digits] >= '0' && s[digits] <= '9' && digits < 20; digits++) {
-        unsigned digit = (unsigned)(s[digits] - '0');
-        if (n > (UINT64_MAX - digit) / 10)
-            return false;
-        n = n * 10 + digit;
-    }
-    if (digits == 0 || s[digits] != '\0' || n > max)
+    const size_t digits = strspn(s, "0123456789");
+    if (digits == 0 || digits > 20 || s[digits] != '\0')
+        return false;
+    errno = 0;
+    const unsigned long long n = strtoull(s, NULL, 10);
+    if (errno == ERANGE || n > max)
         return false;
     *out = n;
     return true;

@@ -47,28 +47,23 @@ static void on_reload(int sig)
     fcgi_pause();
 }
 
-static void handle_signal(int sig, void (*handler)(int))
-{
-    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    /* No handler is interrupted by another one. */
-    sigaddset(&action.sa_mask, SIGTERM);
-    sigaddset(&action.sa_mask, SIGUSR1);
-    sigaddset(&action.sa_mask, SIGINT);
-    sigaddset(&action.sa_mask, SIGQUIT);
-    sigaction(sig, &action, NULL);
-}
-
 static void handle_signals(const struct conf *conf, void (*hup)(int))
 {
+    static const int stops[] = {SIGTERM, SIGUSR1, SIGINT, SIGQUIT};
+    const size_t count = sizeof(stops) / sizeof(stops[0]);
+    struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
     drain_timeout = (sig_atomic_t)conf->drain_timeout;
-    handle_signal(SIGPIPE, SIG_IGN);
-    handle_signal(SIGHUP, hup);
-    handle_signal(SIGALRM, on_alarm);
-    handle_signal(SIGUSR1, on_stop);
-    handle_signal(SIGINT, on_stop);
-    handle_signal(SIGQUIT, on_stop);
-    handle_signal(SIGTERM, on_stop);
+    /* No handler is interrupted by another one. */
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < count; i++)
+        sigaddset(&action.sa_mask, stops[i]);
+    for (size_t i = 0; i < count; i++)
+        sigaction(stops[i], &action, NULL);
+    action.sa_handler = on_alarm;
+    sigaction(SIGALRM, &action, NULL);
+    action.sa_handler = hup;
+    sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
 }
 
 /* The store, and the journal and cache, which belong to it. */
