@@ -3,7 +3,7 @@
  *
  * An append that would pass the maximum leaves the buffer as it was and marks
  * it as failed; every later append does nothing. So a caller appends freely
- * and asks buf_failed() once, at the end. The bytes are always followed by a
+ * and checks buf_failed() once, at the end. The bytes are always followed by a
  * NUL that is not counted, so that b.data can be read as a C string.
  */
 #ifndef CURT_BUF_H

@@ -189,7 +189,7 @@ static size_t find_key(const char *name)
 }
 
 /* Appends text from a user, ASCII control characters as '?', so that it stays
- * on one line. Whoever prints it escapes the others: utf8_print(). */
+ * on one line. The caller escapes the others when it prints: utf8_print(). */
 static void add_visible(struct buf *faults, const char *text)
 {
     for (; *text != '\0'; text++) {

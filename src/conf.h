@@ -70,17 +70,17 @@ struct conf {
     int aws_ec2_metadata_disabled;
 };
 
-/* Limits of the keys, for those who size something by them. */
+/* Limits of the keys, as sizes of buffers. */
 #define CONF_CHAR_MAX   64         /* MAX_CHAR */
 #define CONF_BODY_MAX   (1u << 20) /* MAX_BODY, bytes */
-#define CONF_FAULTS_MAX 65536 /* bytes of faults that conf_load() can say */
+#define CONF_FAULTS_MAX 65536 /* bytes of faults that conf_load() appends */
 #define CONF_TEXT_MAX   (1u << 20) /* bytes that conf_write() appends */
 
 /* Reads the file and the environment. file: the value of -c, or NULL for
  * CURT_CONF, else the default file, the only one that may be absent. On
  * RESULT_OK *conf is filled and the caller releases it with conf_free(). On
  * RESULT_INVALID *conf is empty and faults has one line per fault:
- * "FILE:LINE: KEY: what is wrong, and what would be right"; RESULT_DENIED is
+ * "FILE:LINE: KEY: what is wrong, and what is expected"; RESULT_DENIED is
  * the same for a file that this user may not read. */
 enum result conf_load(const char *file, struct conf *conf,
                       struct buf *faults) MUST_CHECK;
@@ -98,7 +98,7 @@ bool conf_reload(const char *file, struct conf *conf, struct conf *old);
  * out. */
 void conf_write(const struct conf *conf, struct buf *out);
 
-/* What the table says of one key. Static storage. */
+/* One key in the table. Static storage. */
 struct conf_key {
     const char *name;
     const char *type;     /* string, secret, directory, number or choice */

@@ -59,8 +59,8 @@ struct ctl {
 /* The exit status for a result. */
 int ctl_status(enum result r);
 
-/* Prints a line, whose arguments may come from anywhere, so that a terminal
- * only shows them: utf8_print(). */
+/* Prints a line. Its arguments can come from any source: what a terminal would
+ * interpret is escaped, see utf8_print(). */
 void ctl_say(FILE *out, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

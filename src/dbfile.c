@@ -62,7 +62,7 @@ static int open_beside(const char *path, const char *ending, int flags)
     return fd;
 }
 
-/* A new file at path is for the workers, whoever creates it. */
+/* A new file at path is for the workers, also when root creates it. */
 static void give_to_owner(const char *path, int fd)
 {
     char *copy = mem_dup(path);

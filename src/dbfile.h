@@ -1,6 +1,7 @@
 /*
- * The SQLite file as a file: who owns it, who has it open, when its log is on
- * the disk, and whether the write-ahead log next to it belongs to it.
+ * The SQLite file as a file: its owner, the processes that have it open, when
+ * its log is on the disk, and whether the write-ahead log next to it belongs to
+ * it.
  *
  * Each process of curt that has the database open holds a shared lock on
  * curt.db-lock, which the kernel releases when the process dies; `curt restore`
@@ -36,9 +37,9 @@
 struct dbfile;
 
 /* Takes the shared lock for the database at path, before SQLite opens it, and
- * looks whether the file can be opened. create: makes an empty file, and
+ * looks whether the file can be opened. create: creates an empty file, and
  * curt.db-lock, where they are missing; they get the owner of their directory
- * when root makes them, and so do SQLite's -wal and -shm files. Waits for a
+ * when root creates them, and so do SQLite's -wal and -shm files. Waits for a
  * restore until limit (clock_monotonic_ms()).
  * Other results than RESULT_OK, with the reason and what to do about it:
  * RESULT_UNAVAILABLE: a restore is running or was interrupted, or curt.db-lock
@@ -47,8 +48,8 @@ struct dbfile;
 enum result dbfile_open(const char *path, bool create, int64_t limit,
                         struct dbfile **out, struct buf *reason) MUST_CHECK;
 
-/* The same for `curt restore`: nobody else may have the database open, by
- * curt or by SQLite itself, and nobody can open it until dbfile_close().
+/* The same for `curt restore`: no other process may have the database open, by
+ * curt or by SQLite itself, and none can open it until dbfile_close().
  * RESULT_CONFLICT: it is open elsewhere. Creates curt.db-lock only. */
 enum result dbfile_open_alone(const char *path, struct dbfile **out,
                               struct buf *reason) MUST_CHECK;

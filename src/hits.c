@@ -24,12 +24,11 @@
 /* Slots that one link may be in, next to each other. */
 #define WINDOW 16
 
-/* How long a worker waits to claim a slot, in microseconds: rather long than
- * a hit that the store has to be asked to take. */
+/* How long a worker waits to claim a slot, in microseconds: a long wait is
+ * better than a write to the store for one hit. */
 #define CLAIM_WAIT 50000
 
-/* So many links in a row whose hits are not taken: the store does not answer,
- * and it is not them. */
+/* After so many failures in a row the store is considered unavailable. */
 #define FAILURES_IN_A_ROW 3
 
 /*
@@ -191,7 +190,7 @@ static struct hit_slot *find_slot(const struct hits *h, const char *id,
     return NULL;
 }
 
-/* Adds one, unless the slot was given away. */
+/* Adds one, unless the slot has been freed. */
 static bool add_one(struct hit_slot *slot, uint64_t word)
 {
     const uint64_t life = word & ~COUNT_MASK;
@@ -210,7 +209,7 @@ static bool claim_slot(struct hits *h, const char *id, uint64_t start)
         return false;
     uint64_t word;
     struct hit_slot *slot = find_slot(h, id, start, &word);
-    /* A slot may still be given away here, but none be claimed. */
+    /* A slot may still be freed here, but none claimed. */
     bool counted = slot != NULL && add_one(slot, word);
     if (!counted && find_slot(h, id, start, &word) == NULL) {
         for (unsigned i = 0; i < WINDOW && !counted; i++) {
@@ -285,8 +284,8 @@ bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
     *reason = NULL;
     if (h == NULL)
         return true;
-    /* Another kind of lock than that of the claimers, who do not wait for it.
-     * It is this descriptor's, and so all threads have it. */
+    /* Another kind of lock than that for claims, which do not wait for it. It
+     * belongs to this descriptor, and so to all threads. */
     struct flock mine = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
     if (fcntl(h->file.fd, F_OFD_SETLK, &mine) < 0) {
         if (errno != EAGAIN && errno != EACCES)
@@ -347,8 +346,8 @@ void hits_flush(struct hits *h, struct store *store, unsigned part,
     size_t first;
     const size_t count = slots_of(part, parts, &first);
     struct hit_slot *slots = h->journal->slots;
-    /* A link whose hits the store never takes must not keep the others from
-     * it: each time another one is first. */
+    /* A link whose hits always fail must not hold up the others: each time
+     * another one is first. */
     const size_t begin = (size_t)clock_monotonic_ms() * 2654435761 % count;
     unsigned failures = 0;
     for (size_t n = 0; n < count; n++) {

@@ -7,12 +7,12 @@
  *
  * 1. A counted hit is in the journal or in the store, never in neither: the
  *    count of a slot only grows while the slot has a link, and a slot is only
- *    given away when everything it counted has been taken by the store. Hits
- *    are given up only when their link is gone, or when its item can take none
- *    whatever is done (RESULT_CORRUPT, in the log as an error).
+ *    freed when everything it counted is in the store. Hits are dropped only
+ *    when their link was deleted, or when its item can never be updated
+ *    (RESULT_CORRUPT, in the log as an error).
  * 2. No hit is in the store twice: what is sent for a slot (how many, under
  *    which sequence number) is written down before it is sent, and sent again
- *    just so until the store says what became of it. The store keeps the last
+ *    just so until the store reports the outcome. The store keeps the last
  *    number per link and node and refuses a number that it has seen.
  * 3. A hit is counted for the link it was meant for: the slot's generation and
  *    count are one word, and counting is a compare-and-swap on it. So a slot
@@ -65,8 +65,8 @@ bool hits_count(struct hits *h, const char *short_id);
 /* What one flush did. */
 struct hits_flushed {
     uint64_t hits;    /* taken by the store */
-    uint64_t links;   /* whose hits do not wait any more */
-    uint64_t dropped; /* hits of links that are gone */
+    uint64_t links;   /* whose hits are settled */
+    uint64_t dropped; /* hits of deleted links */
     uint64_t failed;  /* links whose hits stay pending */
     bool throttled;   /* that is why */
     char error[512];  /* why the first of them failed */

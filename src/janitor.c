@@ -24,8 +24,8 @@
 /* How often the lock is tried, in milliseconds. */
 #define LOCK_MS 1000
 
-/* How often the store is tended: keys that live for seconds are renewed ahead
- * of time, too. */
+/* How often the store is tended: also credentials that live for seconds are
+ * renewed ahead of time. */
 #define TEND_MS 1000
 
 /* How often expired links are looked for; how many are removed in one
@@ -38,7 +38,7 @@
 #define CLOCK_SAVE_MS 60000
 
 /* How long a worker without a master, on its end, waits for another one's
- * janitor to be gone, in milliseconds. */
+ * janitor to end, in milliseconds. */
 #define LEAVE_MS      500
 #define LEAVE_STEP_MS 20
 

@@ -1,7 +1,7 @@
 /*
  * The janitor: one process per host that does the periodic work. Which one is
  * decided by a lock on STATE_DIR/janitor.lock, which the kernel releases when
- * its holder dies. A janitor whose lock file was removed gives its work up.
+ * its holder dies. A janitor whose lock file was removed stops working.
  */
 #ifndef CURT_JANITOR_H
 #define CURT_JANITOR_H

@@ -11,9 +11,9 @@
 bool lock_wait(int fd, unsigned wait_us);
 
 /* Opens a file to lock, which is created in dir if it is missing. Only its
- * owner can open it, because whoever can open a file can lock it; one of an
- * earlier version, which the group could read, is closed to the group. Returns
- * a descriptor, or -1 and errno. */
+ * owner can open it, because a process that can open a file can lock it; one of
+ * an earlier version, which the group could read, is closed to the group.
+ * Returns a descriptor, or -1 and errno. */
 int lock_open(const char *dir, const char *path);
 
 /* Takes the lock of the file dir/name, by lock_open(). A file that was removed

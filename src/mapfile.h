@@ -1,8 +1,8 @@
 /*
  * A file that processes share by mapping it, however they were started.
  *
- * The file begins with a header that says what it is. One that says anything
- * else (another version, another size, cut short) is never trusted: a new one
+ * The file begins with a header that identifies it. One with another header
+ * (another version, another size, cut short) is never trusted: a new one
  * is put in its place, and processes that still map the old one keep that.
  * Only the user of the file can open it, so no other user can hold its lock.
  */
@@ -24,7 +24,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics without a lock");
 struct mapfile_header {
     char magic[8];
     uint32_t version;
-    uint32_t header_size; /* of this and what the owner puts behind it */
+    uint32_t header_size; /* of this and what the owner puts after it */
     uint64_t size;        /* of the whole file */
     uint64_t owner;       /* whose data it is; 0 where that does not matter */
 };

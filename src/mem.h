@@ -1,6 +1,6 @@
 /*
- * Memory that is there or ends the process. A worker that the kernel denies a
- * few kilobytes cannot serve anyone; it says so and its master replaces it.
+ * Allocation that succeeds or ends the process. A worker that cannot get a few
+ * kilobytes cannot serve; it logs that and its master replaces it.
  * Sizes that come from outside are bounded before they get here (buf.h).
  */
 #ifndef CURT_MEM_H
@@ -16,7 +16,7 @@ void *mem_resize(void *p, size_t size) __attribute__((returns_nonnull));
 /* A copy of s; NULL gives NULL. */
 char *mem_dup(const char *s);
 
-/* A copy of len bytes with a NUL behind them. */
+/* A copy of len bytes with a NUL after them. */
 char *mem_dup_bytes(const char *bytes, size_t len)
     __attribute__((malloc, returns_nonnull));
 
@@ -36,9 +36,9 @@ void mem_free_secret(char *s);
 void *mem_secret_alloc(size_t size) __attribute__((returns_nonnull));
 void mem_secret_free(void *p, size_t size);
 
-/* From now on this process leaves no core dump, and nobody but root can look
- * into it: for one that has secrets also where it cannot choose the memory, in
- * its environment and in libraries. */
+/* From now on this process leaves no core dump, and only root can look into
+ * it: for one that has secrets in memory that it cannot choose, its environment
+ * and that of libraries. */
 void mem_forbid_core_dumps(void);
 
 #endif

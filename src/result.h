@@ -1,5 +1,5 @@
 /*
- * The one result enumeration: what an operation that can fail says to its
+ * The one result enumeration: what an operation that can fail returns to its
  * caller. A caller can tell apart what needs a different answer (RFC 9110
  * status codes are chosen from it), and nothing finer.
  */
@@ -13,9 +13,9 @@ enum result {
     RESULT_NOT_FOUND,   /* no such link, table or file */
     RESULT_CONFLICT,    /* a conditional write met what it must not replace */
     RESULT_INVALID,     /* the input can never work; do not repeat it */
-    RESULT_CORRUPT,     /* what is stored cannot be used; this item alone */
+    RESULT_CORRUPT,     /* what is stored cannot be used; only this item */
     RESULT_DENIED,      /* credentials, permissions or a certificate */
-    RESULT_THROTTLED,   /* the store asks for fewer requests */
+    RESULT_THROTTLED,   /* the store refuses so many requests */
     RESULT_UNAVAILABLE, /* the store does not answer, or not in time */
     RESULT_UNKNOWN,     /* a write was sent and its answer was lost */
     RESULT_INTERNAL     /* a fault in curt or in its libraries */

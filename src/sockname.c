@@ -22,7 +22,7 @@ static char *unix_text(const struct sockaddr_un *address, socklen_t size)
 {
     const size_t begin = offsetof(struct sockaddr_un, sun_path);
     if (size <= begin || (address->sun_path[0] == '\0' && size == begin + 1))
-        return NULL; /* without a name nobody can connect to it */
+        return NULL; /* without a name it cannot be connected to */
     if (address->sun_path[0] == '\0')
         return mem_printf("unix:@%.*s", (int)(size - begin - 1),
                           address->sun_path + 1);

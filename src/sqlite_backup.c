@@ -25,7 +25,7 @@
 static const char *const endings[] = {"", "-wal", "-journal", "-shm"};
 
 #define ENDINGS      (sizeof(endings) / sizeof(endings[0]))
-#define ENDINGS_KEPT 3 /* the last can be made again */
+#define ENDINGS_KEPT 3 /* the last can be created again */
 
 static void remove_all(const char *path)
 {

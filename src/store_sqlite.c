@@ -143,8 +143,8 @@ static const struct meaning {
     {0, RESULT_INTERNAL, "unexpected SQLite error"},
 };
 
-/* Takes down why the last call failed. The connection is closed where a new
- * one may do better (the file was replaced, the disk works again). */
+/* Keeps the reason of the last call's failure. The connection is closed where a
+ * new one may do better (the file was replaced, the disk works again). */
 static enum result fail_sqlite(struct store_sqlite *s, int rc)
 {
     const struct meaning *m = meanings;
@@ -176,7 +176,7 @@ static int read_pragma(struct store_sqlite *s, const char *text, int *value)
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-/* Reads whose file it is and at what version of the schema. Within one
+/* Reads the application and the schema version of the file. Within one
  * transaction, or another worker could write both in between. */
 static enum result read_version(struct store_sqlite *s, int *version)
 {
@@ -251,7 +251,7 @@ static void set_busy_timeout(struct store_sqlite *s, int64_t deadline)
 
 /* After each commit. Does what SQLite does where there is no such function, a
  * checkpoint of a log with LOG_PAGES, and keeps the record of dbfile.h. The
- * header is read by SQLite, whose locks would be gone if this process closed
+ * header is read by SQLite, which would lose its locks if this process closed
  * the file. */
 static int after_commit(void *argument, sqlite3 *db, const char *name,
                         int pages)
@@ -390,9 +390,9 @@ static enum result make_durable(struct store_sqlite *s)
 {
     if (dbfile_sync_log(s->file))
         return RESULT_OK;
-    enum result r = store_fail(&s->base, RESULT_UNKNOWN,
-                               "%s-wal: cannot be brought to the disk: %s",
-                               s->path, strerror(errno));
+    enum result r =
+        store_fail(&s->base, RESULT_UNKNOWN, "%s-wal: sync failed: %s", s->path,
+                   strerror(errno));
     close_db(s);
     return r;
 }
@@ -502,7 +502,7 @@ static enum result sqlite_add_hits(struct store *base, const char *short_id,
         return r;
     if (flush == NULL)
         return RESULT_NOT_FOUND;
-    /* The link is gone, or it has this flush already. */
+    /* The link was deleted, or it has this flush already. */
     r = prepare_statement(s, EXISTS, short_id, &statement);
     return r == RESULT_OK ? finish_query(s, statement, sqlite3_step(statement),
                                          RESULT_CONFLICT)
@@ -556,10 +556,11 @@ static enum result sqlite_table_check(struct store *base, struct buf *findings)
     if (r == RESULT_OK && !absent)
         r = read_version(s, &version);
     if (r == RESULT_OK && version == 0) { /* another process begins it */
-        buf_addf(findings,
-                 "%s: is not there yet; `curt table create` makes it, and so "
-                 "does the first request\n",
-                 s->path);
+        buf_addf(
+            findings,
+            "%s does not exist yet; `curt table create` or the first request "
+            "creates it\n",
+            s->path);
         r = RESULT_NOT_FOUND;
     }
     if (r == RESULT_INVALID)

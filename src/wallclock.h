@@ -20,7 +20,7 @@
 /* For how long a wall clock that is ahead is watched, in seconds. */
 #define WALLCLOCK_WAIT 86400
 
-/* Differences that somebody should know of, in seconds: a wall clock that is
+/* Differences that are logged, in seconds: a wall clock that is
  * further ahead, also after the machine was off, or further behind. */
 #define WALLCLOCK_AHEAD  21600
 #define WALLCLOCK_BEHIND 600

@@ -27,7 +27,7 @@ static void on_stop(int sig)
 {
     if (sig == SIGTERM && ++term_count > 1)
         _exit(0);
-    /* Also when the master is gone and cannot end a worker that is stuck. */
+    /* The master may have ended, and cannot kill a worker that is stuck. */
     if (drain_timeout > 0)
         alarm((unsigned)drain_timeout);
     drain_timeout = 0;

@@ -15,9 +15,9 @@
 int worker_run(const struct conf *conf, _Atomic pid_t *answered);
 
 /* The same for a process that the web server started itself (mod_fcgid,
- * lighttpd bin-path, spawn-fcgi -F): there is no master, so it sees to the
- * janitor, and HUP makes it load its configuration again, from conf_file (or
- * NULL, see conf_load), before the next request. Takes conf over. */
+ * lighttpd bin-path, spawn-fcgi -F): there is no master, so it starts the
+ * janitor itself, and HUP makes it load its configuration again, from conf_file
+ * (or NULL, see conf_load), before the next request. Takes conf over. */
 int worker_run_alone(struct conf *conf, const char *conf_file);
 
 #endif
