@@ -170,19 +170,13 @@ void hits_close(struct hits *h)
     free(h);
 }
 
-static struct hit_slot *hits_slot(const struct hits *h, uint64_t start,
-                                  unsigned i)
-{
-    return &h->journal->slots[(start + i) % SLOTS];
-}
-
 /* The link's slot and its word, or NULL. The word is read before the id: as
  * long as it keeps its generation, the id is the one that was compared. */
 static struct hit_slot *find_slot(const struct hits *h, const char *id,
                                   uint64_t start, uint64_t *word)
 {
     for (unsigned i = 0; i < WINDOW; i++) {
-        struct hit_slot *slot = hits_slot(h, start, i);
+        struct hit_slot *slot = &h->journal->slots[(start + i) % SLOTS];
         *word = slot->word;
         if ((*word & USED) != 0 && strcmp(slot->id, id) == 0)
             return slot;
@@ -213,7 +207,7 @@ static bool claim_slot(struct hits *h, const char *id, uint64_t start)
     bool counted = slot != NULL && add_one(slot, word);
     if (!counted && find_slot(h, id, start, &word) == NULL) {
         for (unsigned i = 0; i < WINDOW && !counted; i++) {
-            slot = hits_slot(h, start, i);
+            slot = &h->journal->slots[(start + i) % SLOTS];
             word = slot->word;
             if ((word & USED) != 0)
                 continue;

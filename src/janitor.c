@@ -52,13 +52,6 @@
 #define THROTTLED_MS     1000
 #define THROTTLED_MAX_MS 16000
 
-/* Takes the lock. Returns its descriptor, or -1 with errno EWOULDBLOCK when
- * another process has it. */
-static int try_lock(const struct conf *conf)
-{
-    return lock_take(conf->state_dir, LOCK_NAME, 0);
-}
-
 static void stop_set(sigset_t *set)
 {
     sigemptyset(set);
@@ -359,7 +352,7 @@ int janitor_run(const struct conf *conf, bool patient)
     log_open("janitor");
     bool said = false, done = false;
     while (!done) {
-        int lock = try_lock(conf);
+        int lock = lock_take(conf->state_dir, LOCK_NAME, 0);
         if (lock >= 0) {
             done = janitor_work(conf, lock);
             close(lock);
@@ -375,7 +368,7 @@ int janitor_run(const struct conf *conf, bool patient)
             if (!janitor_rest(LOCK_MS)) {
                 /* The holder of the lock may have ended by now, and before the
                  * last hit. */
-                work_last(conf, try_lock(conf));
+                work_last(conf, lock_take(conf->state_dir, LOCK_NAME, 0));
                 done = true;
             }
         }
@@ -433,7 +426,7 @@ void janitor_watch(struct janitor_watch *watch, const struct conf *conf)
     watch->next_ms = now + LOCK_MS;
     if (janitor_lives(watch))
         return;
-    int lock = try_lock(conf);
+    int lock = lock_take(conf->state_dir, LOCK_NAME, 0);
     if (lock < 0)
         return;
     close(lock); /* free: the new process takes it */
@@ -453,7 +446,7 @@ void janitor_leave(struct janitor_watch *watch, const struct conf *conf)
         return;
     for (int waited = 0; waited <= LEAVE_MS; waited += LEAVE_STEP_MS) {
         hits_pending_all(h, &hits, &links);
-        int lock = hits > 0 ? try_lock(conf) : -1;
+        int lock = hits > 0 ? lock_take(conf->state_dir, LOCK_NAME, 0) : -1;
         if (hits == 0 || lock >= 0) {
             work_last(conf, lock);
             break;

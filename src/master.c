@@ -65,11 +65,6 @@ struct master {
     sigset_t original;
 };
 
-static int64_t drain_ms(const struct master *m)
-{
-    return (int64_t)m->conf->drain_timeout * 1000;
-}
-
 static void start_child(struct master *m, struct child_slot *slot, int64_t now)
 {
     pid_t master = getpid();
@@ -182,7 +177,7 @@ static void step_reload(struct master *m, int64_t now)
         slot->pid = 0;
         start_child(m, slot, now);
         if (old > 0)
-            stop_child(m, old, now + drain_ms(m));
+            stop_child(m, old, now + (int64_t)m->conf->drain_timeout * 1000);
         m->next_step = now + RELOAD_STEP;
         return;
     }
@@ -208,7 +203,7 @@ static void stop_workers(struct master *m, int64_t now)
         return;
     }
     m->stopping = true;
-    m->stop_by = now + drain_ms(m);
+    m->stop_by = now + (int64_t)m->conf->drain_timeout * 1000;
     stop_role(m, worker_name, m->stop_by);
 }
 
