@@ -9,7 +9,7 @@
 
 #include "log.h"
 
-static void out_of_memory(size_t size)
+__attribute__((noreturn)) static void out_of_memory(size_t size)
 {
     log_error("out of memory (%zu bytes)", size);
     abort();
@@ -52,16 +52,13 @@ char *mem_dup_bytes(const char *bytes, size_t len)
 
 char *mem_printf(const char *format, ...)
 {
+    char *s;
     va_list ap;
     va_start(ap, format);
-    int len = vsnprintf(NULL, 0, format, ap);
+    const int len = vasprintf(&s, format, ap);
     va_end(ap);
     if (len < 0)
-        len = 0;
-    char *s = mem_zalloc((size_t)len + 1);
-    va_start(ap, format);
-    vsnprintf(s, (size_t)len + 1, format, ap);
-    va_end(ap);
+        out_of_memory(strlen(format));
     return s;
 }
 
