@@ -32,19 +32,14 @@ static const struct {
     [LOG_LEVEL_DEBUG] = {"debug", LOG_DEBUG},
 };
 
-/* Whether standard error leads nowhere. /dev/null is device 1:3 on Linux. */
-static bool stderr_is_lost(void)
-{
-    struct stat st;
-    if (fstat(STDERR_FILENO, &st) < 0)
-        return errno == EBADF;
-    return S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
-}
-
 void log_open(const char *proc)
 {
+    struct stat st;
     state.proc = proc;
-    state.to_syslog = stderr_is_lost();
+    /* Closed, or /dev/null, which is device 1:3 on Linux. */
+    state.to_syslog = fstat(STDERR_FILENO, &st) < 0
+                          ? errno == EBADF
+                          : S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
     if (state.to_syslog)
         openlog("curt", LOG_PID, LOG_DAEMON);
 }

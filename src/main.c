@@ -108,16 +108,14 @@ static void read_options(int argc, char **argv, struct options *o)
  * standard error leads nowhere. */
 static void print_lines(char *text)
 {
-    for (char *line = text; line != NULL && *line != '\0';) {
-        char *end = strchr(line, '\n');
-        if (end != NULL)
-            *end++ = '\0';
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
         fputs(NAME ": ", stderr);
         utf8_print(stderr, line);
         fputc('\n', stderr);
         if (log_is_syslog())
             log_error("%s", line);
-        line = end;
     }
 }
 
