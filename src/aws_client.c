@@ -1,6 +1,6 @@
 #include "aws_client.h"
 
-#include <json.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 #include "circuit.h"
 #include "clock.h"
 #include "jitter.h"
+#include "json.h"
 #include "mem.h"
 #include "store.h"
 
@@ -377,10 +378,7 @@ enum result aws_client_call(struct aws_client *c,
     r = aws_credentials_get(c->credentials, request->deadline, &keys);
     if (r != RESULT_OK)
         return no_keys(c, r);
-    struct effort effort = {
-        .request = request,
-        .text = json_object_to_json_string_ext(
-            request->body,
-            JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)};
+    struct effort effort = {.request = request,
+                            .text = json_text(request->body)};
     return send_if_closed(c, &effort, &keys, answer);
 }

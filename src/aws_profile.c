@@ -9,9 +9,7 @@
 
 #include "aws_source.h"
 #include "mem.h"
-
-/* U+FEFF in UTF-8: some editors put it at the beginning of a file. */
-#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+#include "text.h"
 
 #define BLANKS   " \t"
 #define COMMENTS "#;"
@@ -229,7 +227,7 @@ static enum result profile_parse(struct file *f, bool is_config,
 {
     struct parser ps = {.file = f, .is_config = is_config};
     char *text = f->text;
-    if (strncmp(text, BYTE_ORDER_MARK, 3) == 0)
+    if (strncmp(text, TEXT_BYTE_ORDER_MARK, 3) == 0)
         text += 3;
     while (text != NULL && ps.fault == NULL) {
         char *next = strchr(text, '\n');

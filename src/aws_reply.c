@@ -1,9 +1,11 @@
 #include "aws_reply.h"
 
-#include <json.h>
+#include <json-c/json.h>
 #include <stddef.h>
 #include <string.h>
 #include <zlib.h>
+
+#include "json.h"
 
 /* Values nest 32 levels deep at most, each two JSON objects on the wire. */
 #define NESTING_MAX 80
@@ -20,15 +22,6 @@ static void add_message(struct buf *out, const char *message)
     }
 }
 
-static const char *string_member(json_object *object, const char *name)
-{
-    json_object *value = NULL;
-    if (!json_object_object_get_ex(object, name, &value) ||
-        !json_object_is_type(value, json_type_string))
-        return NULL;
-    return json_object_get_string(value);
-}
-
 /* Whether the server's message can be shown. */
 static bool is_showable(const char *message, enum result r, const char *type,
                         const struct aws_credentials *credentials)
@@ -43,10 +36,10 @@ static void read_refusal(long status, json_object *json,
                          const struct aws_credentials *credentials,
                          struct aws_reply *out, struct buf *text)
 {
-    const char *raw = string_member(json, "__type");
-    const char *message = string_member(json, "message");
+    const char *raw = json_text_at(json, "__type");
+    const char *message = json_text_at(json, "message");
     if (message == NULL)
-        message = string_member(json, "Message");
+        message = json_text_at(json, "Message");
     aws_error_type(raw != NULL ? raw : "", out->type);
     const struct aws_error error = aws_error_find(out->type, status);
     out->result = error.result;
@@ -65,27 +58,6 @@ static void read_refusal(long status, json_object *json,
         add_message(text, message);
     if (error.advice != NULL)
         buf_addf(text, "; %s", error.advice);
-}
-
-/* Reads the whole body as one JSON object; NULL if it is none. */
-static json_object *reply_parse(const struct aws_http_answer *http,
-                                enum json_tokener_error *why)
-{
-    json_tokener *tokener = json_tokener_new_ex(NESTING_MAX);
-    if (tokener == NULL) {
-        *why = json_tokener_error_size;
-        return NULL;
-    }
-    json_tokener_set_flags(tokener,
-                           JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    json_object *json =
-        json_tokener_parse_ex(tokener, http->body, (int)http->len);
-    *why = json_tokener_get_error(tokener);
-    json_tokener_free(tokener);
-    if (json_object_is_type(json, json_type_object))
-        return json;
-    json_object_put(json);
-    return NULL;
 }
 
 static bool crc32_fits(const struct aws_http_answer *http)
@@ -114,15 +86,20 @@ void aws_reply_read(const struct aws_http_answer *http,
                     text);
         return;
     }
-    enum json_tokener_error why;
-    json_object *json = reply_parse(http, &why);
+    json_object *json = NULL;
+    const enum result parsed =
+        json_parse(http->body, http->len, NESTING_MAX, &json);
+    if (!json_object_is_type(json, json_type_object)) {
+        json_object_put(json);
+        json = NULL;
+    }
     if (http->status != 200) {
         read_refusal(http->status, json, credentials, out, text);
         json_object_put(json);
     } else if (json != NULL) {
         out->body = json;
         out->answered = true;
-    } else if (why == json_tokener_error_depth) {
+    } else if (parsed == RESULT_CORRUPT) {
         out->result = RESULT_CORRUPT;
         out->maybe_done = true;
         out->answered = true;

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <json.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "json.h"
 #include "mem.h"
 
 /* The largest document of credentials, in bytes. A session token has about a
@@ -79,26 +80,6 @@ enum result aws_found_take(struct aws_found *out, const struct aws_keys *keys,
 }
 
 /* ---- JSON -------------------------------------------------------------- */
-
-/* The one JSON value that text is; NULL if it is none, or null. */
-static json_object *json_parse(const char *text, size_t len)
-{
-    if (len > DOCUMENT_MAX)
-        return NULL;
-    json_tokener *tokener = json_tokener_new();
-    if (tokener == NULL)
-        return NULL;
-    json_tokener_set_flags(tokener,
-                           JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    json_object *value = json_tokener_parse_ex(tokener, text, (int)len);
-    if (json_tokener_get_error(tokener) != json_tokener_success ||
-        json_tokener_get_parse_end(tokener) != len) {
-        json_object_put(value);
-        value = NULL;
-    }
-    json_tokener_free(tokener);
-    return value;
-}
 
 /* The string member of that name, in any case: not all services write it as
  * AWS does. NULL: there is none, or it is no string, or has a NUL in it. */
@@ -195,8 +176,10 @@ static enum result read_document(struct aws_found *out, const char *text,
 {
     enum result r = RESULT_DENIED;
     *out = (struct aws_found){0};
-    json_object *document = json_parse(text, len);
-    if (!json_object_is_type(document, json_type_object))
+    json_object *document = NULL;
+    if (len > DOCUMENT_MAX ||
+        json_parse(text, len, JSON_LEVELS, &document) != RESULT_OK ||
+        !json_object_is_type(document, json_type_object))
         buf_addf(reason, "%s is no JSON object", what);
     else if (!has_version(document, version))
         buf_addf(reason, "%s has no \"Version\": %d", what, version);

@@ -1,52 +1,47 @@
 #include "body.h"
 
-#include <json.h>
+#include <json-c/json.h>
 #include <string.h>
 
-#include "json_text.h"
+#include "json.h"
 #include "query.h"
+#include "text.h"
 #include "utf8.h"
 
-#define MEMBER          "long_url"
-#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+#define MEMBER "long_url"
 
-static enum body_result body_bad(const char **detail, const char *text)
+static int body_bad(const char **detail, const char *text)
 {
     *detail = text;
-    return BODY_BAD;
+    return 400;
 }
 
-/* Parses the whole text as one JSON value, which is NULL for null. *detail:
- * NULL, or why it cannot. */
-static json_object *parse_json(const char *text, size_t len,
-                               const char **detail)
+/* Whether text, which json-c has accepted, has the escape of half a surrogate
+ * pair: json-c makes U+FFFD of it, and the link would lead somewhere else. */
+static bool has_lone_surrogate(const char *text)
 {
-    *detail = json_text_fault(text, len);
-    if (*detail != NULL)
-        return NULL;
-    struct json_tokener *tokener = json_tokener_new();
-    json_tokener_set_flags(tokener,
-                           JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    /* With its NUL, which tells the tokener that a number has ended. */
-    json_object *value = json_tokener_parse_ex(tokener, text, (int)len + 1);
-    if (json_tokener_get_error(tokener) != json_tokener_success ||
-        json_tokener_get_parse_end(tokener) < len) {
-        json_object_put(value);
-        value = NULL;
-        *detail = "The body is not valid JSON.";
+    for (const char *s = text; (s = strchr(s, '\\')) != NULL;) {
+        s += 2;
+        if (s[-1] != 'u' || (s[0] | 0x20) != 'd' || s[1] < '8')
+            continue;
+        if (strchr("89abAB", s[1]) == NULL || strncmp(s + 4, "\\u", 2) != 0 ||
+            (s[6] | 0x20) != 'd' || strchr("cdefCDEF", s[7]) == NULL)
+            return true;
+        s += 6;
     }
-    json_tokener_free(tokener);
-    return value;
+    return false;
 }
 
-static enum body_result read_json(const char *text, size_t len,
-                                  struct buf *long_url, const char **detail)
+static int read_json(const char *text, size_t len, struct buf *long_url,
+                     const char **detail)
 {
-    json_object *root = parse_json(text, len, detail);
-    json_object *member = NULL;
-    enum body_result r = BODY_OK;
-    if (*detail != NULL)
-        r = BODY_BAD;
+    json_object *root = NULL, *member = NULL;
+    int r = 0;
+    if (json_parse(text, len, JSON_LEVELS, &root) != RESULT_OK)
+        r = body_bad(detail, "The body is not valid JSON.");
+    else if (has_lone_surrogate(text))
+        r = body_bad(detail, "The body is not valid JSON: a string has half "
+                             "of a surrogate pair, such as \\ud83d.");
     else if (!json_object_is_type(root, json_type_object))
         r = body_bad(detail, "The body must be a JSON object with a member "
                              "long_url.");
@@ -74,8 +69,8 @@ static bool is_unencoded(const char *s, size_t len)
     return false;
 }
 
-static enum body_result read_form(const char *s, size_t len,
-                                  struct buf *long_url, const char **detail)
+static int read_form(const char *s, size_t len, struct buf *long_url,
+                     const char **detail)
 {
     const char *end = s + len;
     size_t found = 0;
@@ -105,30 +100,27 @@ static enum body_result read_form(const char *s, size_t len,
         return body_bad(detail, "The long_url is missing.");
     if (found > 1)
         return body_bad(detail, "The long_url occurs more than once.");
-    return BODY_OK;
+    return 0;
 }
 
-static bool is_json_type(const char *type)
-{
-    size_t len = strcspn(type, "; \t");
-    return http_type_is(type, "application/json") ||
-           (len > 5 && strncasecmp(type + len - 5, "+json", 5) == 0);
-}
-
-enum body_result body_read(const struct http_request *req, struct buf *long_url,
-                           const char **detail)
+int body_read(const struct http_request *req, struct buf *long_url,
+              const char **detail)
 {
     const char *type = req->content_type;
     if (type != NULL && type[strspn(type, " \t")] == '\0')
         type = NULL;
-    bool json = type != NULL && is_json_type(type);
+    const size_t type_len = type != NULL ? strcspn(type, "; \t") : 0;
+    bool json =
+        type != NULL &&
+        (http_type_is(type, "application/json") ||
+         (type_len > 5 && strncasecmp(type + type_len - 5, "+json", 5) == 0));
     bool form =
         type != NULL && http_type_is(type, "application/x-www-form-urlencoded");
     bool untyped = type == NULL || http_type_is(type, "text/plain");
 
     const char *body = req->body;
     size_t len = req->body_len;
-    if (strncmp(body, BYTE_ORDER_MARK, 3) == 0) {
+    if (strncmp(body, TEXT_BYTE_ORDER_MARK, 3) == 0) {
         body += 3;
         len -= 3;
     }
@@ -151,5 +143,5 @@ enum body_result body_read(const struct http_request *req, struct buf *long_url,
                                 "Content-Type.");
     *detail = "The body must be application/json or "
               "application/x-www-form-urlencoded.";
-    return BODY_UNSUPPORTED;
+    return 415;
 }

@@ -9,10 +9,8 @@
 #include "ids.h"
 #include "mem.h"
 #include "num.h"
+#include "text.h"
 #include "utf8.h"
-
-/* U+FEFF in UTF-8: some editors put it at the beginning of a file. */
-#define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
 /* Longest line of the file, in bytes, its end included. */
 #define LINE_MAX_LEN 4096
@@ -276,10 +274,11 @@ static bool is_home(const char *value)
     struct buf url;
     const char *reason;
     buf_init(&url, URL_MAX);
-    const bool right =
-        strcmp(value, "page") == 0 || strcmp(value, "off") == 0 ||
-        (url_normalise(value, strlen(value), &url, &reason) == RESULT_OK &&
-         strcmp(value, url.data) == 0);
+    const bool right = strcmp(value, "page") == 0 ||
+                       strcmp(value, "off") == 0 ||
+                       (url_normalise(value, strlen(value), NULL, &url,
+                                      &reason) == RESULT_OK &&
+                        strcmp(value, url.data) == 0);
     buf_free(&url);
     return right;
 }
@@ -386,7 +385,7 @@ static char *remove_quotes(char *s)
 /* Takes one line of the file, which is changed. */
 static void take_conf_line(struct loader *l, unsigned line, char *text)
 {
-    if (line == 1 && strncmp(text, BYTE_ORDER_MARK, 3) == 0)
+    if (line == 1 && strncmp(text, TEXT_BYTE_ORDER_MARK, 3) == 0)
         text += 3;
     text = trim_space(text);
     if (text[0] == '\0' || text[0] == '#')
@@ -478,7 +477,7 @@ static void check_whole(struct loader *l)
                                "URLs, such as https://sho.rt/t/\n");
     }
     if (conf->app.host != NULL && !l->origins[home].refused &&
-        url_is_loop(conf->home, &conf->app)) {
+        url_app_rest(conf->home, &conf->app, NULL)) {
         refuse_value(l, home, conf->home,
                      "leads back to curt; expected page, off or the URL of "
                      "another site");

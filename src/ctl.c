@@ -1,7 +1,7 @@
 /* curt: the operator's tool. See curt(1). */
 #include <ctype.h>
 #include <getopt.h>
-#include <json.h>
+#include <json-c/json.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,7 @@
 #include "doctor.h"
 #include "hits.h"
 #include "ids.h"
+#include "json.h"
 #include "log.h"
 #include "mem.h"
 #include "utf8.h"
@@ -92,9 +93,7 @@ void ctl_print_json(json_object *object)
 {
     struct buf text;
     buf_init(&text, 8 * CTL_OUTPUT_MAX);
-    utf8_add_json(&text, json_object_to_json_string_ext(
-                             object, JSON_C_TO_STRING_PLAIN |
-                                         JSON_C_TO_STRING_NOSLASHESCAPE));
+    utf8_add_json(&text, json_text(object));
     puts(text.data);
     buf_free(&text);
     json_object_put(object);

@@ -1,7 +1,7 @@
 /* curt backup and curt restore: copies of the SQLite file. See curt(1). */
 #include <errno.h>
 #include <glob.h>
-#include <json.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

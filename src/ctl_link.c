@@ -1,5 +1,5 @@
 /* curt create, get and delete, and how an id is written. See curt(1). */
-#include <json.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +10,9 @@
 #include "clock.h"
 #include "create.h"
 #include "ctl.h"
+#include "json.h"
 #include "mem.h"
-#include "trace.h"
+#include "trace_id.h"
 #include "utf8.h"
 
 /* Longest line of standard input that is read to its end, in bytes: above what
@@ -151,9 +152,9 @@ static int print_link_json(const struct link *link)
 static int create_one(struct ctl *ctl, struct batch *b, const char *url,
                       size_t len)
 {
-    struct trace_source traces = {.left = 0};
-    char trace_id[TRACE_MAX + 1];
-    trace_choose(&traces, NULL, trace_id);
+    struct trace_id_source traces = {.left = 0};
+    char trace_id[TRACE_ID_MAX + 1];
+    trace_id_choose(&traces, NULL, trace_id);
     const struct link_client client = {.user_agent = "curt/" CURT_VERSION,
                                        .xray_trace_id = trace_id};
     const char *reason = NULL;
@@ -298,8 +299,10 @@ static void print_times(const struct link *link, int64_t now)
 /* One line each; as it is where it is not an object. */
 static void print_analytics(const char *text)
 {
-    json_object *map = text != NULL ? json_tokener_parse(text) : NULL;
-    if (json_object_is_type(map, json_type_object)) {
+    json_object *map = NULL;
+    if (text != NULL &&
+        json_parse(text, strlen(text), JSON_LEVELS, &map) == RESULT_OK &&
+        json_object_is_type(map, json_type_object)) {
         print_styled("2", "Analytics");
         putchar('\n');
         json_object_object_foreach(map, name, value)

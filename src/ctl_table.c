@@ -1,5 +1,5 @@
 /* curt table: makes the table and checks it. See curt(1). */
-#include <json.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>

@@ -1,11 +1,12 @@
 #include "doctor.h"
 
-#include <json.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
 #include "doctor_parts.h"
+#include "json.h"
 #include "log.h"
 #include "mem.h"
 #include "utf8.h"
@@ -18,12 +19,6 @@ static const char *const json_levels[] = {
 static const char *const text_levels[] = {
     [REPORT_OK] = "ok", [REPORT_WARN] = "warn", [REPORT_FAIL] = "FAIL"};
 
-static void add_text(json_object *object, const char *name, const char *text)
-{
-    json_object_object_add(object, name,
-                           text != NULL ? json_object_new_string(text) : NULL);
-}
-
 static void print_json(const struct report *r)
 {
     json_object *answer = json_object_new_object();
@@ -31,18 +26,17 @@ static void print_json(const struct report *r)
     for (size_t i = 0; i < r->count; i++) {
         const struct report_line *line = &r->lines[i];
         json_object *check = json_object_new_object();
-        add_text(check, "check", line->check);
-        add_text(check, "status", json_levels[line->level]);
-        add_text(check, "detail", line->detail);
-        add_text(check, "advice", line->advice);
+        json_add_text(check, "check", line->check);
+        json_add_text(check, "status", json_levels[line->level]);
+        json_add_text(check, "detail", line->detail);
+        json_add_text(check, "advice", line->advice);
         json_object_array_add(checks, check);
     }
     json_object_object_add(
         answer, "ready",
         json_object_new_boolean(report_worst(r) != REPORT_FAIL));
     json_object_object_add(answer, "checks", checks);
-    puts(json_object_to_json_string_ext(
-        answer, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    puts(json_text(answer));
     json_object_put(answer);
 }
 

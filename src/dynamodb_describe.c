@@ -1,9 +1,10 @@
 #include "dynamodb_describe.h"
 
-#include <json.h>
+#include <json-c/json.h>
 #include <string.h>
 
 #include "clock.h"
+#include "json.h"
 
 /* ---- Requests -------------------------------------------------------- */
 
@@ -25,8 +26,7 @@ enum result dynamodb_call(struct aws_client *aws, const struct conf *conf,
 json_object *dynamodb_request(const struct conf *conf)
 {
     json_object *body = json_object_new_object();
-    json_object_object_add(body, "TableName",
-                           json_object_new_string(conf->table));
+    json_add_text(body, "TableName", conf->table);
     return body;
 }
 
@@ -34,11 +34,8 @@ json_object *dynamodb_request(const struct conf *conf)
 
 static const char *text_at(json_object *object, const char *name)
 {
-    json_object *value = NULL;
-    if (!json_object_object_get_ex(object, name, &value) ||
-        !json_object_is_type(value, json_type_string))
-        return "";
-    return json_object_get_string(value);
+    const char *text = json_text_at(object, name);
+    return text != NULL ? text : "";
 }
 
 /* The member called name if it is an array, else NULL. */

@@ -1,11 +1,12 @@
 #include "dynamodb_item.h"
 
 #include <inttypes.h>
-#include <json.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "mem.h"
 #include "num.h"
 
@@ -82,26 +83,14 @@ static json_object *encode_value(json_object *plain)
     return item_wrap("NULL", json_object_new_boolean(true));
 }
 
-/* Reads text, all of it, as one JSON value; NULL if it is none, or null. */
-static json_object *item_parse(const char *text)
-{
-    json_tokener *tokener = json_tokener_new_ex(LEVELS_MAX);
-    if (tokener == NULL)
-        return NULL;
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-    /* With the final NUL a number at the end is known to be complete. */
-    json_object *json =
-        json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
-    json_tokener_free(tokener);
-    return json;
-}
-
 enum result dynamodb_item_encode(const struct link *l,
                                  struct json_object **item)
 {
-    json_object *analytics =
-        l->analytics != NULL ? item_parse(l->analytics) : NULL;
-    if (!json_object_is_type(analytics, json_type_object)) {
+    json_object *analytics = NULL;
+    if (l->analytics == NULL ||
+        json_parse(l->analytics, strlen(l->analytics), LEVELS_MAX,
+                   &analytics) != RESULT_OK ||
+        !json_object_is_type(analytics, json_type_object)) {
         json_object_put(analytics);
         return RESULT_INVALID;
     }
@@ -159,10 +148,10 @@ static int64_t number_at(json_object *item, const char *name, int64_t otherwise)
 static json_object *decode_number(json_object *value)
 {
     const char *text = text_of(value);
-    if (text == NULL || strlen(text) > NUMBER_MAX)
+    json_object *read = NULL, *number = NULL;
+    if (text == NULL || strlen(text) > NUMBER_MAX ||
+        json_parse(text, strlen(text), LEVELS_MAX, &read) != RESULT_OK)
         return NULL;
-    json_object *read = item_parse(text);
-    json_object *number = NULL;
     if (json_object_is_type(read, json_type_int) ||
         json_object_is_type(read, json_type_double))
         number = json_object_new_double_s(json_object_get_double(read), text);
@@ -247,8 +236,7 @@ static char *decode_analytics(json_object *item)
     if (!json_object_is_type(value, json_type_object))
         return NULL;
     json_object *plain = decode_map(value, LEVELS_MAX);
-    char *text = mem_dup(json_object_to_json_string_ext(
-        plain, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    char *text = mem_dup(json_text(plain));
     json_object_put(plain);
     return text;
 }

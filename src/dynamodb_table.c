@@ -1,30 +1,26 @@
 #include "dynamodb_table.h"
 
-#include <json.h>
+#include <json-c/json.h>
 #include <string.h>
 
 #include "aws_endpoint.h"
 #include "clock.h"
 #include "dynamodb_describe.h"
 #include "dynamodb_shape.h"
+#include "json.h"
 
 /* Between two looks at a table that is being made or changed. */
 #define POLL_MS 250
 
 /* ---- Requests -------------------------------------------------------- */
 
-static void add_text(json_object *object, const char *name, const char *text)
-{
-    json_object_object_add(object, name, json_object_new_string(text));
-}
-
 /* Adds {name: value} pairs of strings as one object to list. */
 static void add_pair(json_object *list, const char *name_1, const char *value_1,
                      const char *name_2, const char *value_2)
 {
     json_object *pair = json_object_new_object();
-    add_text(pair, name_1, value_1);
-    add_text(pair, name_2, value_2);
+    json_add_text(pair, name_1, value_1);
+    json_add_text(pair, name_2, value_2);
     json_object_array_add(list, pair);
 }
 
@@ -40,8 +36,8 @@ static json_object *tags_of(const struct store_table *wanted)
 static void add_billing(json_object *body, const struct store_table *wanted)
 {
     bool provisioned = wanted->billing == STORE_BILLING_PROVISIONED;
-    add_text(body, "BillingMode",
-             provisioned ? "PROVISIONED" : "PAY_PER_REQUEST");
+    json_add_text(body, "BillingMode",
+                  provisioned ? "PROVISIONED" : "PAY_PER_REQUEST");
     if (!provisioned)
         return;
     json_object *units = json_object_new_object();
@@ -194,7 +190,7 @@ static enum result complete_ttl(struct making *m)
         dynamodb_shape_has_ttl(&m->shape))
         return r;
     json_object *ttl = json_object_new_object();
-    add_text(ttl, "AttributeName", DYNAMODB_TTL);
+    json_add_text(ttl, "AttributeName", DYNAMODB_TTL);
     json_object_object_add(ttl, "Enabled", json_object_new_boolean(true));
     json_object *body = dynamodb_request(m->conf);
     json_object_object_add(body, "TimeToLiveSpecification", ttl);
@@ -247,7 +243,7 @@ static enum result complete_tags(struct making *m)
     if (m->made || m->wanted->tag_count == 0)
         return RESULT_OK;
     json_object *body = json_object_new_object();
-    add_text(body, "ResourceArn", m->shape.arn);
+    json_add_text(body, "ResourceArn", m->shape.arn);
     json_object_object_add(body, "Tags", tags_of(m->wanted));
     return change_or_say(m, "TagResource", body);
 }

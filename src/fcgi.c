@@ -1,3 +1,9 @@
+/*
+ * The life of a connection: accept_conn() takes it; read_chunk() reads,
+ * feed_conn() makes a request of the bytes, and fcgi_accept() hands that out.
+ * fcgi_finish() sends the answer. settle_conn() then closes the connection, or
+ * has epoll wait for its next event. give_up() ends those that take too long.
+ */
 #include "fcgi.h"
 
 #include <arpa/inet.h>
@@ -40,30 +46,37 @@
 /* How much is read at a time. */
 #define CHUNK 65536
 
+/* What a connection waits for. When there are too many, they are given up in
+ * this order. */
+enum conn_state {
+    CONN_IDLE,     /* another request, which may never come: it is kept */
+    CONN_ANSWERED, /* the answer to be sent, and the request to end */
+    CONN_ARRIVING, /* the first request, or the rest of one */
+    CONN_USELESS   /* nothing: it is closed */
+};
+
 /* A connection, from its accept to its close. */
 struct conn {
     int fd; /* -1: the place is free */
+    enum conn_state state;
     struct fcgi_reader reader;
     struct http_request req;
     struct buf path;
-    bool answered;     /* the request has been */
-    bool kept;         /* the connection has served a request before */
     bool eof;          /* the web server will send nothing more */
-    bool useless;      /* to be closed */
     uint64_t length;   /* CONTENT_LENGTH; 0 without one */
     size_t sent;       /* of reader.out */
     size_t memory;     /* what it has of fcgi.memory */
     uint32_t events;   /* what epoll waits for; 0: not in its set */
-    int64_t since;     /* when it began to wait for what it waits for now, */
-    int64_t deadline;  /* and when it is given up; clock_monotonic_ms(); 0:
-                        * never, because it is kept and idle */
+    int64_t since;     /* when the wait began, and when the connection is given
+                        * up, clock_monotonic_ms() */
+    int64_t deadline;  /* 0: not set yet, or never */
     struct conn *next; /* of the free ones */
 };
 
 struct fcgi {
     const struct conf *conf;
     bool (*takes_body)(const struct http_request *req);
-    struct trace_source traces;
+    struct trace_id_source traces;
     bool tcp;
     bool stopping;
     bool failed;
@@ -116,8 +129,8 @@ bool fcgi_socket_ok(void)
            listening != 0;
 }
 
-/* Connections have their own address as data, the socket that of f, and the
- * descriptor that wakes has NULL. */
+/* data: the connection, f for the socket, NULL for the descriptor that wakes.
+ */
 static bool watch_fd(struct fcgi *f, int operation, int fd, uint32_t events,
                      void *data)
 {
@@ -163,74 +176,6 @@ struct fcgi *fcgi_new(const struct conf *conf,
     return f;
 }
 
-/* ---- Places ----------------------------------------------------------- */
-
-static struct conn *open_conn(struct fcgi *f, int fd)
-{
-    struct conn *c = f->free;
-    if (c != NULL) {
-        f->free = c->next;
-    } else {
-        c = &f->conns[f->made++];
-        fcgi_reader_init(&c->reader);
-        buf_init(&c->path, URI_MAX);
-    }
-    f->used++;
-    c->fd = fd;
-    c->deadline = 0;
-    c->kept = c->eof = c->useless = c->answered = false;
-    return c;
-}
-
-/* Makes the connection ready for another request. */
-static void reset_conn(struct conn *c)
-{
-    fcgi_reader_next(&c->reader);
-    if (c->path.cap > 1024)
-        buf_free(&c->path);
-    c->answered = false;
-    c->kept = true;
-    c->deadline = 0;
-}
-
-static void close_conn(struct fcgi *f, struct conn *c)
-{
-    /* Not left to close(): a child that is about to execute the janitor or a
-     * credential_process may hold the descriptor, too. */
-    if (c->events != 0)
-        watch_fd(f, EPOLL_CTL_DEL, c->fd, 0, NULL);
-    close(c->fd);
-    f->used--;
-    f->memory -= c->memory;
-    buf_reset(&c->reader.out);
-    reset_conn(c);
-    c->reader.header_len = 0;
-    c->sent = c->memory = 0;
-    c->events = 0;
-    c->fd = -1;
-    c->next = f->free;
-    f->free = c;
-}
-
-void fcgi_free(struct fcgi *f)
-{
-    if (f == NULL)
-        return;
-    for (size_t i = 0; i < f->made; i++) {
-        if (f->conns[i].fd >= 0)
-            close_conn(f, &f->conns[i]);
-        fcgi_reader_free(&f->conns[i].reader);
-        buf_free(&f->conns[i].path);
-    }
-    const int wake = wake_fd;
-    wake_fd = -1;
-    close(wake);
-    close(f->epoll);
-    buf_free(&f->answer);
-    free(f->conns);
-    free(f);
-}
-
 /* ---- Accepting -------------------------------------------------------- */
 
 /* Whether the peer may connect: section 3.2 of the specification, for sockets
@@ -254,7 +199,26 @@ static bool is_allowed(const struct fcgi *f, const struct sockaddr_in *peer)
     return false;
 }
 
-/* Takes a connection; NULL: there is none, or the socket failed. */
+/* The connection of a descriptor that was accepted. */
+static struct conn *open_conn(struct fcgi *f, int fd)
+{
+    struct conn *c = f->free;
+    if (c != NULL) {
+        f->free = c->next;
+    } else {
+        c = &f->conns[f->made++];
+        fcgi_reader_init(&c->reader);
+        buf_init(&c->path, URI_MAX);
+    }
+    f->used++;
+    c->fd = fd;
+    c->state = CONN_ARRIVING;
+    c->deadline = 0;
+    c->eof = false;
+    return c;
+}
+
+/* Takes a connection; NULL: another worker took it, or the socket failed. */
 static struct conn *accept_conn(struct fcgi *f)
 {
     struct sockaddr_in peer = {.sin_family = AF_UNSPEC};
@@ -262,14 +226,14 @@ static struct conn *accept_conn(struct fcgi *f)
     int on = 1;
     int fd = accept4(FCGI_SOCKET, (struct sockaddr *)&peer, &len,
                      SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0 && is_allowed(f, &peer)) {
+    if (fd >= 0) {
+        if (!is_allowed(f, &peer)) {
+            close(fd);
+            return NULL;
+        }
         if (f->tcp)
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         return open_conn(f, fd);
-    }
-    if (fd >= 0) {
-        close(fd);
-        return NULL;
     }
     switch (errno) {
     case EAGAIN: /* another worker took it */
@@ -282,7 +246,7 @@ static struct conn *accept_conn(struct fcgi *f)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-        log_warning("a connection could not be accepted: %s", strerror(errno));
+        log_warning("cannot accept a connection: %s", strerror(errno));
         poll(NULL, 0, 100);
         return NULL;
     default:
@@ -293,15 +257,6 @@ static struct conn *accept_conn(struct fcgi *f)
 }
 
 /* ---- The head of a request -------------------------------------------- */
-
-static enum http_method read_method(const char *name)
-{
-    if (strcmp(name, "GET") == 0)
-        return HTTP_GET;
-    if (strcmp(name, "HEAD") == 0)
-        return HTTP_HEAD;
-    return strcmp(name, "POST") == 0 ? HTTP_POST : HTTP_OTHER;
-}
 
 /* REQUEST_URI to path. A server may pass on the absolute form (RFC 9112,
  * section 3.2.2): scheme and host are dropped. */
@@ -324,7 +279,7 @@ static void read_path(struct buf *path, struct http_request *req)
 }
 
 /* Takes what curt needs out of the parameters, in one pass over them, and puts
- * a NUL behind each value. False: their lengths are wrong. */
+ * a NUL after each value. False: their lengths are wrong. */
 static bool take_parameters(struct buf *params, struct http_request *req,
                             const char **trace_id, const char **content_length)
 {
@@ -366,8 +321,8 @@ static bool take_parameters(struct buf *params, struct http_request *req,
     return left == 0;
 }
 
-/* The parameters are there: makes the request, and decides whether it has to
- * wait for a body. False: they are no parameters. */
+/* The parameters are complete: makes the request, and decides whether it has to
+ * wait for a body. False: their lengths are wrong. */
 static bool read_head(struct fcgi *f, struct conn *c)
 {
     struct http_request *req = &c->req;
@@ -375,8 +330,11 @@ static bool read_head(struct fcgi *f, struct conn *c)
     *req = (struct http_request){.method_name = "", .body = ""};
     if (!take_parameters(&c->reader.params, req, &trace_id, &content_length))
         return false;
-    req->method = read_method(req->method_name);
-    trace_choose(&f->traces, trace_id, req->trace_id);
+    req->method = strcmp(req->method_name, "GET") == 0    ? HTTP_GET
+                  : strcmp(req->method_name, "HEAD") == 0 ? HTTP_HEAD
+                  : strcmp(req->method_name, "POST") == 0 ? HTTP_POST
+                                                          : HTTP_OTHER;
+    trace_id_choose(&f->traces, trace_id, req->trace_id);
     read_path(&c->path, req);
     c->reader.body.max = f->conf->max_body;
     c->length = 0;
@@ -403,27 +361,29 @@ static void read_chunk(struct fcgi *f, struct conn *c)
     else if (n == 0)
         c->eof = true;
     else if (errno != EAGAIN && errno != EINTR)
-        c->useless = true;
+        c->state = CONN_USELESS;
 }
 
+/* Sends what the web server takes at once. */
 static void send_out(struct conn *c)
 {
     struct buf *out = &c->reader.out;
-    c->useless = c->useless || buf_failed(out);
-    while (c->sent < out->len && !c->useless) {
+    if (buf_failed(out))
+        c->state = CONN_USELESS;
+    while (c->sent < out->len && c->state != CONN_USELESS) {
         ssize_t n =
             send(c->fd, out->data + c->sent, out->len - c->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN)
             return;
         if (n < 0 && errno != EINTR)
-            c->useless = true;
+            c->state = CONN_USELESS;
         c->sent += n > 0 ? (size_t)n : 0;
     }
     buf_reset(out);
     c->sent = 0;
 }
 
-/* The body is whole, or is not waited for any longer: fault says why. */
+/* The body is complete, or is not waited for any longer: fault is why. */
 static void end_body(struct conn *c, int fault)
 {
     struct http_request *req = &c->req;
@@ -440,36 +400,54 @@ static void end_body(struct conn *c, int fault)
     c->reader.discard = true;
 }
 
+/* Makes the connection ready for another request. */
+static void reset_conn(struct conn *c)
+{
+    fcgi_reader_next(&c->reader);
+    if (c->path.cap > 1024)
+        buf_free(&c->path);
+    c->state = CONN_IDLE;
+    c->deadline = 0;
+}
+
 /* Passes what was read to the current connection. True: its request can be
  * answered now. */
 static bool feed_conn(struct fcgi *f, struct conn *c)
 {
     struct fcgi_reader *r = &c->reader;
-    while (f->left > 0 && !c->useless) {
+    while (f->left > 0 && c->state != CONN_USELESS) {
         if (r->state == FCGI_WHOLE) {
-            if (!c->answered)
+            if (c->state == CONN_ARRIVING)
                 return true;
             if (!r->keep)
                 break;
             /* The next request. The last answer must be on its way. */
             send_out(c);
-            c->useless = c->useless || c->sent < r->out.len;
+            if (c->state == CONN_USELESS)
+                break;
+            const bool unsent = c->sent < r->out.len;
             reset_conn(c);
+            if (unsent)
+                c->state = CONN_USELESS;
             continue;
         }
         const enum fcgi_event event = fcgi_read(r, &f->at, &f->left);
+        if (c->state == CONN_IDLE && r->state != FCGI_NONE)
+            c->state = CONN_ARRIVING;
         if (event == FCGI_BROKEN || (event == FCGI_HEAD && !read_head(f, c))) {
-            log_warning("a request was refused: it is not FastCGI, or its "
-                        "parameters are too long");
-            c->useless = true;
+            log_warning("request refused: not FastCGI, or its parameters are "
+                        "too long");
+            c->state = CONN_USELESS;
         } else if (event == FCGI_ABORTED) {
-            c->answered = true;
+            c->state = CONN_ANSWERED;
         } else if (!r->discard && (event == FCGI_END || buf_failed(&r->body))) {
             end_body(c, 0);
         }
     }
-    return r->discard && !c->answered && !c->useless;
+    return r->discard && c->state == CONN_ARRIVING;
 }
+
+/* ---- Between two events ------------------------------------------------ */
 
 /* Has epoll wait for events of a connection. The other workers get the next
  * one. */
@@ -479,7 +457,7 @@ static bool expect_event(struct fcgi *f, struct conn *c, uint32_t events)
     if (events == c->events)
         return true;
     if (!watch_fd(f, added ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, c->fd, events, c)) {
-        log_warning("a connection cannot be waited for: %s", strerror(errno));
+        log_warning("cannot wait for a connection: %s", strerror(errno));
         return false;
     }
     c->events = events;
@@ -488,6 +466,25 @@ static bool expect_event(struct fcgi *f, struct conn *c, uint32_t events)
         f->failed = true;
     }
     return true;
+}
+
+static void close_conn(struct fcgi *f, struct conn *c)
+{
+    /* Not left to close(): a child that is about to execute the janitor or a
+     * credential_process may also hold the descriptor. */
+    if (c->events != 0)
+        watch_fd(f, EPOLL_CTL_DEL, c->fd, 0, NULL);
+    close(c->fd);
+    f->used--;
+    f->memory -= c->memory;
+    buf_reset(&c->reader.out);
+    reset_conn(c);
+    c->reader.header_len = 0;
+    c->sent = c->memory = 0;
+    c->events = 0;
+    c->fd = -1;
+    c->next = f->free;
+    f->free = c;
 }
 
 /* Nothing more is to be done with the connection now: closes it, or has epoll
@@ -500,23 +497,23 @@ static void settle_conn(struct fcgi *f, struct conn *c)
     send_out(c);
     const bool unsent = c->sent < r->out.len;
     const uint64_t timeout = f->conf->request_timeout;
-    if (c->answered && r->state == FCGI_WHOLE && !unsent) {
+    if (c->state == CONN_ANSWERED && r->state == FCGI_WHOLE && !unsent) {
         if (!r->keep || f->stopping)
-            c->useless = true;
+            c->state = CONN_USELESS;
         else
             reset_conn(c);
     }
-    if (c->useless || (c->eof && !unsent)) {
+    if (c->state == CONN_USELESS || (c->eof && !unsent)) {
         close_conn(f, c);
         return;
     }
-    const bool idle = c->kept && r->state == FCGI_NONE && r->header_len == 0;
     if (c->deadline == 0) {
+        const bool idle = c->state == CONN_IDLE && r->header_len == 0;
+        const bool lingers = c->state == CONN_ANSWERED && !unsent;
         c->since = clock_monotonic_ms();
         if (!idle || f->stopping)
             c->deadline =
-                c->since +
-                (c->answered && !unsent ? LINGER : 1000 * (int64_t)timeout);
+                c->since + (lingers ? LINGER : 1000 * (int64_t)timeout);
     }
     if (c->deadline != 0 && c->deadline < f->next_deadline)
         f->next_deadline = c->deadline;
@@ -529,27 +526,23 @@ static void settle_conn(struct fcgi *f, struct conn *c)
         close_conn(f, c);
 }
 
-/* ---- Waiting ---------------------------------------------------------- */
+/* ---- Giving up -------------------------------------------------------- */
 
-/* The connection to give up first: one that is kept and idle, then one that was
- * answered, then one whose request is coming in; the oldest of them. */
+/* The connection to give up first: by its state, then the oldest. */
 static struct conn *find_surplus(const struct fcgi *f)
 {
     struct conn *found = NULL;
-    int found_rank = 0;
     for (size_t i = 0; i < f->made; i++) {
         struct conn *c = &f->conns[i];
-        const int rank = c->deadline == 0 ? 0 : c->answered ? 1 : 2;
-        if (c->fd >= 0 && (found == NULL || rank < found_rank ||
-                           (rank == found_rank && c->since < found->since))) {
+        if (c->fd >= 0 &&
+            (found == NULL || c->state < found->state ||
+             (c->state == found->state && c->since < found->since)))
             found = c;
-            found_rank = rank;
-        }
     }
     return found;
 }
 
-/* A connection whose time is over; NULL: there is none. */
+/* A connection past its deadline, or NULL. */
 static struct conn *find_overdue(struct fcgi *f)
 {
     if (f->next_deadline == INT64_MAX)
@@ -557,55 +550,42 @@ static struct conn *find_overdue(struct fcgi *f)
     const int64_t now = clock_monotonic_ms();
     if (f->next_deadline > now)
         return NULL;
-    f->next_deadline = INT64_MAX;
+    struct conn *first = NULL;
     for (size_t i = 0; i < f->made; i++) {
         struct conn *c = &f->conns[i];
-        if (c->fd < 0 || c->deadline == 0)
-            continue;
-        if (c->deadline <= now) {
-            f->next_deadline = now; /* there may be others */
-            return c;
-        }
-        if (c->deadline < f->next_deadline)
-            f->next_deadline = c->deadline;
+        if (c->fd >= 0 && c->deadline != 0 &&
+            (first == NULL || c->deadline < first->deadline))
+            first = c;
     }
-    return NULL;
+    f->next_deadline = first != NULL ? first->deadline : INT64_MAX;
+    return f->next_deadline <= now ? first : NULL;
 }
 
 /* Reads a last time from a connection that is to be given up. True: its request
- * can be answered, if only with the status that says so. */
+ * can be answered, if only with the status that is the reason. */
 static bool give_up(struct fcgi *f, struct conn *c, int status)
 {
-    const bool idle = c->kept && c->reader.state == FCGI_NONE;
+    const bool idle = c->state == CONN_IDLE;
     read_chunk(f, c);
     if (feed_conn(f, c))
         return true;
-    if (idle && c->reader.state != FCGI_NONE) {
+    if (idle && c->state == CONN_ARRIVING) {
         c->deadline = 0; /* a request came just before the end */
-    } else if (c->reader.state == FCGI_IN_BODY && !c->reader.discard &&
+    } else if (c->state == CONN_ARRIVING && c->reader.state == FCGI_IN_BODY &&
                !c->eof) {
         end_body(c, status);
         return true;
     } else {
-        c->useless = true;
+        c->state = CONN_USELESS;
     }
     settle_conn(f, c);
     return false;
 }
 
-/* No new connection any more; the kept ones are closed if nothing has come. */
-static void begin_stop(struct fcgi *f)
-{
-    f->stopping = true;
-    watch_fd(f, EPOLL_CTL_DEL, FCGI_SOCKET, 0, NULL);
-    f->next_deadline = 0;
-    for (size_t i = 0; i < f->made; i++)
-        if (f->conns[i].deadline == 0)
-            f->conns[i].deadline = 1;
-}
+/* ---- The next request, and its answer --------------------------------- */
 
 /* Waits until something can be read or written, or the next deadline. NULL:
- * there is nothing to do with a connection. */
+ * no connection has anything to do. */
 static struct conn *wait_conn(struct fcgi *f)
 {
     struct epoll_event event;
@@ -625,41 +605,46 @@ static struct conn *wait_conn(struct fcgi *f)
     return pause_wanted ? NULL : accept_conn(f);
 }
 
-/* The connection whose request can be answered; NULL: there is none, because
- * of fcgi_pause(), fcgi_stop() or a failure. */
+/* The next connection whose request can be answered. NULL: none, because of
+ * fcgi_pause(), fcgi_stop() or a failure. */
 static struct conn *next_request(struct fcgi *f)
 {
     struct conn *c = f->current;
-    if (c != NULL) {
-        /* The end of an empty body has mostly come by now. */
-        if (c->reader.state == FCGI_IN_BODY && !c->useless)
-            read_chunk(f, c);
-        if (feed_conn(f, c))
-            return c;
-        settle_conn(f, c);
-    }
-    while (!f->failed && !pause_wanted) {
-        if (stop_wanted && !f->stopping)
-            begin_stop(f);
+    /* The end of an empty body has mostly come by now. */
+    if (c != NULL && c->reader.state == FCGI_IN_BODY &&
+        c->state != CONN_USELESS)
+        read_chunk(f, c);
+    for (;;) {
+        if (c != NULL) {
+            if (feed_conn(f, c))
+                return c;
+            settle_conn(f, c);
+            c = NULL;
+        }
+        if (f->failed || pause_wanted)
+            return NULL;
+        if (stop_wanted && !f->stopping) {
+            /* No new connection; kept ones are closed if nothing has come. */
+            f->stopping = true;
+            watch_fd(f, EPOLL_CTL_DEL, FCGI_SOCKET, 0, NULL);
+            f->next_deadline = 0;
+            for (size_t i = 0; i < f->made; i++)
+                if (f->conns[i].deadline == 0)
+                    f->conns[i].deadline = 1;
+        }
         if (f->stopping && f->used == 0)
             return NULL;
         const bool full = f->used == f->most || f->memory > MEMORY_MAX;
-        c = full ? find_surplus(f) : find_overdue(f);
-        if (c != NULL) {
-            if (give_up(f, c, full ? 503 : 408))
-                return c;
+        struct conn *over = full ? find_surplus(f) : find_overdue(f);
+        if (over != NULL) {
+            if (give_up(f, over, full ? 503 : 408))
+                return over;
             continue;
         }
         c = wait_conn(f);
-        if (c == NULL)
-            continue;
-        if (!c->eof)
+        if (c != NULL && !c->eof)
             read_chunk(f, c);
-        if (feed_conn(f, c))
-            return c;
-        settle_conn(f, c);
     }
-    return NULL;
 }
 
 bool fcgi_accept(struct fcgi *f, const struct http_request **req)
@@ -687,10 +672,29 @@ void fcgi_finish(struct fcgi *f, const struct http_response *res)
     if (c->req.method != HTTP_HEAD)
         buf_add(answer, res->body.data, res->body.len);
     fcgi_add_answer(&c->reader.out, c->reader.id, answer->data, answer->len);
-    c->answered = true;
+    c->state = CONN_ANSWERED;
     c->deadline = 0;
     /* Before the web server can open another connection because of it. */
-    if (c->reader.keep && !f->stopping)
-        c->useless = !expect_event(f, c, EPOLLIN);
+    if (c->reader.keep && !f->stopping && !expect_event(f, c, EPOLLIN))
+        c->state = CONN_USELESS;
     send_out(c);
+}
+
+void fcgi_free(struct fcgi *f)
+{
+    if (f == NULL)
+        return;
+    for (size_t i = 0; i < f->made; i++) {
+        if (f->conns[i].fd >= 0)
+            close_conn(f, &f->conns[i]);
+        fcgi_reader_free(&f->conns[i].reader);
+        buf_free(&f->conns[i].path);
+    }
+    const int wake = wake_fd;
+    wake_fd = -1;
+    close(wake);
+    close(f->epoll);
+    buf_free(&f->answer);
+    free(f->conns);
+    free(f);
 }

@@ -21,8 +21,8 @@ bool fcgi_socket_ok(void);
 
 /* Prepares this process to accept requests; call once, after the fork, before
  * signal handlers are set. conf may change between two requests: MAX_BODY and
- * REQUEST_TIMEOUT are read from it. takes_body says whether a request whose
- * head is known will need its body. Ends the process when the kernel has no
+ * REQUEST_TIMEOUT are read from it. takes_body tells whether a request whose
+ * head is known needs its body. Ends the process when the kernel has no
  * descriptors left (logged). */
 struct fcgi *fcgi_new(const struct conf *conf,
                       bool (*takes_body)(const struct http_request *req));

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Longest content of a record that is no part of a stream, in bytes. */
+/* Longest content of a record outside of the streams, in bytes. */
 #define CONTROL_MAX 1024
 
 /* Largest record of standard output: content of a multiple of 8 bytes. */

@@ -48,7 +48,7 @@ struct fcgi_reader {
     struct buf params;  /* name-value pairs: fcgi_next_pair() */
     struct buf body;    /* its max is the caller's; longer: buf_failed() */
     struct buf out;     /* records for the web server; the caller sends them */
-    struct buf control; /* content of a record that is no part of a stream */
+    struct buf control; /* content of a record outside of the streams */
     struct buf *sink;   /* where the record under way goes; NULL: nowhere */
     unsigned char header[FCGI_HEADER];
     size_t header_len; /* what is there of the header; 0: between two records */
@@ -87,7 +87,7 @@ struct fcgi_pair {
     size_t value_len;
 };
 
-/* Takes the first pair off *data (section 3.4). False: there is none; *len is
+/* Takes the first pair off *data (section 3.4). False: no more pairs; *len is
  * not 0 then where the lengths are wrong. */
 bool fcgi_next_pair(const char **data, size_t *len, struct fcgi_pair *pair);
 

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "body.h"
-#include "clock.h"
 #include "create.h"
 #include "handlers.h"
 #include "log.h"
@@ -11,11 +10,8 @@
 static void answer_link_page(const struct http_request *req,
                              const struct link *link, struct http_response *res)
 {
-    char expires[H_TIME_SIZE], left[H_LEFT_SIZE], ttl[CLOCK_TEXT_SIZE] = "";
-    if (link->ttl != LINK_NEVER)
-        clock_text(link->ttl, ttl);
-    h_time_text(ttl, expires);
-    h_time_left(link->ttl - clock_now(), left);
+    char expires[H_TIME_SIZE], left[H_LEFT_SIZE];
+    h_expiry_texts(link->ttl, expires, left);
     const struct page_value values[] = {
         {"short_id", link->short_id},
         {"short_url", link->short_url},
@@ -65,8 +61,9 @@ static void refuse_create(const struct app *app, const struct http_request *req,
         http_problem(res, req, status, detail);
 }
 
-static void create_from(struct app *app, const struct http_request *req,
-                        const struct buf *long_url, struct http_response *res)
+static void answer_long_url(struct app *app, const struct http_request *req,
+                            const struct buf *long_url,
+                            struct http_response *res)
 {
     const struct link_client client = {
         .user_agent = req->user_agent,
@@ -146,16 +143,10 @@ void h_create(struct app *app, const struct http_request *req,
     struct buf long_url;
     const char *detail = "";
     buf_init(&long_url, req->body_len);
-    switch (body_read(req, &long_url, &detail)) {
-    case BODY_OK:
-        create_from(app, req, &long_url, res);
-        break;
-    case BODY_BAD:
-        refuse_create(app, req, 400, detail, NULL, res);
-        break;
-    case BODY_UNSUPPORTED:
-        http_problem(res, req, 415, detail);
-        break;
-    }
+    const int status = body_read(req, &long_url, &detail);
+    if (status == 0)
+        answer_long_url(app, req, &long_url, res);
+    else
+        refuse_create(app, req, status, detail, NULL, res);
     buf_free(&long_url);
 }

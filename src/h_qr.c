@@ -1,6 +1,5 @@
 #include <stdio.h>
 
-#include "clock.h"
 #include "handlers.h"
 #include "ids.h"
 #include "qr.h"
@@ -28,15 +27,12 @@ static bool read_parameters(const struct http_request *req,
 void h_qr(struct app *app, const struct http_request *req, const char *short_id,
           struct http_response *res)
 {
-    struct lookup lookup = {app->conf, app->store, app->cache};
     struct cache_entry link;
     struct qr_options o = {QR_DEFAULTS};
     char etag[IDS_MAX + 80], detail[sizeof(o.fault) + 16];
     const char *app_url = app->conf->app_url;
     if (read_parameters(req, &o)) {
-        const enum result r = lookup_link(&lookup, short_id, &link);
-        if (h_refuse_link(app, req, r, &link, clock_now(), short_id, "QR code",
-                          res))
+        if (!h_find_link(app, req, short_id, "QR code", &link, res))
             return;
         /* All that the image depends on. Caches may keep it for an hour: it has
          * the short URL only, and stays right when the link is deleted. */

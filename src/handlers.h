@@ -1,6 +1,6 @@
 /*
  * What a worker does with a request. One file per handler (h_*.c); the router
- * chooses it.
+ * chooses it. What handlers share is in handlers.c.
  */
 #ifndef CURT_HANDLERS_H
 #define CURT_HANDLERS_H
@@ -13,8 +13,8 @@
 struct app {
     const struct conf *conf;
     struct store *store;
-    struct hits *hits;   /* NULL: there is no journal */
-    struct cache *cache; /* NULL: there is no cache */
+    struct hits *hits;   /* NULL: no journal */
+    struct cache *cache; /* NULL: no cache */
     bool hits_failed;    /* to open, when it was tried last */
     bool cache_failed;
     int64_t reopen_ms; /* when it is tried again */
@@ -39,15 +39,6 @@ void h_preview(struct app *app, const struct http_request *req,
 void h_qr(struct app *app, const struct http_request *req, const char *short_id,
           struct http_response *res);
 
-/* Answers for a link that cannot be followed: 404, 410, 500 or 503. r and link
- * are the results of lookup_link(), now is clock_now(); what is for the log, as
- * in h_log_failure().
- * False, without an answer: the link can be followed. */
-bool h_refuse_link(struct app *app, const struct http_request *req,
-                   enum result r, const struct cache_entry *link, int64_t now,
-                   const char *short_id, const char *what,
-                   struct http_response *res);
-
 /* GET or HEAD of APP_URL's path, and of "/": as HOME sets it, the page with the
  * form, 404, or 302. */
 void h_home(struct app *app, const struct http_request *req,
@@ -61,6 +52,23 @@ void h_file(struct app *app, const struct http_request *req,
 /* GET or HEAD of /robots.txt. */
 void h_robots(struct app *app, const struct http_request *req,
               struct http_response *res);
+
+/* ---- What handlers share (handlers.c) -------------------------------- */
+
+/* Looks a link up. False: it cannot be followed, which h_refuse_link() has
+ * answered. */
+bool h_find_link(struct app *app, const struct http_request *req,
+                 const char *short_id, const char *what,
+                 struct cache_entry *link,
+                 struct http_response *res) MUST_CHECK;
+
+/* Answers for a link that cannot be followed: 404, 410, 500 or 503. r is the
+ * result of reading the link from the cache or the store; what is for the log,
+ * as in h_log_failure(). False, without an answer: it can be followed. */
+bool h_refuse_link(struct app *app, const struct http_request *req,
+                   enum result r, const struct cache_entry *link,
+                   const char *short_id, const char *what,
+                   struct http_response *res);
 
 /* Room for h_time_text(). */
 #define H_TIME_SIZE 17
@@ -76,9 +84,13 @@ void h_time_text(const char *stored, char text[H_TIME_SIZE]);
  * days", "in a moment" under two minutes. */
 void h_time_left(int64_t seconds, char text[H_LEFT_SIZE]);
 
+/* Both of a ttl: when it is (empty for LINK_NEVER), and how long until then. */
+void h_expiry_texts(int64_t ttl, char expires[H_TIME_SIZE],
+                    char left[H_LEFT_SIZE]);
+
 /* The detail of a 503 for a request that needs the store. */
 #define H_STORE_FAILED                                                         \
-    "The store of links does not answer at the moment. Please try again."
+    "Link storage is temporarily unavailable. Please try again."
 
 /* Logs why the store failed. what: "create", "redirect", ... */
 void h_log_failure(struct app *app, enum result r, const char *what);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "query.h"
+#include "text.h"
 #include "utf8.h"
 
 #define NAME_MAX_LEN  253 /* RFC 1035, without the final dot */
@@ -18,13 +19,6 @@
 
 static const char *const bad_name = "has a host that is not a valid domain "
                                     "name";
-
-static bool is_ascii(const char *s)
-{
-    while (*s != '\0' && (unsigned char)*s < 0x80)
-        s++;
-    return *s == '\0';
-}
 
 static bool has_punycode(const char *name)
 {
@@ -84,7 +78,10 @@ static bool is_punycode_valid(const char *name)
 static const char *add_ascii(const char *name, struct buf *out)
 {
     int rc = IDN2_OK;
-    if (is_ascii(name)) {
+    const char *s = name;
+    while (*s != '\0' && (unsigned char)*s < 0x80)
+        s++;
+    if (*s == '\0') {
         buf_add_str(out, name);
         for (size_t i = 0; i < out->len; i++)
             if (out->data[i] >= 'A' && out->data[i] <= 'Z')
@@ -121,7 +118,7 @@ static bool is_name(const char *name)
     }
     size_t len = strlen(name);
     return len > 0 && len - (label == 0) <= NAME_MAX_LEN &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-._") == len;
+           strspn(name, TEXT_LOWER TEXT_DIGITS "-._") == len;
 }
 
 /* One number of an IPv4 address: decimal, octal (0...) or hexadecimal (0x...).

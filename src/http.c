@@ -1,15 +1,19 @@
 #include "http.h"
 
-#include <json.h>
+#include <ctype.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "json.h"
+#include "text.h"
 #include "utf8.h"
 
 #define DETAIL_MAX   4096
 #define INSTANCE_MAX 1024
+#define BLANKS       " \t"
 
 void http_response_init(struct http_response *res, const struct conf *conf)
 {
@@ -107,37 +111,26 @@ const char *http_reason(int status)
     return "";
 }
 
-static size_t skip_space(const char *s)
-{
-    return strspn(s, " \t");
-}
-
-/* The value of "q=0.5" in thousandths; anything odd counts as 1. */
-static int read_quality(const char *s, size_t len)
-{
-    if (len == 0 || (s[0] != '0' && s[0] != '1'))
-        return 1000;
-    int value = (s[0] - '0') * 1000;
-    int scale = 100;
-    for (size_t i = 2; i < len && s[1] == '.' && scale > 0; i++, scale /= 10) {
-        if (s[i] < '0' || s[i] > '9')
-            break;
-        value += (s[i] - '0') * scale;
-    }
-    return value < 1000 ? value : 1000;
-}
-
-/* The q parameter of a media range without its type: ";a=b;q=0.5". */
+/* The q parameter of a media range without its type, ";a=b;q=0.5", in
+ * thousandths; anything odd counts as 1. */
 static int find_quality(const char *s, size_t len)
 {
     const char *end = s + len;
     while (s < end && *s == ';') {
         s++;
-        s += skip_space(s);
-        size_t n = strcspn(s, ";,");
-        if (n >= 2 && (*s | 0x20) == 'q' && s[1] == '=')
-            return read_quality(s + 2, n - 2);
-        s += n;
+        s += strspn(s, BLANKS);
+        const size_t n = strcspn(s, ";,");
+        if (n < 2 || (*s | 0x20) != 'q' || s[1] != '=') {
+            s += n;
+            continue;
+        }
+        if (n == 2 || s[2] != '0')
+            return 1000;
+        int value = 0, scale = 100;
+        for (size_t i = 4; s[3] == '.' && i < n && isdigit((unsigned char)s[i]);
+             i++, scale /= 10)
+            value += (s[i] - '0') * scale;
+        return value;
     }
     return 1000;
 }
@@ -148,10 +141,10 @@ static const char *next_item(const char **list, size_t *len, int *quality)
 {
     if (*list == NULL || **list == '\0')
         return NULL;
-    const char *item = *list + skip_space(*list);
+    const char *item = *list + strspn(*list, BLANKS);
     const size_t whole = strcspn(item, ",");
     *len = strcspn(item, ";, \t");
-    const size_t gap = *len + skip_space(item + *len);
+    const size_t gap = *len + strspn(item + *len, BLANKS);
     *quality = find_quality(item + gap, whole > gap ? whole - gap : 0);
     *list = item + whole + (item[whole] == ',');
     return item;
@@ -170,7 +163,7 @@ int http_accept_quality(const char *accept, const char *type)
 
 bool http_type_is(const char *content_type, const char *type)
 {
-    content_type += skip_space(content_type);
+    content_type += strspn(content_type, BLANKS);
     size_t len = strcspn(content_type, ";, \t");
     return len == strlen(type) && strncasecmp(content_type, type, len) == 0;
 }
@@ -226,56 +219,27 @@ void http_page(struct http_response *res, const struct http_request *req,
     http_end(res, "text/html; charset=utf-8");
 }
 
-static void answer_problem_page(struct http_response *res,
-                                const struct http_request *req, int status,
-                                const char *detail)
-{
-    char number[12], section[16];
-    snprintf(number, sizeof(number), "%d", status);
-    snprintf(section, sizeof(section), "is_%d", status);
-    const struct page_value values[] = {
-        {"status", number},
-        {"title", detail},
-        {section, number},
-        /* Of other refusals the log has nothing to find. */
-        {"trace_id", status >= 500 ? req->trace_id : NULL},
-        {NULL, NULL},
-    };
-    http_page(res, req, status, "error.html", values);
-}
-
-/* The URI of the request, so that a 404 shows what a proxy made of the path.
- * Only a URI reference (RFC 9457, section 3.1.5) of some length. */
-static void add_instance(json_object *problem, const char *uri)
-{
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-        "-._~:/?#[]@!$&'()*+,;=%";
-    const size_t len = uri != NULL ? strspn(uri, allowed) : 0;
-    if (len > 0 && len <= INSTANCE_MAX && uri[len] == '\0')
-        json_object_object_add(problem, "instance",
-                               json_object_new_string(uri));
-}
-
 static void answer_problem_json(struct http_response *res,
                                 const struct http_request *req, int status,
                                 const char *detail)
 {
+    /* What a URI reference (RFC 9457, section 3.1.5) may consist of. */
+    static const char allowed[] = TEXT_ALNUM "-._~:/?#[]@!$&'()*+,;=%";
     json_object *problem = json_object_new_object();
-    json_object_object_add(problem, "title",
-                           json_object_new_string(http_reason(status)));
+    json_add_text(problem, "title", http_reason(status));
     json_object_object_add(problem, "status", json_object_new_int(status));
-    json_object_object_add(problem, "detail", json_object_new_string(detail));
-    json_object_object_add(problem, "trace_id",
-                           json_object_new_string(req->trace_id));
-    if (status == 404)
-        add_instance(problem, req->uri);
+    json_add_text(problem, "detail", detail);
+    json_add_text(problem, "trace_id", req->trace_id);
+    if (status == 404 && req->uri != NULL) {
+        /* It shows what a proxy made of the path. */
+        const size_t len = strspn(req->uri, allowed);
+        if (len > 0 && len <= INSTANCE_MAX && req->uri[len] == '\0')
+            json_add_text(problem, "instance", req->uri);
+    }
     http_begin(res, req, status);
     http_field(res, "Cache-Control", "no-store");
     http_field(res, "Vary", "Accept, Accept-Language");
-    buf_add_str(&res->body, json_object_to_json_string_ext(
-                                problem, JSON_C_TO_STRING_PLAIN |
-                                             JSON_C_TO_STRING_NOSLASHESCAPE));
+    buf_add_str(&res->body, json_text(problem));
     buf_add_char(&res->body, '\n');
     json_object_put(problem);
     http_end(res, "application/problem+json");
@@ -284,11 +248,22 @@ static void answer_problem_json(struct http_response *res,
 void http_problem(struct http_response *res, const struct http_request *req,
                   int status, const char *detail)
 {
+    char number[12], section[16];
     struct buf clean;
     buf_init(&clean, DETAIL_MAX);
     utf8_add_clean(&clean, detail, strnlen(detail, DETAIL_MAX / 3));
+    snprintf(number, sizeof(number), "%d", status);
+    snprintf(section, sizeof(section), "is_%d", status);
+    const struct page_value values[] = {
+        {"status", number},
+        {"title", clean.data},
+        {section, number},
+        /* The log has nothing about other refusals. */
+        {"trace_id", status >= 500 ? req->trace_id : NULL},
+        {NULL, NULL},
+    };
     if (http_wants_page(req))
-        answer_problem_page(res, req, status, clean.data);
+        http_page(res, req, status, "error.html", values);
     else
         answer_problem_json(res, req, status, clean.data);
     buf_free(&clean);

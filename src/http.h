@@ -11,7 +11,7 @@
 #include "buf.h"
 #include "conf.h"
 #include "page.h"
-#include "trace.h"
+#include "trace_id.h"
 
 /* Hard limits of one response, in bytes: a Location of URL_MAX and the other
  * fields; a page that has the URL five times, each byte of it escaped. */
@@ -20,8 +20,8 @@
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
 
-/* All strings belong to whoever received the request and live until it is
- * finished; fields that did not come are NULL. */
+/* All strings belong to the receiver of the request (fcgi.h) and live until it
+ * is finished; fields that did not come are NULL. */
 struct http_request {
     enum http_method method;
     const char *method_name; /* as it came */
@@ -43,7 +43,7 @@ struct http_request {
     int body_fault; /* the status, where a body that the handler needs is
                      * missing: 413 over MAX_BODY, 400 it ended early, 408 not
                      * in time, 503 too many wait for theirs; else 0 */
-    char trace_id[TRACE_MAX + 1];
+    char trace_id[TRACE_ID_MAX + 1];
 };
 
 /* Built by the functions below: http_begin(), fields, body, http_end(). What

@@ -3,12 +3,12 @@
 #include <openssl/rand.h>
 #include <string.h>
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                               "abcdefghijklmnopqrstuvwxyz"
-                               "0123456789";
+#include "text.h"
 
-/* First path segments that curt keeps for itself (DESIGN: "HTTP"). Those with
- * a character outside the alphabet cannot be ids anyway. */
+static const char alphabet[] = TEXT_ALNUM;
+
+/* First path segments that curt reserves for itself (DESIGN: "HTTP"). Those
+ * with a character outside the alphabet cannot be ids anyway. */
 static const char *const route_names[] = {"create", "health", "metrics", "rest",
                                           "ui"};
 
@@ -28,7 +28,7 @@ struct pool {
 };
 
 /* A number below n (1 to 256), without modulo bias: bytes from the last,
- * incomplete range of n are thrown away. */
+ * incomplete range of n are dropped. */
 static bool draw_below(struct pool *pool, unsigned n, unsigned *out)
 {
     const unsigned limit = 256 - 256 % n;

@@ -1,10 +1,10 @@
 #include "link.h"
 
-#include <json.h>
+#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "json_text.h"
+#include "json.h"
 #include "mem.h"
 #include "query.h"
 #include "url.h"
@@ -87,12 +87,6 @@ static void add_header(json_object *map, const char *name, const char *value)
         map, name, value != NULL ? clean_string(value, strlen(value)) : NULL);
 }
 
-static bool is_reserved_name(const char *name)
-{
-    return strcmp(name, "user_agent") == 0 || strcmp(name, "source_ip") == 0 ||
-           strcmp(name, "xray_trace_id") == 0;
-}
-
 static void add_parameter(json_object *map, const struct query_pair *pair)
 {
     if (pair->value_len == 0)
@@ -102,8 +96,10 @@ static void add_parameter(json_object *map, const struct query_pair *pair)
     buf_init(&name, TEXT_MAX);
     query_form_decode(&raw, pair->name, pair->name_len);
     utf8_add_clean(&name, raw.data, raw.len);
-    bool usable = name.len > 0 && strlen(name.data) == name.len;
-    if (usable && !is_reserved_name(name.data)) {
+    if (name.len > 0 && strlen(name.data) == name.len &&
+        strcmp(name.data, "user_agent") != 0 &&
+        strcmp(name.data, "source_ip") != 0 &&
+        strcmp(name.data, "xray_trace_id") != 0) {
         buf_reset(&raw);
         query_form_decode(&raw, pair->value, pair->value_len);
         json_object_object_add(map, name.data, clean_string(raw.data, raw.len));
@@ -128,51 +124,38 @@ char *link_analytics(const char *long_url, const struct link_client *client)
         while (query_next(&query, &len, &pair))
             add_parameter(map, &pair);
     }
-    char *text = mem_dup(json_object_to_json_string_ext(
-        map, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    char *text = mem_dup(json_text(map));
     json_object_put(map);
     return text;
-}
-
-static void add_string(json_object *object, const char *name, const char *value)
-{
-    json_object_object_add(
-        object, name, value != NULL ? json_object_new_string(value) : NULL);
-}
-
-/* Whether text is one JSON object and nothing else. */
-static bool is_json_object(const char *text)
-{
-    return text != NULL && text[strspn(text, " \t\r\n")] == '{' &&
-           json_text_fault(text, strlen(text)) == NULL;
 }
 
 void link_to_json(const struct link *l, bool whole, struct buf *out)
 {
     json_object *object = json_object_new_object();
-    add_string(object, "short_id", l->short_id);
-    add_string(object, "short_url", l->short_url);
-    add_string(object, "long_url", l->long_url);
-    add_string(object, "created_at", l->created_at);
+    json_add_text(object, "short_id", l->short_id);
+    json_add_text(object, "short_url", l->short_url);
+    json_add_text(object, "long_url", l->long_url);
+    json_add_text(object, "created_at", l->created_at);
     if (l->ttl != LINK_NEVER)
         json_object_object_add(object, "ttl", json_object_new_int64(l->ttl));
     json_object_object_add(object, "hits", json_object_new_uint64(l->hits));
     if (whole) {
         json_object *map = NULL;
-        /* Printed as it is: json-c would cut long numbers to 64 bits. Another
-         * client may have written something else there. */
-        if (is_json_object(l->analytics)) {
-            map = json_object_new_object();
+        const char *text = l->analytics != NULL ? l->analytics : "";
+        if (json_parse(text, strlen(text), JSON_LEVELS, &map) == RESULT_OK &&
+            json_object_is_type(map, json_type_object)) {
+            /* As it is stored: json-c cuts long numbers to 64 bits. */
             json_object_set_serializer(map, json_object_userdata_to_json_string,
-                                       mem_dup(l->analytics),
+                                       mem_dup(text),
                                        json_object_free_userdata);
+        } else {
+            json_object_put(map);
+            map = NULL;
         }
         json_object_object_add(object, "analytics", map);
         if (l->ttl_note != NULL)
-            add_string(object, "ttl_note", l->ttl_note);
+            json_add_text(object, "ttl_note", l->ttl_note);
     }
-    utf8_add_json(out, json_object_to_json_string_ext(
-                           object, JSON_C_TO_STRING_PLAIN |
-                                       JSON_C_TO_STRING_NOSLASHESCAPE));
+    utf8_add_json(out, json_text(object));
     json_object_put(object);
 }

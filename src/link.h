@@ -62,9 +62,8 @@ char *link_analytics(const char *long_url, const struct link_client *client);
 
 /* Appends l as a JSON object, on one line, with the names of the table. ttl is
  * left out for a link that never expires. analytics, null if it is not one JSON
- * object (RFC 8259), and ttl_note are there only when whole is true. Whatever
- * bytes l has, the result is valid JSON without control characters:
- * utf8_add_json(). */
+ * object by json_parse(), and ttl_note are there only when whole is true. The
+ * result has no control characters: utf8_add_json(). */
 void link_to_json(const struct link *l, bool whole, struct buf *out);
 
 #endif

@@ -60,7 +60,7 @@ static bool take_url(const struct link *link, struct cache_entry *out,
     struct buf url;
     buf_init(&url, URL_MAX);
     const bool good = url_normalise(link->long_url, strlen(link->long_url),
-                                    &url, reason) == RESULT_OK;
+                                    NULL, &url, reason) == RESULT_OK;
     if (good) {
         out->url_len = url.len;
         memcpy(out->url, url.data, url.len + 1);

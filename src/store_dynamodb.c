@@ -3,7 +3,7 @@
  * answer was lost reads back what became of it, and a link that an eventually
  * consistent read does not find is asked for once more, consistently.
  */
-#include <json.h>
+#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +13,7 @@
 #include "dynamodb_item.h"
 #include "dynamodb_table.h"
 #include "ids.h"
+#include "json.h"
 #include "mem.h"
 #include "store.h"
 
@@ -91,15 +92,10 @@ static enum result dynamodb_call(struct store *s, const char *action,
 
 /* ---- Requests -------------------------------------------------------- */
 
-static void add_text(json_object *body, const char *name, const char *text)
-{
-    json_object_object_add(body, name, json_object_new_string(text));
-}
-
 static json_object *request_for(const struct store *s)
 {
     json_object *body = json_object_new_object();
-    add_text(body, "TableName", s->conf->table);
+    json_add_text(body, "TableName", s->conf->table);
     return body;
 }
 
@@ -122,9 +118,9 @@ static json_object *get_request(const struct store *s, const char *short_id,
     if (view != STORE_WHOLE) {
         /* ttl is one of DynamoDB's reserved words. */
         json_object *names = json_object_new_object();
-        add_text(names, "#ttl", "ttl");
+        json_add_text(names, "#ttl", "ttl");
         json_object_object_add(body, "ExpressionAttributeNames", names);
-        add_text(body, "ProjectionExpression", "short_id, long_url, #ttl");
+        json_add_text(body, "ProjectionExpression", "short_id, long_url, #ttl");
     }
     return body;
 }
@@ -229,7 +225,8 @@ static enum result dynamodb_create(struct store *s, const struct link *l)
     json_object_object_add(item, TOKEN_NAME, dynamodb_item_string(token));
     json_object *body = request_for(s);
     json_object_object_add(body, "Item", item);
-    add_text(body, "ConditionExpression", "attribute_not_exists(short_id)");
+    json_add_text(body, "ConditionExpression",
+                  "attribute_not_exists(short_id)");
 
     /* A third of the time is kept for reading back, and used if it is known
      * that there is nothing to read. */
@@ -306,7 +303,7 @@ static enum result delete_item(struct store *s, const char *short_id)
 {
     struct aws_answer answer;
     json_object *body = request_for_key(s, short_id);
-    add_text(body, "ConditionExpression", "attribute_exists(short_id)");
+    json_add_text(body, "ConditionExpression", "attribute_exists(short_id)");
     enum result r = write_existing(s, "DeleteItem", body, MAY_REPEAT, &answer);
     /* Sent twice and not found: most likely gone by the first sending. In any
      * case what was asked for is so. */
@@ -346,7 +343,7 @@ static enum result dynamodb_blame(struct store *s, const char *short_id)
 {
     char *refusal = mem_dup(s->error.data);
     json_object *body = get_request(s, short_id, STORE_WHOLE, true);
-    add_text(body, "ReturnConsumedCapacity", "TOTAL");
+    json_add_text(body, "ReturnConsumedCapacity", "TOTAL");
     struct aws_answer answer;
     enum result r = dynamodb_call(s, "GetItem", body, MAY_REPEAT | GIVES_WAY,
                                   deadline_of(s), &answer);
@@ -370,14 +367,14 @@ static void add_flush(json_object *body, json_object *values,
 {
     json_object *names = json_object_new_object();
     char *node = mem_printf("node_%s", flush->node);
-    add_text(names, "#node", node);
+    json_add_text(names, "#node", node);
     free(node);
     json_object_object_add(body, "ExpressionAttributeNames", names);
     json_object_object_add(values, ":seq", dynamodb_item_number(flush->seq));
-    add_text(body, "UpdateExpression", "ADD hits :n SET #node = :seq");
-    add_text(body, "ConditionExpression",
-             "attribute_exists(short_id) AND "
-             "(attribute_not_exists(#node) OR #node < :seq)");
+    json_add_text(body, "UpdateExpression", "ADD hits :n SET #node = :seq");
+    json_add_text(body, "ConditionExpression",
+                  "attribute_exists(short_id) AND "
+                  "(attribute_not_exists(#node) OR #node < :seq)");
 }
 
 static enum result add_hits(struct store *s, const char *short_id, uint64_t n,
@@ -389,8 +386,9 @@ static enum result add_hits(struct store *s, const char *short_id, uint64_t n,
     json_object_object_add(body, "ExpressionAttributeValues", values);
     struct aws_answer answer;
     if (flush == NULL) {
-        add_text(body, "UpdateExpression", "ADD hits :n");
-        add_text(body, "ConditionExpression", "attribute_exists(short_id)");
+        json_add_text(body, "UpdateExpression", "ADD hits :n");
+        json_add_text(body, "ConditionExpression",
+                      "attribute_exists(short_id)");
         /* Never sent twice: it would count twice. */
         return write_existing(s, "UpdateItem", body, ONCE, &answer);
     }

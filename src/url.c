@@ -14,14 +14,6 @@
  * a host may shrink, by a third where it was percent-encoded. */
 #define RAW_MAX (3 * URL_MAX)
 
-/* Where the parts of a URL are: scheme ":" "//" host [":" port] rest. */
-struct parts {
-    bool https;
-    size_t host;
-    size_t host_end;
-    size_t rest;
-};
-
 /* White space and invisible characters that come along when a URL is copied
  * (DESIGN: "Long URLs"). */
 static bool is_blank(uint32_t c)
@@ -57,32 +49,6 @@ static const char *trim_blanks(const char **s, size_t *len)
     *s += begin;
     *len = end - begin;
     return end == 0 ? "is empty" : NULL;
-}
-
-/* Finds the parts of an absolute http or https URL. A browser takes a backslash
- * for a slash, and any number of them after the scheme; here there are two. */
-static const char *find_parts(const char *s, size_t len, struct parts *p)
-{
-    size_t slashes = len > 4 && (s[4] | 0x20) == 's' ? 6 : 5;
-    p->https = slashes == 6;
-    if (len < slashes + 2 ||
-        strncasecmp(s, p->https ? "https:" : "http:", slashes) != 0 ||
-        strchr("/\\", s[slashes]) == NULL ||
-        strchr("/\\", s[slashes + 1]) == NULL)
-        return "is not an absolute http or https URL";
-    p->host = slashes + 2;
-    p->rest = p->host;
-    while (p->rest < len && strchr("/\\?#", s[p->rest]) == NULL)
-        p->rest++;
-    const size_t authority_len = p->rest - p->host;
-    if (memchr(s + p->host, '@', authority_len) != NULL)
-        return "has user information in it (user@host)";
-    if (authority_len == 0 || s[p->host] == ':')
-        return "has no host";
-    const bool bracket = s[p->host] == '[';
-    const char *end = memchr(s + p->host, bracket ? ']' : ':', authority_len);
-    p->host_end = end != NULL ? (size_t)(end - s) + bracket : p->rest;
-    return NULL;
 }
 
 /* Reads what follows the host: nothing, or ':' and digits, perhaps none. port:
@@ -125,32 +91,6 @@ static void add_rest(struct buf *out, const char *s, size_t len)
         else
             buf_add_char(out, (char)c);
     }
-}
-
-enum result url_normalise(const char *in, size_t len, struct buf *out,
-                          const char **reason)
-{
-    struct parts parts;
-    long port;
-    *reason = trim_blanks(&in, &len);
-    if (*reason == NULL && len > RAW_MAX)
-        *reason = "is longer than 8,000 bytes";
-    if (*reason == NULL)
-        *reason = find_parts(in, len, &parts);
-    if (*reason != NULL)
-        return RESULT_INVALID;
-    buf_add_str(out, parts.https ? "https://" : "http://");
-    *reason = host_normalise(in + parts.host, parts.host_end - parts.host, out);
-    if (!read_port(in + parts.host_end, parts.rest - parts.host_end, &port))
-        *reason = "has a port that is not a number from 1 to 65535";
-    if (*reason != NULL)
-        return RESULT_INVALID;
-    if (port >= 0)
-        buf_addf(out, ":%ld", port);
-    add_rest(out, in + parts.rest, len - parts.rest);
-    if (buf_failed(out) || out->len > URL_MAX)
-        *reason = "is longer than 8,000 bytes";
-    return *reason == NULL ? RESULT_OK : RESULT_INVALID;
 }
 
 /* How many dots a path segment consists of, "%2e" counted as one; 0 if it has
@@ -197,37 +137,77 @@ static void add_decoded_path(struct buf *out, const char *path, size_t len)
     buf_free(&resolved);
 }
 
-/* Takes a normalised URL or an origin apart as url_app has it. False: it is
- * neither, and *out is released. */
-static bool take_apart(const char *url, struct url_app *out)
+/* Appends the normalised form of an absolute http or https URL to out, and
+ * takes it apart into *parts, if not NULL. A browser takes a backslash for a
+ * slash, and any number of them after the scheme; here there are two. Returns
+ * NULL, or why the URL is refused. */
+static const char *read_url(const char *s, size_t len, struct buf *out,
+                            struct url_app *parts)
 {
-    struct parts parts;
-    struct buf host, path;
-    long port;
-    if (find_parts(url, strlen(url), &parts) != NULL)
-        return false;
-    buf_init(&host, URL_MAX);
-    buf_init(&path, URL_MAX);
-    const char *rest = url + parts.rest;
-    bool ok =
-        host_normalise(url + parts.host, parts.host_end - parts.host, &host) ==
-            NULL &&
-        read_port(url + parts.host_end, parts.rest - parts.host_end, &port);
-    if (ok) {
-        const bool dot = host.data[host.len - 1] == '.';
-        add_decoded_path(&path, rest, strcspn(rest, "?#"));
-        *out = (struct url_app){
-            .host = mem_dup_bytes(host.data, host.len - dot),
+    const char *const end = s + len;
+    const bool https = len > 4 && (s[4] | 0x20) == 's';
+    const size_t scheme_len = https ? 6 : 5;
+    if (len < scheme_len + 2 ||
+        strncasecmp(s, https ? "https:" : "http:", scheme_len) != 0 ||
+        strchr("/\\", s[scheme_len]) == NULL ||
+        strchr("/\\", s[scheme_len + 1]) == NULL)
+        return "is not an absolute http or https URL";
+    const char *const host = s + scheme_len + 2;
+    const char *rest = host;
+    while (rest < end && strchr("/\\?#", *rest) == NULL)
+        rest++;
+    const size_t authority_len = (size_t)(rest - host);
+    if (memchr(host, '@', authority_len) != NULL)
+        return "has user information in it (user@host)";
+    if (authority_len == 0 || *host == ':')
+        return "has no host";
+    const bool bracket = *host == '[';
+    const char *port = memchr(host, bracket ? ']' : ':', authority_len);
+    port = port != NULL ? port + bracket : rest;
+
+    long number;
+    buf_add_str(out, https ? "https://" : "http://");
+    const size_t host_at = out->len;
+    const char *fault = host_normalise(host, (size_t)(port - host), out);
+    if (!read_port(port, (size_t)(rest - port), &number))
+        return "has a port that is not a number from 1 to 65535";
+    if (fault != NULL)
+        return fault;
+    const size_t host_len = out->len - host_at;
+    if (number >= 0)
+        buf_addf(out, ":%ld", number);
+    const size_t path_at = out->len;
+    add_rest(out, rest, (size_t)(end - rest));
+    if (buf_failed(out) || out->len > URL_MAX)
+        return "is longer than 8,000 bytes";
+    if (parts != NULL) {
+        const bool dot = out->data[host_at + host_len - 1] == '.';
+        const bool standard = number < 0 || number == (https ? 443 : 80);
+        struct buf path;
+        buf_init(&path, URL_MAX);
+        add_decoded_path(&path, out->data + path_at,
+                         strcspn(out->data + path_at, "?#"));
+        *parts = (struct url_app){
+            .host = mem_dup_bytes(out->data + host_at, host_len - dot),
             .path = mem_dup_bytes(path.data, path.len),
             .path_len = path.len,
-            .https = parts.https,
-            .port = port == (parts.https ? 443 : 80) || port < 0
-                        ? 0
-                        : (unsigned)port,
+            .https = https,
+            .port = standard ? 0 : (unsigned)number,
         };
+        buf_free(&path);
     }
-    buf_free(&host);
-    buf_free(&path);
+    return NULL;
+}
+
+/* The same for a URL that is not stored. False: it is refused, and *parts is
+ * empty. */
+static bool take_apart(const char *url, struct url_app *parts)
+{
+    struct buf text;
+    buf_init(&text, URL_MAX);
+    *parts = (struct url_app){0};
+    const bool ok = read_url(url, strlen(url), &text, parts) == NULL;
+    buf_free(&text);
     return ok;
 }
 
@@ -236,22 +216,36 @@ static bool is_same_host(const struct url_app *a, const struct url_app *b)
     return strcmp(a->host, b->host) == 0 && a->port == b->port;
 }
 
-bool url_app_rest(const char *url, const struct url_app *app, struct buf *rest)
+static bool is_below(const struct url_app *url, const struct url_app *app)
 {
-    struct url_app target = {0};
-    const bool below = take_apart(url, &target) && is_same_host(&target, app) &&
-                       target.path_len >= app->path_len &&
-                       memcmp(target.path, app->path, app->path_len) == 0;
-    if (below && rest != NULL)
-        buf_add(rest, target.path + app->path_len,
-                target.path_len - app->path_len);
-    url_app_free(&target);
-    return below;
+    return is_same_host(url, app) && url->path_len >= app->path_len &&
+           memcmp(url->path, app->path, app->path_len) == 0;
 }
 
-bool url_is_loop(const char *url, const struct url_app *app)
+enum result url_normalise(const char *in, size_t len, const struct url_app *app,
+                          struct buf *out, const char **reason)
 {
-    return url_app_rest(url, app, NULL);
+    struct url_app parts = {0};
+    *reason = trim_blanks(&in, &len);
+    if (*reason == NULL && len > RAW_MAX)
+        *reason = "is longer than 8,000 bytes";
+    if (*reason == NULL)
+        *reason = read_url(in, len, out, app != NULL ? &parts : NULL);
+    if (*reason == NULL && app != NULL && is_below(&parts, app))
+        *reason = "leads back to this shortener";
+    url_app_free(&parts);
+    return *reason == NULL ? RESULT_OK : RESULT_INVALID;
+}
+
+bool url_app_rest(const char *url, const struct url_app *app, struct buf *rest)
+{
+    struct url_app parts;
+    const bool below = take_apart(url, &parts) && is_below(&parts, app);
+    if (below && rest != NULL)
+        buf_add(rest, parts.path + app->path_len,
+                parts.path_len - app->path_len);
+    url_app_free(&parts);
+    return below;
 }
 
 const char *url_path(const char *url)
@@ -261,10 +255,10 @@ const char *url_path(const char *url)
 
 bool url_is_origin(const char *origin, const struct url_app *app)
 {
-    struct url_app source = {0};
-    bool same = take_apart(origin, &source) && is_same_host(&source, app) &&
-                source.https == app->https;
-    url_app_free(&source);
+    struct url_app parts;
+    const bool same = take_apart(origin, &parts) && is_same_host(&parts, app) &&
+                      parts.https == app->https;
+    url_app_free(&parts);
     return same;
 }
 
@@ -292,7 +286,7 @@ enum result url_app_parse(const char *app_url, struct url_app *out,
     *out = (struct url_app){0};
     struct buf url;
     buf_init(&url, URL_MAX);
-    enum result r = url_normalise(app_url, strlen(app_url), &url, reason);
+    enum result r = url_normalise(app_url, strlen(app_url), NULL, &url, reason);
     if (r == RESULT_OK) {
         *reason = find_app_fault(app_url, &url);
         if (*reason == NULL && !take_apart(url.data, out))

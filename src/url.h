@@ -24,8 +24,8 @@ struct url_app {
     unsigned port; /* 0: the default of its scheme */
 };
 
-/* Takes APP_URL apart. RESULT_INVALID: it is no http(s) URL that ids can
- * follow; *reason, static text, says why. */
+/* Takes APP_URL apart. RESULT_INVALID: it is not an http(s) URL that ids can
+ * follow; *reason, static text, is why. */
 enum result url_app_parse(const char *app_url, struct url_app *out,
                           const char **reason) MUST_CHECK;
 
@@ -34,20 +34,18 @@ void url_app_free(struct url_app *app);
 /* The long_url as it is stored and sent, appended to out (which must allow
  * URL_MAX bytes): a browser that opens it gets where it would have got with the
  * original, and path and query are valid (RFC 3986). So blanks around it are
- * dropped, the host is as host.h says, and the rest keeps every byte that may
- * be there; what is percent-encoded already stays as it is. Applied to its own
- * result it changes nothing. in: len bytes, any. RESULT_INVALID: refused, and
- * *reason, static text that completes "long_url ...", says why. */
-enum result url_normalise(const char *in, size_t len, struct buf *out,
-                          const char **reason) MUST_CHECK;
+ * dropped, the host is normalised by host.h, and the rest keeps every byte that
+ * may be there; what is percent-encoded already stays as it is. Applied to its
+ * own result it changes nothing. in: len bytes, any. app: NULL, or a URL that
+ * leads back to it is refused, as url_app_rest() has it. RESULT_INVALID:
+ * refused, and *reason, static text that completes "long_url ...", is why. */
+enum result url_normalise(const char *in, size_t len, const struct url_app *app,
+                          struct buf *out, const char **reason) MUST_CHECK;
 
-/* Whether a normalised URL leads back to curt: the host and port of APP_URL
- * (either scheme, default ports alike, trailing dot or not) and a path that
- * begins with that of APP_URL. */
-bool url_is_loop(const char *url, const struct url_app *app);
-
-/* The same for a URL that may not be normalised. What follows APP_URL in it is
- * appended to rest (or NULL): decoded once, without query and fragment. */
+/* Whether a URL leads back to curt: the host and port of APP_URL (either
+ * scheme, default ports alike, trailing dot or not) and a path that begins with
+ * that of APP_URL. What follows APP_URL in it is appended to rest (or NULL):
+ * decoded once, without query and fragment. */
 bool url_app_rest(const char *url, const struct url_app *app, struct buf *rest);
 
 /* The path of a normalised URL and what follows it, as they are. */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "text.h"
+
 /* A leading byte's class: how many bytes follow, and between what the first of
  * them must lie (RFC 3629, section 4: no overlong forms, no surrogates,
  * nothing above U+10FFFF). */
@@ -75,7 +77,6 @@ bool utf8_is_control(uint32_t point)
 size_t utf8_escape(const char *s, size_t len, size_t *pos, bool ascii,
                    char out[UTF8_ESCAPE_MAX])
 {
-    static const char hex[] = "0123456789abcdef";
     const size_t start = *pos;
     const uint32_t point = utf8_next(s, len, pos);
     size_t used = 0;
@@ -88,8 +89,8 @@ size_t utf8_escape(const char *s, size_t len, size_t *pos, bool ascii,
     for (size_t i = start; i < *pos; i++) {
         out[used++] = '\\';
         out[used++] = 'x';
-        out[used++] = hex[(unsigned char)s[i] >> 4];
-        out[used++] = hex[s[i] & 15];
+        out[used++] = TEXT_HEX[(unsigned char)s[i] >> 4];
+        out[used++] = TEXT_HEX[s[i] & 15];
     }
     return used;
 }

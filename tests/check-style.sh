@@ -26,13 +26,12 @@ walls() {
 ^png                src/qr.c
 ^sqlite3            src/store_sqlite.c src/sqlite_backup.c
 ^sqlite3            src/sqlite_doctor.c
-^openssl/           src/ids.c src/trace.c src/aws_sign.c
-^json(-c/|[.]h$)    src/aws_client.c src/body.c src/ctl.c src/http.c
-^json(-c/|[.]h$)    src/link.c src/store_dynamodb.c
-^json(-c/|[.]h$)    src/dynamodb_item.c src/dynamodb_table.c
-^json(-c/|[.]h$)    src/dynamodb_describe.c src/ctl_table.c
-^json(-c/|[.]h$)    src/ctl_backup.c src/ctl_link.c
-^json(-c/|[.]h$)    src/aws_source.c src/aws_reply.c src/doctor.c
+^openssl/           src/ids.c src/trace_id.c src/aws_sign.c
+^json-c/            src/json.c src/link.c src/body.c src/http.c
+^json-c/            src/ctl.c src/ctl_backup.c src/ctl_link.c src/ctl_table.c
+^json-c/            src/doctor.c src/store_dynamodb.c src/dynamodb_item.c
+^json-c/            src/dynamodb_table.c src/dynamodb_describe.c
+^json-c/            src/aws_client.c src/aws_source.c src/aws_reply.c
 END
 }
 

@@ -17,8 +17,8 @@ LANGUAGES = ["en", "de", "fr", "es"]
 
 # The sources whose sentences a client sees, and those that have the reasons
 # which complete "The long_url ...".
-DETAILS = ["body.c", "h_create.c", "h_home.c", "h_redirect.c", "handlers.h",
-           "http.c", "json_text.c", "router.c", "worker.c"]
+DETAILS = ["body.c", "h_create.c", "h_home.c", "h_redirect.c", "handlers.c", "handlers.h",
+           "http.c", "router.c", "worker.c"]
 REASONS = ["create.c", "host.c", "url.c"]
 # Of APP_URL, not of a link.
 NOT_A_REASON = {"is longer than 1,000 bytes"}

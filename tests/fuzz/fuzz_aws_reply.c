@@ -1,5 +1,5 @@
 /* Any bytes as DynamoDB's answer: the first one chooses the status. */
-#include <json.h>
+#include <json-c/json.h>
 #include <string.h>
 
 #include "aws_reply.h"

@@ -1,5 +1,5 @@
 /* dynamodb_item_decode(): the input is an item as DynamoDB might send it. */
-#include <json.h>
+#include <json-c/json.h>
 #include <string.h>
 
 #include "dynamodb_item.h"

@@ -80,10 +80,10 @@ static void check_header(const char *text)
     if (http_type_is(text, "text/html"))
         MUST(http_accept_quality(text, "text/html") >= 0);
 
-    struct trace_source source = {.left = 0};
-    char trace[TRACE_MAX + 1];
-    trace_choose(&source, text, trace);
-    MUST(trace[0] != '\0' && strlen(trace) <= TRACE_MAX);
+    struct trace_id_source source = {.left = 0};
+    char trace[TRACE_ID_MAX + 1];
+    trace_id_choose(&source, text, trace);
+    MUST(trace[0] != '\0' && strlen(trace) <= TRACE_ID_MAX);
     for (const char *c = trace; *c != '\0'; c++)
         MUST(*c >= 0x20 && *c <= 0x7e);
 

@@ -1,5 +1,5 @@
 /* What aws_reply makes of DynamoDB's answers, and of what is none. */
-#include <json.h>
+#include <json-c/json.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

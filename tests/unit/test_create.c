@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <json.h>
+#include <json-c/json.h>
 #include <string.h>
 
 #include "app_fixture.h"

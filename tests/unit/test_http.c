@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <json.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -373,8 +373,8 @@ static void the_longest_location_has_room(void **state)
     struct fixture *f = *state;
     static char url[8001];
     memset(url, '"', 8000);
-    memset(f->req.trace_id, 'a', TRACE_MAX);
-    f->req.trace_id[TRACE_MAX] = '\0';
+    memset(f->req.trace_id, 'a', TRACE_ID_MAX);
+    f->req.trace_id[TRACE_ID_MAX] = '\0';
     http_begin(&f->res, &f->req, 301);
     http_field(&f->res, "Location", url);
     page_add_html(&f->res.body, url);

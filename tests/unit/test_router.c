@@ -415,7 +415,7 @@ static void a_link_of_another_hand_is_made_safe(void **state)
     for (size_t i = 0; i < COUNT(unusable); i++) {
         f->store.long_url = unusable[i];
         assert_int_equal(app_request(f, "GET", "/t/abc"), 500);
-        app_assert_problem(f, "This link is damaged.");
+        app_assert_problem(f, "This link cannot be served.");
     }
 }
 

@@ -16,10 +16,11 @@ static void print_line(const char *line, size_t len, const struct url_app *app)
     struct buf url;
     const char *reason = "";
     buf_init(&url, URL_MAX);
-    if (url_normalise(line, len, &url, &reason) != RESULT_OK)
+    if (url_normalise(line, len, NULL, &url, &reason) != RESULT_OK)
         printf("no %s\n", reason);
     else
-        printf("%s %s\n", url_is_loop(url.data, app) ? "loop" : "ok", url.data);
+        printf("%s %s\n", url_app_rest(url.data, app, NULL) ? "loop" : "ok",
+               url.data);
     buf_free(&url);
 }
 

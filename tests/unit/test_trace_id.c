@@ -10,13 +10,13 @@
 #include <string.h>
 
 #include "clock.h"
-#include "trace.h"
+#include "trace_id.h"
 
 static void assert_taken(const char *header)
 {
-    struct trace_source source = {.left = 0};
-    char trace[TRACE_MAX + 1];
-    trace_choose(&source, header, trace);
+    struct trace_id_source source = {.left = 0};
+    char trace[TRACE_ID_MAX + 1];
+    trace_id_choose(&source, header, trace);
     assert_string_equal(trace, header);
 }
 
@@ -34,16 +34,16 @@ static void assert_new(const char *trace)
 
 static void assert_replaced(const char *header)
 {
-    struct trace_source source = {.left = 0};
-    char trace[TRACE_MAX + 1];
-    trace_choose(&source, header, trace);
+    struct trace_id_source source = {.left = 0};
+    char trace[TRACE_ID_MAX + 1];
+    trace_id_choose(&source, header, trace);
     assert_new(trace);
 }
 
 static void takes_over_what_is_printable(void **state)
 {
     (void)state;
-    char longest[TRACE_MAX + 1];
+    char longest[TRACE_ID_MAX + 1];
     assert_taken("Root=1-5bff2bce-7f3d8a6b1c2d3e4f5a6b7c8d");
     assert_taken("Root=1-67891233-abcdef012345678912345678;"
                  "Parent=53995c3f42cd8ad8;Sampled=1");
@@ -52,15 +52,15 @@ static void takes_over_what_is_printable(void **state)
     assert_taken("x");
     assert_taken(" ");
     assert_taken("\"'<>&\\%s~");
-    memset(longest, 'a', TRACE_MAX);
-    longest[TRACE_MAX] = '\0';
+    memset(longest, 'a', TRACE_ID_MAX);
+    longest[TRACE_ID_MAX] = '\0';
     assert_taken(longest);
 }
 
 static void replaces_all_else(void **state)
 {
     (void)state;
-    char too_long[TRACE_MAX + 2];
+    char too_long[TRACE_ID_MAX + 2];
     assert_replaced(NULL);
     assert_replaced("");
     assert_replaced("a\r\nX-Evil: 1");
@@ -73,8 +73,8 @@ static void replaces_all_else(void **state)
         const char header[] = {'a', c, '\0'};
         assert_replaced(header);
     }
-    memset(too_long, 'a', TRACE_MAX + 1);
-    too_long[TRACE_MAX + 1] = '\0';
+    memset(too_long, 'a', TRACE_ID_MAX + 1);
+    too_long[TRACE_ID_MAX + 1] = '\0';
     assert_replaced(too_long);
 }
 
@@ -87,10 +87,10 @@ static void new_ids_differ(void **state)
 {
     (void)state;
     enum { N = 20000 };
-    static char ids[N][TRACE_MAX + 1];
-    struct trace_source source = {.left = 0};
+    static char ids[N][TRACE_ID_MAX + 1];
+    struct trace_id_source source = {.left = 0};
     for (int i = 0; i < N; i++) {
-        trace_choose(&source, NULL, ids[i]);
+        trace_id_choose(&source, NULL, ids[i]);
         assert_int_equal(strlen(ids[i]), 40);
     }
     assert_new(ids[N - 1]);
@@ -103,11 +103,11 @@ static void new_ids_differ(void **state)
 static void two_processes_share_no_ids(void **state)
 {
     (void)state;
-    struct trace_source a = {.left = 0}, b = {.left = 0};
-    char of_a[TRACE_MAX + 1], of_b[TRACE_MAX + 1];
+    struct trace_id_source a = {.left = 0}, b = {.left = 0};
+    char of_a[TRACE_ID_MAX + 1], of_b[TRACE_ID_MAX + 1];
     for (int i = 0; i < 200; i++) {
-        trace_choose(&a, NULL, of_a);
-        trace_choose(&b, NULL, of_b);
+        trace_id_choose(&a, NULL, of_a);
+        trace_id_choose(&b, NULL, of_b);
         assert_string_not_equal(of_a + 16, of_b + 16);
     }
 }
