@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "aws_http.h"
 #include "clock.h"
+#include "http_client.h"
 
 /* Longest answer of a source on the network, in bytes. */
 #define ANSWER_MAX (128 * 1024)
@@ -91,7 +91,7 @@ enum result aws_chain_ask(const struct conf *conf, int64_t deadline,
 {
     struct aws_source_request request = {
         .conf = conf,
-        .http = aws_http_new(conf->aws_ca_bundle, ANSWER_MAX),
+        .http = http_client_new(conf->aws_ca_bundle, ANSWER_MAX),
         .deadline = deadline,
     };
     struct buf reason;
@@ -109,7 +109,7 @@ enum result aws_chain_ask(const struct conf *conf, int64_t deadline,
             say_failed(i, &reason, error);
     }
     buf_free(&reason);
-    aws_http_free(request.http);
+    http_client_free(request.http);
     return r == RESULT_NOT_FOUND ? RESULT_DENIED : r;
 }
 

@@ -1,8 +1,8 @@
 /*
- * One call to DynamoDB, brought to an end within its deadline: signed with the
- * keys in force, sent to an endpoint that answers, tried again where that can
- * help (AWS SDKs and Tools Reference Guide, "Retry behavior"). It knows the
- * protocol and the error types, nothing of tables and items.
+ * One call to DynamoDB, which ends within its deadline: signed with the current
+ * keys, sent to an endpoint that answers, and repeated where that can help (AWS
+ * SDKs and Tools Reference Guide, "Retry behavior"). It knows the protocol and
+ * the error types, not tables and items.
  *
  * A client belongs to one thread of one process: made after the fork, never
  * shared. It does nothing on the network before the first call. SIGPIPE must
@@ -29,17 +29,17 @@ struct json_object;
 struct aws_request {
     const char *action; /* DynamoDB's name: "GetItem" */
     struct json_object *body;
-    /* A moment of clock_monotonic_ms() at which the call ends in any case,
-     * with all its attempts. */
+    /* A moment of clock_monotonic_ms() at which the call ends with all its
+     * attempts. */
     int64_t deadline;
-    /* Whether the request may be carried out twice: it is also sent again
-     * when the server may have done it already. */
+    /* Whether the request may be carried out twice: it is also sent again when
+     * the server may have carried it out already. */
     bool may_repeat;
     /* The body has times of this host's clock: it is not sent again to a
      * server whose clock differs by more than AWS_CLIENT_SKEW_MAX. */
     bool dated;
-    /* Whether others come first: a throttled answer ends the call. Otherwise
-     * the request is sent again until it is taken or the deadline has come. */
+    /* Whether other requests go first: a throttled answer ends the call.
+     * Otherwise the request is sent until it is accepted or out of time. */
     bool gives_way;
 };
 
@@ -56,17 +56,17 @@ struct aws_answer {
 };
 
 /* A client for the table, region, endpoints and credentials of conf, which
- * must outlive it. pooled: it shares credentials and the circuit (circuit.h)
- * with the other processes of this host; without it each call is really sent.
- * Never fails. */
-struct aws_client *aws_client_new(const struct conf *conf, bool pooled);
+ * must outlive it. owner: a text for the table; with it the client shares
+ * credentials and the breaker (breaker.h) with the other processes of this
+ * host. NULL: every call is really sent. Never fails. */
+struct aws_client *aws_client_new(const struct conf *conf, const char *owner);
 
 /* Closes and releases; NULL is allowed. */
 void aws_client_free(struct aws_client *c);
 
 /* Makes a call. answer is filled in any case.
  * RESULT_OK: HTTP 200 with a JSON object. RESULT_NOT_FOUND: no such table.
- * RESULT_CONFLICT: the condition failed, or the table is there already.
+ * RESULT_CONFLICT: the condition failed, or the table exists already.
  * RESULT_INVALID: the server cannot use the request. RESULT_CORRUPT: the
  * answer nests deeper, or is larger, than that of any item. Also
  * RESULT_DENIED, RESULT_THROTTLED, RESULT_UNAVAILABLE and RESULT_INTERNAL. */
@@ -76,21 +76,21 @@ enum result aws_client_call(struct aws_client *c,
 
 void aws_answer_free(struct aws_answer *answer);
 
-/* Why the last call failed and what to mend, without secrets. Valid until the
+/* Why the last call failed and how to fix it, without secrets. Valid until the
  * next call. */
 const char *aws_client_error(const struct aws_client *c);
 
-/* Does ahead of time what calls would have to wait for: fresh credentials.
+/* Renews the credentials ahead of time, so that calls do not wait for it.
  * deadline as in struct aws_request. */
 void aws_client_tend(struct aws_client *c, int64_t deadline);
 
-/* ---- What it works with, for the operator ---------------------------- */
+/* ---- For the operator ------------------------------------------------ */
 
 /* The region; NULL until a call has found it. */
 const char *aws_client_region(const struct aws_client *c);
 
 /* How many seconds the server's clock was ahead of this host's at the last
- * answer; false if none has said so yet. */
+ * answer with a Date; false if there was none yet. */
 bool aws_client_server_ahead(const struct aws_client *c, int64_t *seconds);
 
 /* The provider of its keys; belongs to the client. */

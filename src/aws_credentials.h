@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "aws_http.h"
+#include "aws_sign.h"
 #include "buf.h"
 #include "conf.h"
 #include "result.h"

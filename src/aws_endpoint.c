@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws_http.h"
+#include "http_client.h"
 #include "mem.h"
 
 #define LABEL_MAX 63
@@ -14,7 +14,7 @@
 
 #define SPACE " \t\r\n"
 
-/* The region behind the endpoints that belong to none. */
+/* The region of the endpoints without one. */
 #define GLOBAL_REGION "us-east-1"
 
 /* ---- Regions --------------------------------------------------------- */
@@ -50,7 +50,7 @@ bool aws_endpoint_is_region(const char *region)
            region[0] != '-' && region[len - 1] != '-';
 }
 
-static bool is_in(const char *region, const struct partition *p)
+static bool region_is_in(const char *region, const struct partition *p)
 {
     const size_t name_len = strlen(p->name);
     if (strncmp(region, p->name, name_len) == 0 &&
@@ -65,15 +65,6 @@ static bool is_in(const char *region, const struct partition *p)
         return false;
     const size_t digits = strspn(dash + 1, DIGITS);
     return digits > 0 && dash[1 + digits] == '\0';
-}
-
-static const struct partition *partition_of(const char *region)
-{
-    for (size_t i = 0; i < sizeof(partitions) / sizeof(partitions[0]); i++) {
-        if (is_in(region, &partitions[i]))
-            return &partitions[i];
-    }
-    return &aws;
 }
 
 const char *aws_endpoint_signing_region(const char *region)
@@ -94,7 +85,11 @@ char *aws_endpoint_of_region(const char *service, const char *region, bool fips,
             return mem_dup("https://sts.amazonaws.com/");
         region = GLOBAL_REGION;
     }
-    const struct partition *p = partition_of(region);
+    const struct partition *p = &aws;
+    for (size_t i = 0; i < sizeof(partitions) / sizeof(partitions[0]); i++) {
+        if (region_is_in(region, &partitions[i]))
+            p = &partitions[i];
+    }
     /* In the partition that is FIPS as a whole the plain host is it. */
     if (fips && !dual_stack && strcmp(p->name, "aws-us-gov") == 0)
         fips = false;
@@ -117,7 +112,7 @@ const char *aws_endpoint_configured(const struct conf *conf)
 }
 
 /* Takes the first URL off a list: a copy for the caller to free, with one '/'
- * at its end, or NULL for an empty one. *list is what is behind the comma, or
+ * at its end, or NULL for an empty one. *list is what follows the comma, or
  * NULL at the end. */
 static char *take_url(const char **list)
 {
@@ -152,82 +147,18 @@ char *aws_endpoint_sts(const struct conf *conf, const char *region)
 
 /* ---- The endpoints of DynamoDB --------------------------------------- */
 
-struct endpoint {
-    char *url;
-    bool loopback;
-    bool failed;      /* since it answered last */
-    int64_t aside_ms; /* until then it is set aside, if failed */
-};
-
-struct aws_endpoints {
-    size_t count;
-    size_t next;
-    struct endpoint all[AWS_ENDPOINTS_MAX];
-};
-
 /* Takes url over, which may be NULL. False: it cannot be an endpoint. */
 static bool endpoint_add(struct aws_endpoints *e, char *url)
 {
     bool loopback = false;
     if (url == NULL || strpbrk(url, "?#") != NULL ||
-        !aws_http_check_url(url, &loopback)) {
+        !http_client_check_url(url, &loopback)) {
         free(url);
         return false;
     }
-    e->all[e->count++] = (struct endpoint){.url = url, .loopback = loopback};
+    e->all[e->count++] =
+        (struct aws_endpoint){.url = url, .loopback = loopback};
     return true;
-}
-
-static enum result add_configured(struct aws_endpoints *e,
-                                  const struct conf *conf, struct buf *reason)
-{
-    const char *list = aws_endpoint_configured(conf);
-    const char *key = list == conf->aws_endpoint_url
-                          ? "AWS_ENDPOINT_URL"
-                          : "AWS_ENDPOINT_URL_DYNAMODB";
-    if (conf->aws_use_fips_endpoint != 0 ||
-        conf->aws_use_dualstack_endpoint != 0) {
-        buf_addf(reason, "%s and %s cannot be used together; unset one of them",
-                 conf->aws_use_fips_endpoint != 0
-                     ? "AWS_USE_FIPS_ENDPOINT"
-                     : "AWS_USE_DUALSTACK_ENDPOINT",
-                 key);
-        return RESULT_DENIED;
-    }
-    while (list != NULL) {
-        if (e->count == AWS_ENDPOINTS_MAX) {
-            buf_addf(reason, "%s names more than %d endpoints", key,
-                     AWS_ENDPOINTS_MAX);
-            return RESULT_DENIED;
-        }
-        if (!endpoint_add(e, take_url(&list))) {
-            buf_addf(reason,
-                     "%s: endpoint %zu is not an http or https URL with a "
-                     "host, and without a user and a query",
-                     key, e->count + 1);
-            return RESULT_DENIED;
-        }
-    }
-    return RESULT_OK;
-}
-
-static enum result add_own(struct aws_endpoints *e, const struct conf *conf,
-                           const char *region, struct buf *reason)
-{
-    if (region == NULL) {
-        buf_add_str(reason, "no region; set AWS_REGION");
-        return RESULT_DENIED;
-    }
-    if (!aws_endpoint_is_region(region) ||
-        !endpoint_add(
-            e, aws_endpoint_of_region("dynamodb", region,
-                                      conf->aws_use_fips_endpoint != 0,
-                                      conf->aws_use_dualstack_endpoint != 0))) {
-        buf_add_str(reason,
-                    "the region is no region's name, such as eu-west-1");
-        return RESULT_DENIED;
-    }
-    return RESULT_OK;
 }
 
 enum result aws_endpoints_new(const struct conf *conf, const char *region,
@@ -235,17 +166,48 @@ enum result aws_endpoints_new(const struct conf *conf, const char *region,
                               struct buf *reason)
 {
     struct aws_endpoints *e = mem_zalloc(sizeof(*e));
-    enum result r = aws_endpoint_configured(conf) != NULL
-                        ? add_configured(e, conf, reason)
-                        : add_own(e, conf, region, reason);
-    *out = NULL;
-    if (r != RESULT_OK) {
-        aws_endpoints_free(e);
-        return r;
+    const bool fips = conf->aws_use_fips_endpoint != 0;
+    const bool dual_stack = conf->aws_use_dualstack_endpoint != 0;
+    const char *list = aws_endpoint_configured(conf);
+    const char *key = list == conf->aws_endpoint_url
+                          ? "AWS_ENDPOINT_URL"
+                          : "AWS_ENDPOINT_URL_DYNAMODB";
+    bool usable = true;
+    if (list != NULL && (fips || dual_stack)) {
+        usable = false;
+        buf_addf(reason, "%s and %s cannot be used together; unset one of them",
+                 fips ? "AWS_USE_FIPS_ENDPOINT" : "AWS_USE_DUALSTACK_ENDPOINT",
+                 key);
+    } else if (list == NULL && region == NULL) {
+        usable = false;
+        buf_add_str(reason, "no region; set AWS_REGION");
+    } else if (list == NULL) {
+        usable = aws_endpoint_is_region(region) &&
+                 endpoint_add(e, aws_endpoint_of_region("dynamodb", region,
+                                                        fips, dual_stack));
+        if (!usable)
+            buf_add_str(reason, "invalid region name, expected e.g. eu-west-1");
     }
-    e->next = (size_t)(start % e->count);
-    *out = e;
-    return RESULT_OK;
+    while (usable && list != NULL) {
+        usable = e->count < AWS_ENDPOINTS_MAX;
+        if (!usable) {
+            buf_addf(reason, "%s names more than %d endpoints", key,
+                     AWS_ENDPOINTS_MAX);
+            break;
+        }
+        usable = endpoint_add(e, take_url(&list));
+        if (!usable)
+            buf_addf(reason,
+                     "%s: endpoint %zu is not an http or https URL with a "
+                     "host, and without a user and a query",
+                     key, e->count + 1);
+    }
+    *out = usable ? e : NULL;
+    if (usable)
+        e->next = (size_t)(start % e->count);
+    else
+        aws_endpoints_free(e);
+    return usable ? RESULT_OK : RESULT_DENIED;
 }
 
 void aws_endpoints_free(struct aws_endpoints *e)
@@ -257,51 +219,28 @@ void aws_endpoints_free(struct aws_endpoints *e)
     free(e);
 }
 
-size_t aws_endpoints_count(const struct aws_endpoints *e)
-{
-    return e->count;
-}
-
-const char *aws_endpoints_url(const struct aws_endpoints *e, size_t i)
-{
-    return e->all[i].url;
-}
-
-bool aws_endpoints_is_loopback(const struct aws_endpoints *e, size_t i)
-{
-    return e->all[i].loopback;
-}
-
 size_t aws_endpoints_choose(struct aws_endpoints *e, int64_t now_ms)
 {
     size_t chosen = e->next;
     for (size_t n = 0; n < e->count; n++) {
         const size_t i = (e->next + n) % e->count;
-        if (!e->all[i].failed || e->all[i].aside_ms <= now_ms) {
+        if (!e->all[i].failed || e->all[i].until_ms <= now_ms) {
             chosen = i;
             break;
         }
-        if (e->all[i].aside_ms < e->all[chosen].aside_ms)
+        if (e->all[i].until_ms < e->all[chosen].until_ms)
             chosen = i;
     }
     e->next = (chosen + 1) % e->count;
     return chosen;
 }
 
-bool aws_endpoints_failed(struct aws_endpoints *e, size_t i, int64_t now_ms)
+bool aws_endpoints_report(struct aws_endpoints *e, size_t i, int64_t now_ms,
+                          bool answered)
 {
-    struct endpoint *it = &e->all[i];
-    const bool changed = !it->failed && e->count > 1;
-    it->failed = true;
-    it->aside_ms = now_ms < INT64_MAX - AWS_ENDPOINT_ASIDE_MS
-                       ? now_ms + AWS_ENDPOINT_ASIDE_MS
-                       : INT64_MAX;
-    return changed;
-}
-
-bool aws_endpoints_answered(struct aws_endpoints *e, size_t i)
-{
-    const bool changed = e->all[i].failed && e->count > 1;
-    e->all[i].failed = false;
+    struct aws_endpoint *it = &e->all[i];
+    const bool changed = it->failed == answered && e->count > 1;
+    it->failed = !answered;
+    it->until_ms = now_ms + AWS_ENDPOINT_ASIDE_MS;
     return changed;
 }

@@ -20,8 +20,8 @@
 /* Most endpoints that AWS_ENDPOINT_URL_DYNAMODB may list. */
 #define AWS_ENDPOINTS_MAX 32
 
-/* How long an endpoint that failed is set aside, in milliseconds, while
- * another one is there. */
+/* How long an endpoint that failed is skipped, in milliseconds, where there are
+ * others. */
 #define AWS_ENDPOINT_ASIDE_MS 10000
 
 /* Whether region can be a region's name (a host label: lower-case letters,
@@ -29,7 +29,7 @@
 bool aws_endpoint_is_region(const char *region);
 
 /* The region to sign for: region itself, but us-east-1 for the SDKs' names
- * that are no places ("aws-global", "local") and for NULL. */
+ * that are not places ("aws-global", "local") and for NULL. */
 const char *aws_endpoint_signing_region(const char *region);
 
 /* The URL of AWS's own endpoint for service ("dynamodb", "sts") in region, a
@@ -39,28 +39,38 @@ const char *aws_endpoint_signing_region(const char *region);
 char *aws_endpoint_of_region(const char *service, const char *region, bool fips,
                              bool dual_stack);
 
-/* What AWS_ENDPOINT_URL_DYNAMODB, else AWS_ENDPOINT_URL says; NULL: neither
- * is set, or to nothing. */
+/* The value of AWS_ENDPOINT_URL_DYNAMODB, else of AWS_ENDPOINT_URL; NULL: both
+ * are unset or empty. */
 const char *aws_endpoint_configured(const struct conf *conf);
 
 /* The URL of STS, which the caller frees: AWS_ENDPOINT_URL_STS, else the
  * (first) one of AWS_ENDPOINT_URL, else AWS's own in region with conf's FIPS
- * and dual stack (NULL or no region's name: the global one, or us-east-1's,
+ * and dual stack (NULL or not a region name: the global one, or us-east-1's,
  * which it is, where one of those two is asked for). A configured one has not
  * been checked. */
 char *aws_endpoint_sts(const struct conf *conf, const char *region);
 
-/* The endpoints of DynamoDB, for one thread of one process. */
-struct aws_endpoints;
+struct aws_endpoint {
+    char *url;
+    bool loopback;    /* on this host, so it is reached without a proxy */
+    bool failed;      /* since its last answer */
+    int64_t until_ms; /* if failed, it is skipped until then */
+};
+
+/* The endpoints of DynamoDB, at least one, for one thread of one process. */
+struct aws_endpoints {
+    size_t count;
+    size_t next; /* in turn */
+    struct aws_endpoint all[AWS_ENDPOINTS_MAX];
+};
 
 /* Those that conf names, separated by commas, else AWS's own in region (which
  * may be NULL only where conf names some). RESULT_DENIED: what conf names
- * cannot be used, or together with FIPS or dual stack, which the SDKs refuse
- * too; or there is no usable region; reason, without the URL, which may hold a
+ * cannot be used, or not together with FIPS or dual stack, as in the SDKs; or
+ * there is no usable region; reason, without the URL, which may hold a
  * password, says which and why. *out is NULL then. On RESULT_OK the caller
- * releases *out with aws_endpoints_free(). start: which of them is the first to
- * be used is chosen by it, so that the processes of all hosts spread over
- * them. */
+ * releases *out with aws_endpoints_free(). start: it chooses the first one to
+ * be used, so that the processes of all hosts spread over them. */
 enum result aws_endpoints_new(const struct conf *conf, const char *region,
                               uint64_t start, struct aws_endpoints **out,
                               struct buf *reason) MUST_CHECK;
@@ -68,23 +78,15 @@ enum result aws_endpoints_new(const struct conf *conf, const char *region,
 /* Releases; NULL is allowed. */
 void aws_endpoints_free(struct aws_endpoints *e);
 
-/* One endpoint of them, as a number that is valid as long as e. There is at
- * least one. */
-size_t aws_endpoints_count(const struct aws_endpoints *e);
-const char *aws_endpoints_url(const struct aws_endpoints *e, size_t i);
-/* It is on this host, where no proxy can be in between. */
-bool aws_endpoints_is_loopback(const struct aws_endpoints *e, size_t i);
-
-/* The one to use now (now_ms: clock_monotonic_ms()): the next one in turn that
- * is not set aside, so that requests are spread over all; if all are, the one
- * whose time is over first. */
+/* The index of the one to use now (now_ms: clock_monotonic_ms()): the next one
+ * in turn that is not skipped, so that requests are spread over all; if all
+ * are, the one that is due first. */
 size_t aws_endpoints_choose(struct aws_endpoints *e, int64_t now_ms);
 
-/* How using it went: it did not answer, and is set aside for a while; or it
- * did. True: this is a change (worth a line in the log); it stays failed, also
- * when its time is over and it is tried again, until it answers. Never true
- * where there is only one. */
-bool aws_endpoints_failed(struct aws_endpoints *e, size_t i, int64_t now_ms);
-bool aws_endpoints_answered(struct aws_endpoints *e, size_t i);
+/* Whether it answered; one that did not is skipped for AWS_ENDPOINT_ASIDE_MS.
+ * True: this is a change, worth a line in the log. It counts as failed until it
+ * answers. Never true where there is only one. */
+bool aws_endpoints_report(struct aws_endpoints *e, size_t i, int64_t now_ms,
+                          bool answered);
 
 #endif

@@ -21,7 +21,7 @@ struct aws_imds {
 
 static enum result imds_ask(struct aws_imds *imds, const char *method,
                             const char *path, const char *header,
-                            struct aws_http_answer *answer)
+                            struct http_client_answer *answer)
 {
     char *url = mem_printf("%s%s", imds->base, path);
     const char *headers[] = {header, NULL};
@@ -44,8 +44,8 @@ static enum result no_answer(const struct aws_imds *imds, struct buf *reason)
     /* Where it was asked too late, it may still be there. */
     const bool late = clock_monotonic_ms() >= imds->request->deadline;
     buf_addf(reason, "no answer from %s, the instance metadata service (%s)",
-             imds->base, aws_http_error(imds->request->http));
-    if (aws_http_timed_out(imds->request->http))
+             imds->base, http_client_error(imds->request->http));
+    if (http_client_timed_out(imds->request->http))
         buf_add_str(reason,
                     "; in a container on an EC2 instance, the instance's "
                     "HttpPutResponseHopLimit must be 2 or more");
@@ -87,7 +87,7 @@ static enum result get_token(struct aws_imds *imds, struct buf *reason)
 {
     mem_free_secret(imds->header);
     imds->header = NULL;
-    struct aws_http_answer answer;
+    struct http_client_answer answer;
     enum result r =
         imds_ask(imds, "PUT", TOKEN_PATH,
                  "X-aws-ec2-metadata-token-ttl-seconds: 21600", &answer);
@@ -95,7 +95,7 @@ static enum result get_token(struct aws_imds *imds, struct buf *reason)
         return no_answer(imds, reason);
     if (r != RESULT_OK) {
         buf_addf(reason, "the instance metadata service at %s: %s", imds->base,
-                 aws_http_error(imds->request->http));
+                 http_client_error(imds->request->http));
         return r;
     }
     if (answer.status != 200 || !is_token(answer.body, answer.len))
@@ -131,7 +131,7 @@ enum result aws_imds_open(const struct aws_source_request *request,
     imds->request = request;
     imds->base = find_base(request->conf);
     enum result r = RESULT_DENIED;
-    if (aws_http_check_url(imds->base, NULL))
+    if (http_client_check_url(imds->base, NULL))
         r = get_token(imds, reason);
     else
         /* Not quoted: it may have a password in it. */
@@ -144,7 +144,7 @@ enum result aws_imds_open(const struct aws_source_request *request,
     return r;
 }
 
-static enum result imds_result(const struct aws_http_answer *answer,
+static enum result imds_result(const struct http_client_answer *answer,
                                const char *path, struct buf *out,
                                struct buf *reason)
 {
@@ -170,19 +170,20 @@ static enum result imds_result(const struct aws_http_answer *answer,
 }
 
 static enum result get_once(struct aws_imds *imds, const char *path,
-                            struct aws_http_answer *answer, struct buf *reason)
+                            struct http_client_answer *answer,
+                            struct buf *reason)
 {
     enum result r = imds_ask(imds, "GET", path, imds->header, answer);
     if (r != RESULT_OK)
         buf_addf(reason, "the instance metadata service at %s: %s", imds->base,
-                 aws_http_error(imds->request->http));
+                 http_client_error(imds->request->http));
     return r;
 }
 
 enum result aws_imds_get(struct aws_imds *imds, const char *path,
                          struct buf *out, struct buf *reason)
 {
-    struct aws_http_answer answer;
+    struct http_client_answer answer;
     enum result r = get_once(imds, path, &answer, reason);
     if (r == RESULT_OK && answer.status == 401) {
         /* The token has expired, or the service has forgotten it. */

@@ -12,25 +12,6 @@
 
 #define MESSAGE_MAX 300
 
-/* Appends the server's message, printable and not too long. */
-static void add_message(struct buf *out, const char *message)
-{
-    buf_add_str(out, ": ");
-    for (size_t i = 0; message[i] != '\0' && i < MESSAGE_MAX; i++) {
-        unsigned char byte = (unsigned char)message[i];
-        buf_add_char(out, byte < 0x20 || byte == 0x7f ? ' ' : message[i]);
-    }
-}
-
-/* Whether the server's message can be shown. */
-static bool is_showable(const char *message, enum result r, const char *type,
-                        const struct aws_credentials *credentials)
-{
-    return message != NULL && aws_error_message_is_safe(r, type) &&
-           (credentials == NULL ||
-            !aws_credentials_shown_in(credentials, message));
-}
-
 /* An answer other than 200. json is its body, or NULL if that is no object. */
 static void read_refusal(long status, json_object *json,
                          const struct aws_credentials *credentials,
@@ -43,10 +24,10 @@ static void read_refusal(long status, json_object *json,
     aws_error_type(raw != NULL ? raw : "", out->type);
     const struct aws_error error = aws_error_find(out->type, status);
     out->result = error.result;
-    /* What is no JSON was not said by DynamoDB. */
+    /* DynamoDB itself answers in JSON. */
     out->cure = json == NULL ? AWS_CURE_PAUSE : error.cure;
     out->maybe_done = error.maybe_done;
-    /* Throttling is an answer, whatever is in front of DynamoDB gave it. */
+    /* Throttling is an answer, also one of a proxy. */
     out->answered =
         (json != NULL && status < 500) || error.result == RESULT_THROTTLED;
 
@@ -54,19 +35,20 @@ static void read_refusal(long status, json_object *json,
         buf_add_str(text, out->type);
     else
         buf_addf(text, "HTTP status %ld without a DynamoDB error", status);
-    if (is_showable(message, error.result, out->type, credentials))
-        add_message(text, message);
+    if (message != NULL && aws_error_message_is_safe(error.result, out->type) &&
+        (credentials == NULL ||
+         !aws_credentials_shown_in(credentials, message))) {
+        buf_add_str(text, ": ");
+        for (size_t i = 0; message[i] != '\0' && i < MESSAGE_MAX; i++) {
+            const unsigned char byte = (unsigned char)message[i];
+            buf_add_char(text, byte < 0x20 || byte == 0x7f ? ' ' : message[i]);
+        }
+    }
     if (error.advice != NULL)
         buf_addf(text, "; %s", error.advice);
 }
 
-static bool crc32_fits(const struct aws_http_answer *http)
-{
-    const unsigned char *bytes = (const unsigned char *)http->body;
-    return !http->has_crc32 || crc32_z(0, bytes, http->len) == http->crc32;
-}
-
-/* An answer that cannot be what the server sent: asked again, it may be. */
+/* Not what the server sent: another attempt may help. */
 static void read_damage(const char *how, struct aws_reply *out,
                         struct buf *text)
 {
@@ -76,14 +58,14 @@ static void read_damage(const char *how, struct aws_reply *out,
     buf_add_str(text, how);
 }
 
-void aws_reply_read(const struct aws_http_answer *http,
+void aws_reply_read(const struct http_client_answer *http,
                     const struct aws_credentials *credentials,
                     struct aws_reply *out, struct buf *text)
 {
     *out = (struct aws_reply){.result = RESULT_OK};
-    if (!crc32_fits(http)) {
-        read_damage("a damaged answer: not what its x-amz-crc32 says", out,
-                    text);
+    if (http->has_crc32 && crc32_z(0, (const unsigned char *)http->body,
+                                   http->len) != http->crc32) {
+        read_damage("damaged response: x-amz-crc32 does not match", out, text);
         return;
     }
     json_object *json = NULL;
@@ -105,7 +87,7 @@ void aws_reply_read(const struct aws_http_answer *http,
         out->answered = true;
         buf_add_str(text, "the item nests too deeply");
     } else {
-        read_damage("an answer that is no JSON object", out, text);
+        read_damage("response is not a JSON object", out, text);
     }
 }
 
@@ -113,126 +95,106 @@ static const char check_table[] =
     "`curt table check` tells whether the table is the right one";
 static const char check_endpoint[] =
     "AWS_ENDPOINT_URL_DYNAMODB may name another service";
-static const char mend_keys[] =
-    "the access key is not known to AWS, or the session token does not belong "
-    "to it; `curt doctor` says where the keys come from";
-static const char mend_missing[] =
+static const char fix_keys[] =
+    "AWS does not know the access key, or the session token does not belong to "
+    "it; `curt doctor` says where the keys come from";
+static const char fix_missing[] =
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
-static const char mend_secret[] =
+static const char fix_secret[] =
     "the secret key is not the one of the access key, AWS_REGION is not the "
     "table's, or this host's clock is wrong";
-static const char mend_token[] =
-    "the session token has expired, and where it came from has no newer one; "
-    "`curt doctor` says where that is";
-static const char mend_clock[] =
-    "set this host's clock right: let NTP keep it (chrony, systemd-timesyncd)";
-static const char mend_policy[] =
+static const char fix_token[] =
+    "the session token has expired, and its source has no newer one; `curt "
+    "doctor` says where it comes from";
+static const char fix_clock[] =
+    "set this host's clock, with NTP (chrony, systemd-timesyncd)";
+static const char fix_policy[] =
     "let the policy of this access key allow the action on this table";
-static const char mend_no_table[] =
-    "make the table with `curt table create`, or correct TABLE or AWS_REGION";
-static const char mend_throttled[] =
+static const char fix_no_table[] =
+    "create the table with `curt table create`, or correct TABLE or AWS_REGION";
+static const char fix_limits[] =
     "raise the table's or the account's limits if this lasts";
 
 /* Without "Exception" at the end, which some types have in one engine only. */
-static const struct row {
-    const char *type;
-    struct aws_error error;
-} rows[] = {
-    {"ConditionalCheckFailed", {RESULT_CONFLICT, AWS_CURE_NONE, false, NULL}},
-    {"ResourceInUse", {RESULT_CONFLICT, AWS_CURE_NONE, false, NULL}},
-    {"ContinuousBackupsUnavailable",
-     {RESULT_CONFLICT, AWS_CURE_NONE, false, NULL}},
-    {"ResourceNotFound",
-     {RESULT_NOT_FOUND, AWS_CURE_NONE, false, mend_no_table}},
-    {"TableNotFound", {RESULT_NOT_FOUND, AWS_CURE_NONE, false, mend_no_table}},
+static const struct aws_error rows[] = {
+    {"ConditionalCheckFailed", RESULT_CONFLICT, AWS_CURE_NONE, false, NULL},
+    {"ResourceInUse", RESULT_CONFLICT, AWS_CURE_NONE, false, NULL},
+    {"ContinuousBackupsUnavailable", RESULT_CONFLICT, AWS_CURE_NONE, false,
+     NULL},
+    {"ResourceNotFound", RESULT_NOT_FOUND, AWS_CURE_NONE, false, fix_no_table},
+    {"TableNotFound", RESULT_NOT_FOUND, AWS_CURE_NONE, false, fix_no_table},
 
-    {"AccessDenied", {RESULT_DENIED, AWS_CURE_NONE, false, mend_policy}},
-    {"NotAuthorized", {RESULT_DENIED, AWS_CURE_NONE, false, mend_policy}},
-    {"UnrecognizedClient", {RESULT_DENIED, AWS_CURE_KEYS, false, mend_keys}},
-    {"InvalidClientTokenId", {RESULT_DENIED, AWS_CURE_KEYS, false, mend_keys}},
-    {"OptInRequired", {RESULT_DENIED, AWS_CURE_NONE, false, mend_keys}},
-    {"MissingAuthenticationToken",
-     {RESULT_DENIED, AWS_CURE_NONE, false, mend_missing}},
-    {"IncompleteSignature",
-     {RESULT_DENIED, AWS_CURE_NONE, false, mend_missing}},
-    {"InvalidSignature", {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_secret}},
-    {"SignatureDoesNotMatch",
-     {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_secret}},
-    {"RequestExpired", {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_secret}},
-    {"RequestTimeTooSkewed",
-     {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_clock}},
-    {"RequestInTheFuture", {RESULT_DENIED, AWS_CURE_CLOCK, false, mend_clock}},
-    {"ExpiredToken", {RESULT_DENIED, AWS_CURE_KEYS, false, mend_token}},
+    {"AccessDenied", RESULT_DENIED, AWS_CURE_NONE, false, fix_policy},
+    {"NotAuthorized", RESULT_DENIED, AWS_CURE_NONE, false, fix_policy},
+    {"UnrecognizedClient", RESULT_DENIED, AWS_CURE_KEYS, false, fix_keys},
+    {"InvalidClientTokenId", RESULT_DENIED, AWS_CURE_KEYS, false, fix_keys},
+    {"OptInRequired", RESULT_DENIED, AWS_CURE_NONE, false, fix_keys},
+    {"MissingAuthenticationToken", RESULT_DENIED, AWS_CURE_NONE, false,
+     fix_missing},
+    {"IncompleteSignature", RESULT_DENIED, AWS_CURE_NONE, false, fix_missing},
+    {"InvalidSignature", RESULT_DENIED, AWS_CURE_CLOCK, false, fix_secret},
+    {"SignatureDoesNotMatch", RESULT_DENIED, AWS_CURE_CLOCK, false, fix_secret},
+    {"RequestExpired", RESULT_DENIED, AWS_CURE_CLOCK, false, fix_secret},
+    {"RequestTimeTooSkewed", RESULT_DENIED, AWS_CURE_CLOCK, false, fix_clock},
+    {"RequestInTheFuture", RESULT_DENIED, AWS_CURE_CLOCK, false, fix_clock},
+    {"ExpiredToken", RESULT_DENIED, AWS_CURE_KEYS, false, fix_token},
 
-    {"Throttling", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
-    {"ProvisionedThroughputExceeded",
-     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
-    {"RequestLimitExceeded",
-     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
-    {"LimitExceeded",
-     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
-    {"TooManyRequests",
-     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
-    {"SlowDown", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
-    {"Throttled", {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
-    {"RequestThrottled",
-     {RESULT_THROTTLED, AWS_CURE_PAUSE, false, mend_throttled}},
+    {"Throttling", RESULT_THROTTLED, AWS_CURE_PAUSE, false, fix_limits},
+    {"ProvisionedThroughputExceeded", RESULT_THROTTLED, AWS_CURE_PAUSE, false,
+     fix_limits},
+    {"RequestLimitExceeded", RESULT_THROTTLED, AWS_CURE_PAUSE, false,
+     fix_limits},
+    {"LimitExceeded", RESULT_THROTTLED, AWS_CURE_PAUSE, false, fix_limits},
+    {"TooManyRequests", RESULT_THROTTLED, AWS_CURE_PAUSE, false, fix_limits},
+    {"SlowDown", RESULT_THROTTLED, AWS_CURE_PAUSE, false, fix_limits},
+    {"Throttled", RESULT_THROTTLED, AWS_CURE_PAUSE, false, fix_limits},
+    {"RequestThrottled", RESULT_THROTTLED, AWS_CURE_PAUSE, false, fix_limits},
     /* Of one item, while the table has units. */
-    {"TransactionInProgress",
-     {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, false, NULL}},
-    {"ReplicatedWriteConflict",
-     {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, false, NULL}},
-    {"TransactionConflict", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, false, NULL}},
+    {"TransactionInProgress", RESULT_UNAVAILABLE, AWS_CURE_PAUSE, false, NULL},
+    {"ReplicatedWriteConflict", RESULT_UNAVAILABLE, AWS_CURE_PAUSE, false,
+     NULL},
+    {"TransactionConflict", RESULT_UNAVAILABLE, AWS_CURE_PAUSE, false, NULL},
 
-    {"Validation", {RESULT_INVALID, AWS_CURE_NONE, false, check_table}},
-    {"Serialization", {RESULT_INVALID, AWS_CURE_NONE, false, NULL}},
-    {"ItemCollectionSizeLimitExceeded",
-     {RESULT_INVALID, AWS_CURE_NONE, false, NULL}},
-    {"UnknownOperation",
-     {RESULT_UNAVAILABLE, AWS_CURE_NONE, false, check_endpoint}},
+    {"Validation", RESULT_INVALID, AWS_CURE_NONE, false, check_table},
+    {"Serialization", RESULT_INVALID, AWS_CURE_NONE, false, NULL},
+    {"ItemCollectionSizeLimitExceeded", RESULT_INVALID, AWS_CURE_NONE, false,
+     NULL},
+    {"UnknownOperation", RESULT_UNAVAILABLE, AWS_CURE_NONE, false,
+     check_endpoint},
 
-    {"InternalServerError", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
-    {"InternalServer", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
-    {"InternalFailure", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
-    {"ServiceUnavailable", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
-    {"RequestTimeout", {RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL}},
+    {"InternalServerError", RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL},
+    {"InternalServer", RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL},
+    {"InternalFailure", RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL},
+    {"ServiceUnavailable", RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL},
+    {"RequestTimeout", RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true, NULL},
 };
 
-static struct aws_error by_status(long status, bool named)
-{
-    if (status >= 500)
-        return (struct aws_error){RESULT_UNAVAILABLE, AWS_CURE_PAUSE, true,
-                                  NULL};
-    if (status == 429)
-        return (struct aws_error){RESULT_THROTTLED, AWS_CURE_PAUSE, false,
-                                  mend_throttled};
-    if (status == 401 || status == 403)
-        return (struct aws_error){RESULT_DENIED, AWS_CURE_NONE, false,
-                                  mend_policy};
-    /* What names a type that is not known here is DynamoDB, only newer. */
-    return (struct aws_error){RESULT_UNAVAILABLE, AWS_CURE_NONE, false,
-                              named ? NULL : check_endpoint};
-}
-
-/* Length of type without "Exception" at its end. */
-static size_t stem_length(const char *type)
+struct aws_error aws_error_find(const char *type, long status)
 {
     static const char suffix[] = "Exception";
     const size_t suffix_len = sizeof(suffix) - 1;
     size_t len = strlen(type);
     if (len > suffix_len && strcmp(type + len - suffix_len, suffix) == 0)
-        return len - suffix_len;
-    return len;
-}
-
-struct aws_error aws_error_find(const char *type, long status)
-{
-    size_t len = stem_length(type);
+        len -= suffix_len;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (strlen(rows[i].type) == len && memcmp(rows[i].type, type, len) == 0)
-            return rows[i].error;
+            return rows[i];
     }
-    return by_status(status, len > 0);
+    struct aws_error e = {"", RESULT_UNAVAILABLE, AWS_CURE_NONE, false, NULL};
+    if (status == 429) {
+        e.result = RESULT_THROTTLED;
+        e.cure = AWS_CURE_PAUSE;
+        e.advice = fix_limits;
+    } else if (status >= 500) {
+        e.cure = AWS_CURE_PAUSE;
+        e.maybe_done = true;
+    } else if (status == 401 || status == 403) {
+        e.result = RESULT_DENIED;
+        e.advice = fix_policy;
+    } else if (len == 0) { /* an unknown type is that of a newer DynamoDB */
+        e.advice = check_endpoint;
+    }
+    return e;
 }
 
 void aws_error_type(const char *raw, char type[AWS_ERROR_TYPE_SIZE])

@@ -31,7 +31,7 @@ void aws_retry_throttled(struct aws_retry *r)
     r->throttled++;
 }
 
-bool aws_retry_mended(struct aws_retry *r)
+bool aws_retry_fixed(struct aws_retry *r)
 {
     if (r->attempts >= AWS_RETRY_ATTEMPTS)
         return false;
@@ -60,51 +60,45 @@ void aws_retry_succeeded(struct aws_retry *r)
     r->taken = 0;
 }
 
-bool aws_retry_is_passing(const struct aws_http_answer *answer)
+bool aws_retry_is_passing(const struct http_client_answer *answer)
 {
     return answer->status == 429 || answer->status >= 500;
 }
 
-/* False: there would be no time left afterwards. */
-static bool pause_for(int64_t ms, int64_t deadline)
+bool aws_retry_pause(const struct aws_retry *r, int64_t deadline)
 {
+    const int64_t ms = aws_retry_pause_ms(r, jitter_bits());
     if (clock_monotonic_ms() + ms >= deadline)
         return false;
-    /* A signal cuts it short: the process may be asked to end. */
     clock_pause_ms(ms);
     return true;
 }
 
-/* What a source of credentials makes of it: such a URL was configured, and
- * what is too large is no answer of the service. */
-static enum result for_source(enum result r)
-{
-    if (r == RESULT_INVALID)
-        return RESULT_DENIED;
-    return r == RESULT_CORRUPT ? RESULT_UNAVAILABLE : r;
-}
-
 enum result aws_retry_send(const struct aws_source_request *request,
                            const struct aws_retry_call *call,
-                           struct aws_http_answer *answer)
+                           struct http_client_answer *answer)
 {
-    bool (*is_passing)(const struct aws_http_answer *) =
+    bool (*is_passing)(const struct http_client_answer *) =
         call->is_passing != NULL ? call->is_passing : aws_retry_is_passing;
-    struct aws_http_request http = call->http;
+    struct http_client_request http = call->http;
     struct aws_retry retry;
+    enum result r;
+    bool passing;
     aws_retry_init(&retry);
     aws_retry_begin(&retry);
-    for (unsigned attempt = 1;; attempt++) {
+    do {
         http.deadline = clock_monotonic_ms() + call->timeout;
         if (http.deadline > request->deadline)
             http.deadline = request->deadline;
-        enum result r = aws_http_send(request->http, &http, answer);
-        bool passing =
+        r = http_client_send(request->http, &http, answer);
+        passing =
             r == RESULT_UNAVAILABLE || (r == RESULT_OK && is_passing(answer));
-        if (!passing || attempt >= call->attempts ||
-            !aws_retry_again(&retry, aws_http_timed_out(request->http)) ||
-            !pause_for(aws_retry_pause_ms(&retry, jitter_bits()),
-                       request->deadline))
-            return for_source(r);
-    }
+    } while (passing && retry.attempts < call->attempts &&
+             aws_retry_again(&retry, http_client_timed_out(request->http)) &&
+             aws_retry_pause(&retry, request->deadline));
+    /* For a source of credentials: such a URL was configured, and what is too
+     * large is not an answer of the service. */
+    return r == RESULT_INVALID   ? RESULT_DENIED
+           : r == RESULT_CORRUPT ? RESULT_UNAVAILABLE
+                                 : r;
 }

@@ -8,9 +8,9 @@
  * success gives back, and when it is empty requests are tried once only.
  *
  * A request goes: aws_retry_begin(), the first attempt, and after each attempt
- * that failed and may be repeated aws_retry_again(); if that is true, a pause
- * of aws_retry_pause_ms() and the next attempt. aws_retry_succeeded() ends one
- * that the server carried out; one that failed in the end gives nothing back.
+ * that failed and may be repeated aws_retry_again(); if that is true,
+ * aws_retry_pause() and the next attempt. aws_retry_succeeded() ends a request
+ * that the server carried out; one that failed gives nothing back.
  */
 #ifndef CURT_AWS_RETRY_H
 #define CURT_AWS_RETRY_H
@@ -18,8 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "aws_http.h"
 #include "aws_source.h"
+#include "http_client.h"
 #include "result.h"
 
 /* Attempts at one request, the first one included. */
@@ -52,28 +52,31 @@ struct aws_retry {
 void aws_retry_init(struct aws_retry *r);
 
 /* Begins a request: its first attempt. What the request before took and did
- * not give back stays gone. */
+ * not give back is lost. */
 void aws_retry_begin(struct aws_retry *r);
 
-/* Asks for one attempt more, and pays for it. False, and nothing is paid: the
- * last attempt was the third, or the quota has less than this retry costs.
+/* Pays for one more attempt. False, and nothing is paid: the last attempt was
+ * the third, or the quota has less than this retry costs.
  * timed_out: the attempt that failed ended by a timeout. */
 bool aws_retry_again(struct aws_retry *r, bool timed_out);
 
-/* One attempt more after a throttled answer: it is not one of the three and
- * takes nothing from the quota, because the server works and says how fast it
- * can. The request's deadline ends it, and the pauses keep the rate low. */
+/* One more attempt after a throttled answer: it is not one of the three and
+ * takes nothing from the quota, because the server works and limits the rate.
+ * The request's deadline ends it, and the pauses keep the rate low. */
 void aws_retry_throttled(struct aws_retry *r);
 
-/* Asks for one attempt more that is no retry of the same: what the last one was
- * refused for has been mended. It needs no pause and takes nothing from the
- * quota. False: it was the last one. */
-bool aws_retry_mended(struct aws_retry *r);
+/* One more attempt after the cause of a refusal was fixed: it needs no pause
+ * and takes nothing from the quota. False: the last attempt was the third. */
+bool aws_retry_fixed(struct aws_retry *r);
 
 /* The pause before the attempt that aws_retry_again() or aws_retry_throttled()
  * just allowed, in milliseconds: full jitter, 0 to the most, each alike.
  * random: 32 random bits. */
 int64_t aws_retry_pause_ms(const struct aws_retry *r, uint32_t random);
+
+/* Makes that pause; a signal cuts it short, because the process may have to
+ * end. False, without a pause: deadline would have passed after it. */
+bool aws_retry_pause(const struct aws_retry *r, int64_t deadline);
 
 /* The request succeeded: what its last retry cost comes back, or a little
  * where it needed none; never more than a full quota. */
@@ -82,30 +85,29 @@ void aws_retry_succeeded(struct aws_retry *r);
 /* One request to STS, the container credential provider or the instance
  * metadata service. */
 struct aws_retry_call {
-    /* What is asked; its deadline is set for each attempt. The request must
-     * be one that may be carried out twice. */
-    struct aws_http_request http;
+    /* The request, which may be carried out twice; its deadline is set for each
+     * attempt. */
+    struct http_client_request http;
     /* How long one attempt may take, in milliseconds. */
     int64_t timeout;
     /* Attempts in all, 1 to AWS_RETRY_ATTEMPTS. */
     unsigned attempts;
-    /* Whether a whole answer speaks of a fault that may be gone in a moment;
+    /* Whether a whole answer reports a fault that may be gone in a moment;
      * NULL: aws_retry_is_passing(). */
-    bool (*is_passing)(const struct aws_http_answer *answer);
+    bool (*is_passing)(const struct http_client_answer *answer);
 };
 
-/* Whether the status alone says that asking again may help: 429 and 5xx. */
-bool aws_retry_is_passing(const struct aws_http_answer *answer);
+/* Whether the status shows that another attempt may help: 429 and 5xx. */
+bool aws_retry_is_passing(const struct http_client_answer *answer);
 
-/* Sends until a whole answer comes that is_passing() does not take for a
- * passing fault, or the attempts or the time (request->deadline) are used up.
- * Between attempts it pauses. answer and
- * aws_http_error(request->http) are those of the last attempt. RESULT_OK: a
- * whole answer came, whatever its status. RESULT_DENIED: the certificate was
- * not accepted, or the URL is none. RESULT_UNAVAILABLE: no whole answer, or
- * one that is too large. RESULT_INTERNAL: libcurl failed. */
+/* Sends until there is a whole answer for which is_passing() is false, or the
+ * attempts or the time (request->deadline) are used up, with pauses in between.
+ * answer and http_client_error(request->http) are those of the last attempt.
+ * RESULT_OK: a whole answer, whatever its status. RESULT_DENIED: the
+ * certificate was not accepted, or the URL is invalid. RESULT_UNAVAILABLE: no
+ * whole answer, or one that is too large. RESULT_INTERNAL: libcurl failed. */
 enum result aws_retry_send(const struct aws_source_request *request,
                            const struct aws_retry_call *call,
-                           struct aws_http_answer *answer) MUST_CHECK;
+                           struct http_client_answer *answer) MUST_CHECK;
 
 #endif

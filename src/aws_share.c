@@ -10,7 +10,7 @@
 
 #include "aws_profile.h"
 #include "buf.h"
-#include "ids.h"
+#include "hash.h"
 #include "log.h"
 #include "mapfile.h"
 #include "mem.h"
@@ -35,7 +35,7 @@ struct aws_share {
 
 static uint64_t share_mix(uint64_t n, const char *s)
 {
-    return (n ^ (s != NULL ? ids_hash(s) : 1)) * 1099511628211u;
+    return (n ^ (s != NULL ? hash_text(s) : 1)) * 1099511628211u;
 }
 
 /* path may be NULL: there is no such place. */

@@ -2,8 +2,8 @@
  * AWS Signature Version 4 in the Authorization header (AWS IAM User Guide,
  * "Create a signed AWS API request"). Pure functions.
  *
- * libcurl has a signer, too; it signs with this host's clock and no other, so
- * a clock that is wrong could not be made up for.
+ * libcurl 7.88 signs as well, but sends X-Amz-Date twice where the caller sets
+ * it, and that is how a wrong clock of this host is compensated.
  */
 #ifndef CURT_AWS_SIGN_H
 #define CURT_AWS_SIGN_H
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "http_client.h"
 #include "result.h"
 
 /* What signs a request. Strings belong to whoever filled it in. */
@@ -38,24 +39,28 @@ struct aws_signing {
 /* Writes t, epoch seconds, as X-Amz-Date has it. */
 void aws_sign_date(int64_t t, char date[AWS_SIGN_DATE_SIZE]);
 
-/* Most header lines that can be signed. */
-#define AWS_SIGN_LINES_MAX 16
-
 /* A request as it will be sent, without a query. */
 struct aws_sign_request {
     const char *method;
     const char *path; /* as in the URL, "" for "/" */
-    /* All "Name: value" lines to sign, Host and X-Amz-Date among them, none
-     * twice, and a NULL at the end. */
+    /* All "Name: value" lines to sign, Host and X-Amz-Date among them, and a
+     * NULL at the end. No name twice or the beginning of another; one space at
+     * a time in values. */
     const char *const *lines;
     const char *body; /* never NULL */
 };
 
 /* Appends the line "Authorization: ..." that signs request at date, the value
  * of its X-Amz-Date. RESULT_INTERNAL: OpenSSL failed, or there are too many
- * lines. */
+ * lines (HTTP_CLIENT_LINES_MAX). */
 enum result aws_sign(const struct aws_signing *signing,
                      const struct aws_sign_request *request, const char *date,
                      struct buf *out) MUST_CHECK;
+
+/* Signs a request of the HTTP client, which has a Content-Type: its sign, where
+ * its signing is a struct aws_signing, or NULL: not signed. RESULT_INVALID: the
+ * URL is invalid. RESULT_INTERNAL as above. */
+enum result aws_sign_lines(const struct http_client_request *request,
+                           struct http_client_lines *lines) MUST_CHECK;
 
 #endif

@@ -9,15 +9,16 @@
 
 #include <stdint.h>
 
-#include "aws_http.h"
+#include "aws_sign.h"
 #include "buf.h"
 #include "conf.h"
+#include "http_client.h"
 #include "result.h"
 
 /* What a source is asked with. */
 struct aws_source_request {
     const struct conf *conf;
-    struct aws_http *http; /* to ask with, where a source asks the network */
+    struct http_client *http; /* to ask with, where a source asks the network */
     /* A moment of clock_monotonic_ms() at which the source gives up. */
     int64_t deadline;
 };

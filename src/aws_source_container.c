@@ -73,7 +73,8 @@ static enum result check_full(struct place *place, struct buf *reason)
     const bool plain = strncasecmp(url, "https://", 8) != 0;
     const char *fault = NULL;
     if (!is_visible(place->url) || strchr(place->url, '#') != NULL ||
-        strchr(place->url, '\\') != NULL || !aws_http_check_url(url, &loopback))
+        strchr(place->url, '\\') != NULL ||
+        !http_client_check_url(url, &loopback))
         fault = " must be an http or https URL of a host, without user";
     else if (plain && !loopback && !is_agent(url))
         fault = " names a host that is asked over https alone: http is for "
@@ -168,7 +169,7 @@ static enum result make_authorization(const struct conf *conf, char **header,
 /* ---- The answer ------------------------------------------------------ */
 
 static enum result container_take(const struct place *place,
-                                  const struct aws_http_answer *answer,
+                                  const struct http_client_answer *answer,
                                   struct aws_found *out, struct buf *reason)
 {
     char *what = mem_printf("container (%s)", place->key);
@@ -189,7 +190,7 @@ static enum result container_take(const struct place *place,
 
 /* What answers is not quoted: it could be anything, the token included. */
 static enum result container_refuse(const struct place *place,
-                                    const struct aws_http_answer *answer,
+                                    const struct http_client_answer *answer,
                                     struct buf *reason)
 {
     buf_addf(reason, "what %s names answers HTTP %ld", place->key,
@@ -219,11 +220,11 @@ static enum result container_ask(const struct aws_source_request *request,
         .timeout = TIMEOUT,
         .attempts = ATTEMPTS,
     };
-    struct aws_http_answer answer;
+    struct http_client_answer answer;
     enum result r = aws_retry_send(request, &question, &answer);
     if (r != RESULT_OK)
         buf_addf(reason, "what %s names does not answer (%s)", place->key,
-                 aws_http_error(request->http));
+                 http_client_error(request->http));
     else if (answer.status != 200)
         r = container_refuse(place, &answer, reason);
     else

@@ -10,7 +10,7 @@
 #include "aws_sts_answer.h"
 #include "clock.h"
 #include "mem.h"
-#include "query.h"
+#include "percent.h"
 
 #define VERSION "2011-06-15"
 
@@ -106,14 +106,7 @@ static void add_parameter(struct buf *form, const char *name, const char *value)
     if (value == NULL)
         return;
     buf_addf(form, "&%s=", name);
-    for (; *value != '\0'; value++) {
-        const char c = *value;
-        if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-            (c >= '0' && c <= '9') || strchr("-._~", c) != NULL)
-            buf_add_char(form, c);
-        else
-            query_percent_encode(form, (unsigned char)c);
-    }
+    percent_encode(form, value, strlen(value), "");
 }
 
 /* Makes room for len bytes, so that no copy of a secret is left behind in
@@ -157,7 +150,7 @@ static void begin_reason(const struct call *call, struct buf *reason)
 }
 
 /* The same request may be answered otherwise in a moment. */
-static bool is_passing(const struct aws_http_answer *http)
+static bool is_passing(const struct http_client_answer *http)
 {
     if (aws_retry_is_passing(http))
         return true;
@@ -171,7 +164,7 @@ static bool is_passing(const struct aws_http_answer *http)
 }
 
 static enum result sts_refuse(const struct call *call,
-                              const struct aws_http_answer *http,
+                              const struct http_client_answer *http,
                               const struct aws_sts_answer *answer,
                               struct buf *reason)
 {
@@ -219,7 +212,7 @@ static enum result sts_take(const struct call *call,
 }
 
 static enum result sts_result(const struct call *call,
-                              const struct aws_http_answer *http,
+                              const struct http_client_answer *http,
                               struct aws_found *out, struct buf *reason)
 {
     struct aws_sts_answer answer;
@@ -247,7 +240,7 @@ static enum result sts_result(const struct call *call,
  * more than a signature may be. */
 static enum result ask_in_time(const struct call *call,
                                struct aws_retry_call *ask,
-                               struct aws_http_answer *answer)
+                               struct http_client_answer *answer)
 {
     enum result r = aws_retry_send(call->request, ask, answer);
     const struct aws_signing *signing = ask->http.signing;
@@ -276,7 +269,7 @@ static enum result send_form(struct call *call,
     if (buf_failed(&call->form)) {
         begin_reason(call, reason);
         buf_add_str(reason, "the token is larger than STS takes");
-    } else if (!aws_http_check_url(url, &loopback)) {
+    } else if (!http_client_check_url(url, &loopback)) {
         buf_add_str(reason, "AWS_ENDPOINT_URL_STS, or else AWS_ENDPOINT_URL, "
                             "is no http or https URL of a host, without user "
                             "and query");
@@ -286,6 +279,7 @@ static enum result send_form(struct call *call,
                      .url = url,
                      .headers = headers,
                      .body = call->form.data,
+                     .sign = aws_sign_lines,
                      .signing = signing,
                      .may_repeat = true,
                      .direct = loopback},
@@ -293,13 +287,13 @@ static enum result send_form(struct call *call,
             .attempts = 3,
             .is_passing = is_passing,
         };
-        struct aws_http_answer answer;
+        struct http_client_answer answer;
         r = ask_in_time(call, &ask, &answer);
         if (r == RESULT_OK) {
             r = sts_result(call, &answer, out, reason);
         } else {
             begin_reason(call, reason);
-            buf_add_str(reason, aws_http_error(call->request->http));
+            buf_add_str(reason, http_client_error(call->request->http));
         }
     }
     buf_wipe(&call->form);

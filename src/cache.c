@@ -5,13 +5,14 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "hash.h"
 #include "ids.h"
 #include "log.h"
 #include "mapfile.h"
 #include "mem.h"
 #include "store.h"
 
-#define VERSION 2
+#define VERSION 3
 #define NAME    "cache"
 
 /* How long a writer waits for the lock, in microseconds; then it does without
@@ -26,12 +27,12 @@
 #define GENERATIONS 4096
 
 /* A generation: how often links were changed or removed, and in the low half
- * how often they were made, which concerns missing ones alone. */
+ * how often they were made, which concerns only missing ones. */
 #define CHANGES    0xffff0000u
 #define ONE_CHANGE 0x00010000u
 
-/* The fixed part of an entry; the URL stands behind it. tag: a part of the
- * hash, so that most other ids are told apart without reading further. */
+/* An entry. tag: a part of the hash, so that most other ids are told apart
+ * without reading further. */
 struct entry {
     _Atomic uint32_t seq;
     _Atomic uint32_t tag;
@@ -39,18 +40,19 @@ struct entry {
     uint32_t url_len;
     int64_t ttl;
     int64_t read_ms;
-    _Atomic int64_t retry_ms;
     uint32_t generation; /* when the store was asked */
     char id[IDS_MAX + 1];
     bool exists;
+    char url[];
 };
 
 /* Size of an entry in each class, and its share of the memory in eighths. The
- * first holds URLs of up to 143 bytes, the second of up to 911. */
+ * first holds URLs of up to 151 bytes, the second of up to 919. */
 static const struct {
     size_t size;
     unsigned eighths;
-} classes[] = {{256, 5}, {1024, 2}, {sizeof(struct entry) + URL_MAX + 1, 1}};
+} classes[] = {
+    {256, 5}, {1024, 2}, {(sizeof(struct entry) + URL_MAX + 64) / 64 * 64, 1}};
 
 #define CLASSES 3
 
@@ -61,35 +63,20 @@ struct table {
     _Alignas(64) unsigned char sets[];
 };
 
-struct kind {
-    unsigned char *first;
-    size_t entry_size;
-    size_t set_count;
-};
-
 struct cache {
     struct mapfile file;
     struct table *table;
-    struct kind classes[CLASSES];
+    struct {
+        unsigned char *first;
+        size_t set_count;
+    } sets[CLASSES]; /* of each class */
 };
-
-static size_t entry_size(size_t kind)
-{
-    return (classes[kind].size + 63) / 64 * 64;
-}
-
-/* In a file whose sets have so many bytes. */
-static size_t sets_of(size_t kind, uint64_t size)
-{
-    size_t set_size = entry_size(kind) * CACHE_WAYS;
-    return (size_t)(size / 8 * classes[kind].eighths / set_size);
-}
 
 /* The size of a file whose sets have so many bytes: at least a set of each
  * class, and whole pages. */
 static uint64_t file_size(uint64_t sets)
 {
-    const uint64_t least = 8 * entry_size(CLASSES - 1) * CACHE_WAYS;
+    const uint64_t least = 8 * classes[CLASSES - 1].size * CACHE_WAYS;
     sets = sets > least ? sets : least;
     return (sets + sizeof(struct table) + 4095) / 4096 * 4096;
 }
@@ -134,10 +121,11 @@ static struct cache *cache_use(const struct mapfile *file)
     c->table = file->base;
     unsigned char *first = c->table->sets;
     for (size_t i = 0; i < CLASSES; i++) {
-        c->classes[i] =
-            (struct kind){first, entry_size(i),
-                          sets_of(i, file->size - sizeof(struct table))};
-        first += c->classes[i].set_count * entry_size(i) * CACHE_WAYS;
+        const size_t set_size = classes[i].size * CACHE_WAYS;
+        c->sets[i].first = first;
+        c->sets[i].set_count = (file->size - sizeof(struct table)) / 8 *
+                               classes[i].eighths / set_size;
+        first += c->sets[i].set_count * set_size;
     }
     return c;
 }
@@ -210,15 +198,10 @@ static uint32_t tag_of(uint64_t hash)
 static struct entry *entry_at(const struct cache *c, size_t kind, uint64_t hash,
                               unsigned way)
 {
-    const struct kind *k = &c->classes[kind];
-    size_t set = (size_t)(hash % k->set_count);
-    return (struct entry *)(void *)(k->first +
-                                    (set * CACHE_WAYS + way) * k->entry_size);
-}
-
-static char *url_of(struct entry *e)
-{
-    return (char *)(e + 1);
+    const size_t set = (size_t)(hash % c->sets[kind].set_count);
+    return (struct entry *)(void *)(c->sets[kind].first +
+                                    (set * CACHE_WAYS + way) *
+                                        classes[kind].size);
 }
 
 /* Copies an entry if it is whole and the id's. */
@@ -235,20 +218,19 @@ static bool cache_copy(struct entry *e, size_t room, const char *id,
     out->exists = e->exists;
     out->ttl = e->ttl;
     out->read_ms = e->read_ms;
-    out->retry_ms = atomic_load_explicit(&e->retry_ms, memory_order_relaxed);
     out->url_len = len;
-    memcpy(out->url, url_of(e), len);
+    memcpy(out->url, e->url, len);
     out->url[len] = '\0';
     atomic_thread_fence(memory_order_acquire);
     return atomic_load_explicit(&e->seq, memory_order_relaxed) == seq;
 }
 
-/* The entry of an id, or NULL, copied to *out; in force or not. */
+/* The entry of an id, or NULL, copied to *out, current or not. */
 static struct entry *cache_find(struct cache *c, uint64_t hash, const char *id,
                                 struct cache_entry *out, uint32_t *generation)
 {
     for (size_t kind = 0; kind < CLASSES; kind++) {
-        size_t room = c->classes[kind].entry_size - sizeof(struct entry);
+        size_t room = classes[kind].size - sizeof(struct entry);
         for (unsigned way = 0; way < CACHE_WAYS; way++) {
             struct entry *e = entry_at(c, kind, hash, way);
             if (atomic_load_explicit(&e->tag, memory_order_relaxed) ==
@@ -265,9 +247,9 @@ static _Atomic uint32_t *generation_of(struct cache *c, uint64_t hash)
     return &c->table->generations[hash % GENERATIONS];
 }
 
-/* Whether an entry of then is in force now: for a link no change came in
- * between, for a missing one no new link either. */
-static bool in_force(bool exists, uint32_t then, uint32_t now)
+/* Whether an entry of then counts now: for a link no change came in between,
+ * for a missing one no new link either. */
+static bool is_current(bool exists, uint32_t then, uint32_t now)
 {
     return exists ? (then & CHANGES) == (now & CHANGES) : then == now;
 }
@@ -276,11 +258,11 @@ bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out)
 {
     if (c == NULL || cache_is_replaced(c))
         return false;
-    const uint64_t hash = ids_hash(short_id);
+    const uint64_t hash = hash_text(short_id);
     uint32_t generation;
     struct entry *e = cache_find(c, hash, short_id, out, &generation);
-    if (e == NULL ||
-        !in_force(out->exists, generation, atomic_load(generation_of(c, hash))))
+    if (e == NULL || !is_current(out->exists, generation,
+                                 atomic_load(generation_of(c, hash))))
         return false;
     /* Written only when it changes: the line stays shared among readers. */
     if (atomic_load_explicit(&e->used, memory_order_relaxed) == 0)
@@ -290,9 +272,10 @@ bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out)
 
 uint32_t cache_generation(struct cache *c, const char *short_id)
 {
-    return c != NULL ? atomic_load(generation_of(c, ids_hash(short_id))) : 0;
+    return c != NULL ? atomic_load(generation_of(c, hash_text(short_id))) : 0;
 }
 
+/* The number is odd from here to end_write(). */
 static void begin_write(struct entry *e)
 {
     uint32_t seq = atomic_load_explicit(&e->seq, memory_order_relaxed);
@@ -306,15 +289,7 @@ static void end_write(struct entry *e)
     atomic_store_explicit(&e->seq, seq + 1, memory_order_release);
 }
 
-static void cache_empty(struct entry *e)
-{
-    begin_write(e);
-    atomic_store_explicit(&e->tag, 0, memory_order_relaxed);
-    e->id[0] = '\0';
-    end_write(e);
-}
-
-/* The place for a new entry: an empty one, else one that nobody read since it
+/* The place for a new entry: an empty one, else one that was not read since it
  * came or since the last time all had been read. So ids that are asked for
  * once push each other out, and not those that are asked for again. */
 static struct entry *cache_choose(struct cache *c, size_t kind, uint64_t hash)
@@ -341,30 +316,35 @@ static struct entry *cache_choose(struct cache *c, size_t kind, uint64_t hash)
     return oldest;
 }
 
-static size_t class_for(const struct cache *c, size_t url_len)
+/* Under the lock. */
+static void cache_store(struct cache *c, uint64_t hash, const char *id,
+                        const struct cache_entry *entry, uint32_t generation)
 {
+    struct cache_entry old;
+    uint32_t old_generation, used = 0;
+    struct entry *e = cache_find(c, hash, id, &old, &old_generation);
+    if (e != NULL) { /* the URL may have grown into another class */
+        used = atomic_load(&e->used);
+        begin_write(e);
+        atomic_store_explicit(&e->tag, 0, memory_order_relaxed);
+        e->id[0] = '\0';
+        end_write(e);
+    }
     size_t kind = 0;
     while (kind + 1 < CLASSES &&
-           c->classes[kind].entry_size - sizeof(struct entry) <= url_len)
+           classes[kind].size - sizeof(struct entry) <= entry->url_len)
         kind++;
-    return kind;
-}
-
-static void write_entry(struct entry *e, uint64_t hash, const char *id,
-                        const struct cache_entry *from, uint32_t generation,
-                        uint32_t used)
-{
+    e = cache_choose(c, kind, hash);
     begin_write(e);
     atomic_store_explicit(&e->tag, tag_of(hash), memory_order_relaxed);
     e->generation = generation;
     atomic_store_explicit(&e->used, used, memory_order_relaxed);
-    e->url_len = (uint32_t)from->url_len;
-    e->ttl = from->ttl;
-    e->read_ms = from->read_ms;
-    atomic_store_explicit(&e->retry_ms, 0, memory_order_relaxed);
-    e->exists = from->exists;
+    e->url_len = (uint32_t)entry->url_len;
+    e->ttl = entry->ttl;
+    e->read_ms = entry->read_ms;
+    e->exists = entry->exists;
     memcpy(e->id, id, strlen(id) + 1);
-    memcpy(url_of(e), from->url, from->url_len);
+    memcpy(e->url, entry->url, entry->url_len);
     end_write(e);
 }
 
@@ -375,19 +355,10 @@ bool cache_fill(struct cache *c, const char *short_id,
         return true;
     if (!mapfile_lock(&c->file, FILL_WAIT))
         return false;
-    const uint64_t hash = ids_hash(short_id);
-    if (in_force(entry->exists, generation,
-                 atomic_load(generation_of(c, hash)))) {
-        struct cache_entry old;
-        uint32_t old_generation;
-        const size_t kind = class_for(c, entry->url_len);
-        struct entry *e = cache_find(c, hash, short_id, &old, &old_generation);
-        uint32_t used = e != NULL ? atomic_load(&e->used) : 0;
-        if (e != NULL)
-            cache_empty(e); /* the URL may have grown into another class */
-        write_entry(cache_choose(c, kind, hash), hash, short_id, entry,
-                    generation, used);
-    }
+    const uint64_t hash = hash_text(short_id);
+    if (is_current(entry->exists, generation,
+                   atomic_load(generation_of(c, hash))))
+        cache_store(c, hash, short_id, entry, generation);
     mapfile_unlock(&c->file);
     return true;
 }
@@ -395,41 +366,26 @@ bool cache_fill(struct cache *c, const char *short_id,
 void cache_forget(struct cache *c, const char *short_id)
 {
     if (c != NULL)
-        atomic_fetch_add(generation_of(c, ids_hash(short_id)), ONE_CHANGE);
+        atomic_fetch_add(generation_of(c, hash_text(short_id)), ONE_CHANGE);
 }
 
 void cache_forget_missing(struct cache *c, const char *short_id)
 {
     if (c == NULL)
         return;
-    _Atomic uint32_t *generation = generation_of(c, ids_hash(short_id));
+    _Atomic uint32_t *generation = generation_of(c, hash_text(short_id));
     uint32_t old = atomic_load(generation);
     while (!atomic_compare_exchange_weak(
         generation, &old, (old & CHANGES) | ((old + 1) & ~CHANGES)))
         ;
 }
 
-void cache_set_retry(struct cache *c, const char *short_id, int64_t retry_ms)
-{
-    struct cache_entry found;
-    uint32_t generation;
-    struct entry *e = c != NULL ? cache_find(c, ids_hash(short_id), short_id,
-                                             &found, &generation)
-                                : NULL;
-    /* Without the lock: at worst another entry's next question waits. */
-    if (e != NULL)
-        atomic_store_explicit(&e->retry_ms, retry_ms, memory_order_relaxed);
-}
-
-static _Atomic uint64_t *flight_of(struct cache *c, uint64_t hash)
-{
-    return &c->table->flights[hash % FLIGHTS];
-}
-
-/* A flight: the hash's high half, when it began or ended in milliseconds, and
- * in the lowest bits how it ended. */
-#define FLIGHT_ID  (~(uint64_t)UINT32_MAX)
-#define FLIGHT_END 3u
+/* A flight: a part of the id's hash, whether the query before failed, and when
+ * the flight began or ended in milliseconds, with how it ended in the lowest
+ * bits. */
+#define FLIGHT_ID    (~(uint64_t)0 << 33)
+#define FLIGHT_RETRY ((uint64_t)1 << 32)
+#define FLIGHT_END   3u
 
 _Static_assert(CACHE_FLIGHT_MINE == 0 && CACHE_FLIGHT_UNSHARED <= FLIGHT_END,
                "how a flight ended fits");
@@ -440,31 +396,31 @@ static uint64_t make_flight(uint64_t hash, int64_t now_ms,
     return (hash & FLIGHT_ID) | ((uint32_t)now_ms & ~FLIGHT_END) | end;
 }
 
-/* How long before now_ms a flight's time is; less than 0 where the other
- * process has looked at the clock later. */
-static int32_t flight_age(int64_t now_ms, uint64_t flight)
-{
-    return (int32_t)((uint32_t)now_ms - ((uint32_t)flight & ~FLIGHT_END));
-}
-
 enum cache_flight cache_begin_flight(struct cache *c, const char *short_id,
                                      int64_t now_ms, int64_t max_ms)
 {
     if (c == NULL)
         return CACHE_FLIGHT_MINE;
-    const uint64_t hash = ids_hash(short_id);
-    _Atomic uint64_t *flight = flight_of(c, hash);
-    uint64_t other = atomic_load(flight);
+    const uint64_t hash = hash_text(short_id);
+    _Atomic uint64_t *flight = &c->table->flights[hash % FLIGHTS];
+    uint64_t other = atomic_load(flight), mine;
     do {
         const enum cache_flight end = (enum cache_flight)(other & FLIGHT_END);
-        const int32_t age = flight_age(now_ms, other);
         const int64_t most = end == CACHE_FLIGHT_MINE ? max_ms : ENDED_MS;
-        if (other != 0 && ((other ^ hash) & FLIGHT_ID) == 0 && age < most &&
-            age > -most)
-            return end == CACHE_FLIGHT_MINE ? CACHE_FLIGHT_OTHERS : end;
-        /* Taken by another id: both ask, and the later one is announced. */
-    } while (!atomic_compare_exchange_strong(
-        flight, &other, make_flight(hash, now_ms, CACHE_FLIGHT_MINE)));
+        /* Less than 0 where the other process looked at the clock later. */
+        const int32_t age =
+            (int32_t)((uint32_t)now_ms - ((uint32_t)other & ~FLIGHT_END));
+        const bool same = other != 0 && ((other ^ hash) & FLIGHT_ID) == 0;
+        const bool retry = same && (other & FLIGHT_RETRY) != 0;
+        if (same && age < most && age > -most)
+            return end != CACHE_FLIGHT_MINE ? end
+                   : retry                  ? CACHE_FLIGHT_RETRY
+                                            : CACHE_FLIGHT_OTHERS;
+        mine = make_flight(hash, now_ms, CACHE_FLIGHT_MINE);
+        if (retry || (same && end == CACHE_FLIGHT_FAILED))
+            mine |= FLIGHT_RETRY;
+        /* Taken by another id: both query, and the later one is announced. */
+    } while (!atomic_compare_exchange_strong(flight, &other, mine));
     return CACHE_FLIGHT_MINE;
 }
 
@@ -473,8 +429,8 @@ void cache_end_flight(struct cache *c, const char *short_id, int64_t now_ms,
 {
     if (c == NULL)
         return;
-    const uint64_t hash = ids_hash(short_id);
-    _Atomic uint64_t *flight = flight_of(c, hash);
+    const uint64_t hash = hash_text(short_id);
+    _Atomic uint64_t *flight = &c->table->flights[hash % FLIGHTS];
     uint64_t mine = atomic_load(flight);
     if (((mine ^ hash) & FLIGHT_ID) == 0)
         atomic_compare_exchange_strong(

@@ -12,14 +12,15 @@
  * 1. What a reader gets was written as a whole, for the id it asked for.
  * 2. Writers hold the file's lock, which the kernel releases when its holder
  *    dies. An entry that a killed writer left half written has an odd number:
- *    nobody reads it, and the next writer to want its place starts it over.
+ *    it is not read, and the next writer that needs its place starts it over.
  * 3. What was read from the store before a change on this host (create,
  *    delete) is not served after it: an entry carries the number of changes
- *    that was seen before the store was asked (cache_generation), and a reader
- *    compares. So a change is one atomic addition, which no lock can hold up.
- * 4. The file is of one store and one boot (the header's owner); another one
- *    replaces it. A process that maps a file that was replaced finds nothing
- *    in it, so that a change cannot miss it.
+ *    that was seen before the query of the store (cache_generation), and a
+ *    reader compares. So a change is one atomic addition, which no lock can
+ *    hold up.
+ * 4. The file is of one store and one boot (the header's owner); that of
+ *    another one replaces it. A process that maps a file that was replaced
+ *    finds nothing in it, so that a change cannot miss it.
  */
 #ifndef CURT_CACHE_H
 #define CURT_CACHE_H
@@ -38,9 +39,8 @@ struct cache;
 /* A link as a redirect needs it, or the knowledge that there is none. */
 struct cache_entry {
     bool exists;
-    int64_t ttl;      /* as in struct link */
-    int64_t read_ms;  /* clock_monotonic_ms() of the store's answer */
-    int64_t retry_ms; /* the store failed: do not ask again before; or 0 */
+    int64_t ttl;     /* as in struct link */
+    int64_t read_ms; /* clock_monotonic_ms() of the store's answer */
     size_t url_len;
     char url[URL_MAX + 1];
 };
@@ -83,21 +83,20 @@ void cache_forget(struct cache *c, const char *short_id);
 /* The same for a new link: that there was none is forgotten. */
 void cache_forget_missing(struct cache *c, const char *short_id);
 
-/* Sets retry_ms of an entry that is there. */
-void cache_set_retry(struct cache *c, const char *short_id, int64_t retry_ms);
-
-/* Which process queries the store for an id, and how that ended. */
+/* A flight: one process of the host queries the store for an id, the others
+ * wait for its answer, or know for a second that it failed. */
 enum cache_flight {
-    CACHE_FLIGHT_MINE,     /* the caller does; cache_end_flight() follows */
-    CACHE_FLIGHT_FAILED,   /* another process did, and the store failed */
-    CACHE_FLIGHT_CORRUPT,  /* it did; the link cannot be served */
-    CACHE_FLIGHT_UNSHARED, /* it did, but the answer is not in the cache: each
-                            * process queries for itself */
-    CACHE_FLIGHT_OTHERS    /* another process does and has no answer yet */
+    CACHE_FLIGHT_MINE,     /* the caller queries and calls cache_end_flight() */
+    CACHE_FLIGHT_FAILED,   /* another process queried, and the store failed */
+    CACHE_FLIGHT_CORRUPT,  /* another queried; the link cannot be served */
+    CACHE_FLIGHT_UNSHARED, /* another queried, but the answer is not in the
+                            * cache: each process queries for itself */
+    CACHE_FLIGHT_OTHERS,   /* another is querying */
+    CACHE_FLIGHT_RETRY     /* another is querying; the query before failed */
 };
 
-/* A flight that began max_ms ago or longer does not count any more: whoever
- * began it is dead or stopped. */
+/* A flight that began max_ms ago or longer does not count any more: the process
+ * that began it is dead or stopped. */
 enum cache_flight cache_begin_flight(struct cache *c, const char *short_id,
                                      int64_t now_ms, int64_t max_ms);
 /* end: CACHE_FLIGHT_FAILED, _CORRUPT or _UNSHARED, which answers the others for

@@ -10,7 +10,8 @@
 
 /* Draws ids until the store takes one. */
 static enum result create_under_new_id(const struct conf *conf,
-                                       struct store *store, struct link *l)
+                                       struct store *store, int64_t deadline,
+                                       struct link *l)
 {
     char id[IDS_MAX + 1];
     for (int draw = 0; draw < CREATE_DRAWS; draw++) {
@@ -22,7 +23,7 @@ static enum result create_under_new_id(const struct conf *conf,
         link_set(&l->short_id, id);
         free(l->short_url);
         l->short_url = mem_printf("%s%s", conf->app_url, id);
-        r = store_create(store, l);
+        r = store_create(store, l, deadline);
         if (r == RESULT_INVALID)
             return RESULT_INTERNAL; /* not the client's fault: see store.h */
         if (r != RESULT_CONFLICT)
@@ -36,8 +37,8 @@ static enum result create_under_new_id(const struct conf *conf,
 
 enum result create_link(const struct conf *conf, struct store *store,
                         const char *long_url, size_t len,
-                        const struct link_client *client, struct link *out,
-                        const char **reason)
+                        const struct link_client *client, int64_t deadline,
+                        struct link *out, const char **reason)
 {
     const int64_t now = clock_now();
     char created_at[CLOCK_TEXT_SIZE];
@@ -55,7 +56,7 @@ enum result create_link(const struct conf *conf, struct store *store,
         out->analytics = link_analytics(url.data, client);
         if (conf->link_ttl > 0)
             out->ttl = now + (int64_t)conf->link_ttl;
-        r = create_under_new_id(conf, store, out);
+        r = create_under_new_id(conf, store, deadline, out);
     }
     buf_free(&url);
     return r;

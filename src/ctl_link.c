@@ -160,10 +160,10 @@ static int create_one(struct ctl *ctl, struct batch *b, const char *url,
     const char *reason = NULL;
     struct link link;
     link_init(&link);
-    store_set_limit(ctl->store, clock_monotonic_ms() +
-                                    (int64_t)ctl->conf.store_timeout * 1000);
-    const enum result r =
-        create_link(&ctl->conf, ctl->store, url, len, &client, &link, &reason);
+    const int64_t deadline =
+        clock_monotonic_ms() + (int64_t)ctl->conf.store_timeout * 1000;
+    const enum result r = create_link(&ctl->conf, ctl->store, url, len, &client,
+                                      deadline, &link, &reason);
     int status = ctl_status(r);
     clear_progress(b);
     if (r == RESULT_OK) {
@@ -340,7 +340,7 @@ int ctl_get(struct ctl *ctl, const char *argument)
     /* Read first: hits that are flushed meanwhile may count twice for a moment,
      * but never not at all. */
     uint64_t pending = hits_pending(ctl->hits, id);
-    enum result r = store_get(ctl->store, id, STORE_WHOLE, &link);
+    enum result r = store_get(ctl->store, id, STORE_WHOLE, 0, &link);
     link.hits += pending;
     int status = 0;
     if (r != RESULT_OK)
@@ -376,7 +376,7 @@ int ctl_delete(struct ctl *ctl, const char *argument)
     const char *id = ctl_take_id(ctl, argument);
     if (id == NULL)
         return EX_DATAERR;
-    enum result r = store_delete(ctl->store, id);
+    enum result r = store_delete(ctl->store, id, 0);
     forget_deleted(ctl, id, r);
     if (r != RESULT_OK)
         return ctl_link_failed(ctl, id, r);

@@ -100,7 +100,7 @@ int ctl_qr(struct ctl *ctl, const char *argument)
     if (id == NULL)
         return EX_DATAERR;
     link_init(&link);
-    const enum result r = store_get(ctl->store, id, STORE_WHOLE, &link);
+    const enum result r = store_get(ctl->store, id, STORE_WHOLE, 0, &link);
     int status = CTL_NO;
     if (r != RESULT_OK)
         status = ctl_link_failed(ctl, id, r);

@@ -5,9 +5,9 @@
 #include <strings.h>
 #include <time.h>
 
-#include "aws_http.h"
 #include "cache.h"
 #include "clock.h"
+#include "http_client.h"
 #include "link.h"
 #include "mem.h"
 
@@ -72,12 +72,12 @@ static enum result store_probe(struct doctor *d, struct doctor_probe *p,
     fill_probe(d, p, &l);
     link_init(&found);
     const int64_t begin = clock_monotonic_ms();
-    r = store_create(d->store, &l);
+    r = store_create(d->store, &l, 0);
     ms[0] = clock_monotonic_ms() - begin;
     p->leftover = r == RESULT_OK || r == RESULT_UNKNOWN;
     if (r == RESULT_OK) {
         *what = "the probe was written and could not be read";
-        r = store_get(d->store, p->id, STORE_WHOLE, &found);
+        r = store_get(d->store, p->id, STORE_WHOLE, 0, &found);
         if (r == RESULT_OK &&
             (strcmp(found.long_url, p->target) != 0 || found.ttl != l.ttl))
             r = store_fail(d->store, RESULT_CORRUPT,
@@ -93,7 +93,7 @@ static enum result store_probe(struct doctor *d, struct doctor_probe *p,
 
 static enum result remove_probe(struct doctor *d, struct doctor_probe *p)
 {
-    enum result r = store_delete(d->store, p->id);
+    enum result r = store_delete(d->store, p->id, 0);
     struct cache *cache = cache_open_existing(d->conf);
     cache_forget(cache, p->id);
     cache_close(cache);
@@ -160,20 +160,20 @@ void doctor_wait_for_link(struct doctor *d, const struct doctor_probe *p)
 
 /* ---- The site -------------------------------------------------------- */
 
-static enum result send_get(struct aws_http *http, const char *url,
-                            struct aws_http_answer *answer)
+static enum result send_get(struct http_client *http, const char *url,
+                            struct http_client_answer *answer)
 {
     bool loopback = false;
-    if (!aws_http_check_url(url, &loopback))
+    if (!http_client_check_url(url, &loopback))
         return RESULT_INVALID;
-    const struct aws_http_request request = {
+    const struct http_client_request request = {
         .method = "GET",
         .url = url,
         .deadline = clock_monotonic_ms() + SITE_MS,
         .may_repeat = true,
         .direct = loopback,
     };
-    return aws_http_send(http, &request, answer);
+    return http_client_send(http, &request, answer);
 }
 
 /* The length of an error text without what it advises for AWS's endpoints. */
@@ -184,10 +184,10 @@ static int fact_length(const char *error)
 }
 
 /* Why there is no answer, and what to check. */
-static void add_connection_fault(struct doctor *d, struct aws_http *http,
+static void add_connection_fault(struct doctor *d, struct http_client *http,
                                  enum result r, const char *url)
 {
-    const char *error = aws_http_error(http);
+    const char *error = http_client_error(http);
     const char *advice;
     if (r == RESULT_DENIED)
         advice = "the certificate has expired, is for another name, or lacks "
@@ -199,7 +199,7 @@ static void add_connection_fault(struct doctor *d, struct aws_http *http,
     else if (strncmp(error, "Could not resolve", 17) == 0)
         advice = "the name in APP_URL does not resolve here: check its DNS "
                  "record and /etc/resolv.conf";
-    else if (aws_http_timed_out(http))
+    else if (http_client_timed_out(http))
         advice = "check the firewall, and whether this host can reach its own "
                  "public address";
     else
@@ -210,14 +210,15 @@ static void add_connection_fault(struct doctor *d, struct aws_http *http,
 }
 
 /* Whether an error page is curt's own: those have a trace id. */
-static bool is_curts(const struct aws_http_answer *answer)
+static bool is_curts(const struct http_client_answer *answer)
 {
     return strstr(answer->body, "\"trace_id\"") != NULL;
 }
 
 /* The path that curt received, where its 404 tells and it is not the one of
  * url; the caller frees it. NULL: unknown, or unchanged. */
-static char *changed_path(const char *url, const struct aws_http_answer *answer)
+static char *changed_path(const char *url,
+                          const struct http_client_answer *answer)
 {
     static const char member[] = "\"instance\":\"";
     const char *path = strstr(url, "://") + 3;
@@ -234,7 +235,7 @@ static char *changed_path(const char *url, const struct aws_http_answer *answer)
 
 /* Whether this answer only shows that the pool is down. */
 static bool misses_pool(const struct doctor *d,
-                        const struct aws_http_answer *answer)
+                        const struct http_client_answer *answer)
 {
     return !d->running && !d->hidden && answer->status >= 500 &&
            !is_curts(answer);
@@ -242,7 +243,7 @@ static bool misses_pool(const struct doctor *d,
 
 /* What to do about an answer that is not the expected one. */
 static const char *advise_on(const struct doctor *d, const char *url,
-                             const struct aws_http_answer *answer)
+                             const struct http_client_answer *answer)
 {
     const long status = answer->status;
     const char *to = answer->location != NULL ? answer->location : "";
@@ -280,7 +281,7 @@ static const char *advise_on(const struct doctor *d, const char *url,
 static void add_wrong_answer(struct doctor *d, const char *check,
                              const char *url, const char *wanted,
                              const char *advice,
-                             const struct aws_http_answer *answer)
+                             const struct http_client_answer *answer)
 {
     const char *to = answer->location != NULL ? answer->location : "";
     char *path = changed_path(url, answer);
@@ -300,9 +301,9 @@ static void add_wrong_answer(struct doctor *d, const char *check,
 
 /* Follows a probe. True: it came back as it should. Otherwise *r and answer say
  * what came, of url, which the caller frees in any case. */
-static bool follow_probe(struct doctor *d, struct aws_http *http,
+static bool follow_probe(struct doctor *d, struct http_client *http,
                          const struct doctor_probe *p, char **url,
-                         enum result *r, struct aws_http_answer *answer)
+                         enum result *r, struct http_client_answer *answer)
 {
     *url = mem_printf("%s%s", d->conf->app_url, p->id);
     *r = send_get(http, *url, answer);
@@ -316,9 +317,9 @@ static bool follow_probe(struct doctor *d, struct aws_http *http,
 
 /* The probe through the web server, and a short one where that fails. False:
  * there is no web server. */
-static bool follow_link(struct doctor *d, struct aws_http *http)
+static bool follow_link(struct doctor *d, struct http_client *http)
 {
-    struct aws_http_answer answer;
+    struct http_client_answer answer;
     struct doctor_probe small = {.stored = false};
     enum result r;
     const char *what;
@@ -328,7 +329,7 @@ static bool follow_link(struct doctor *d, struct aws_http *http)
     const bool whole = follow_probe(d, http, &d->probe, &url, &r, &answer);
     const int64_t took = clock_monotonic_ms() - begin;
     char *seen = r == RESULT_OK ? mem_printf("status %ld", answer.status)
-                                : mem_dup(aws_http_error(http));
+                                : mem_dup(http_client_error(http));
     bool routed = whole;
     if (!whole && d->probe.stored && answer.sends > 0 &&
         store_probe(d, &small, SHORT, &what, ms) == RESULT_OK)
@@ -381,17 +382,17 @@ static char *host_url(const struct doctor *d, const char *path)
 
 /* POST /create, as far as it can be seen without creating a link: curt refuses
  * GET there with its own 405. */
-static void check_create(struct doctor *d, struct aws_http *http)
+static void check_create(struct doctor *d, struct http_client *http)
 {
     static const char advice[] =
         "route /create on the host of APP_URL to curt, as its files in "
         "deploy/ do";
-    struct aws_http_answer answer;
+    struct http_client_answer answer;
     char *url = host_url(d, "/create");
     if (send_get(http, url, &answer) != RESULT_OK)
         report_add(d->report, REPORT_FAIL, "create", advice, "GET %s: %.*s",
-                   url, fact_length(aws_http_error(http)),
-                   aws_http_error(http));
+                   url, fact_length(http_client_error(http)),
+                   http_client_error(http));
     else if (answer.status == 405 && is_curts(&answer))
         report_add(d->report, REPORT_OK, "create", NULL, "%s leads to curt",
                    url);
@@ -414,13 +415,13 @@ static void check_create(struct doctor *d, struct aws_http *http)
 }
 
 /* The page at "/", where a site may have a page of its own. */
-static void check_page(struct doctor *d, struct aws_http *http)
+static void check_page(struct doctor *d, struct http_client *http)
 {
-    struct aws_http_answer answer;
+    struct http_client_answer answer;
     char *url = host_url(d, "/");
     if (send_get(http, url, &answer) != RESULT_OK)
         report_add(d->report, REPORT_WARN, "page", "run this again",
-                   "GET %s: %s", url, aws_http_error(http));
+                   "GET %s: %s", url, http_client_error(http));
     else if (strstr(answer.body, "page.js?v=") != NULL)
         report_add(d->report, REPORT_OK, "page", NULL, "%s is curt's", url);
     else if (answer.status < 400 && strcmp(url, d->conf->app_url) != 0)
@@ -437,23 +438,23 @@ static void check_page(struct doctor *d, struct aws_http *http)
 
 bool doctor_wake_pool(struct doctor *d)
 {
-    struct aws_http *http = aws_http_new(NULL, PAGE_MAX);
-    struct aws_http_answer answer;
+    struct http_client *http = http_client_new(NULL, PAGE_MAX);
+    struct http_client_answer answer;
     char *url = mem_printf("%s-", d->conf->app_url); /* an invalid id */
     const bool woken =
         send_get(http, url, &answer) == RESULT_OK && is_curts(&answer);
     free(url);
-    aws_http_free(http);
+    http_client_free(http);
     return woken;
 }
 
 void doctor_check_site(struct doctor *d)
 {
-    struct aws_http *http = aws_http_new(NULL, PAGE_MAX);
+    struct http_client *http = http_client_new(NULL, PAGE_MAX);
     if (follow_link(d, http)) {
         check_create(d, http);
         if (strcmp(d->conf->home, "page") == 0)
             check_page(d, http);
     }
-    aws_http_free(http);
+    http_client_free(http);
 }

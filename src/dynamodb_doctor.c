@@ -5,10 +5,10 @@
 
 #include "aws_credentials.h"
 #include "aws_endpoint.h"
-#include "aws_http.h"
 #include "aws_region.h"
 #include "clock.h"
 #include "dynamodb_table.h"
+#include "http_client.h"
 #include "mem.h"
 
 /* How long an endpoint may take, in milliseconds, and the largest page that
@@ -81,15 +81,16 @@ static bool check_credentials(struct aws_client *aws, const struct conf *conf,
 
 /* ---- Endpoints ------------------------------------------------------- */
 
-static const char *connection_advice(const struct aws_http *http, enum result r)
+static const char *connection_advice(const struct http_client *http,
+                                     enum result r)
 {
     if (r == RESULT_DENIED)
         return "let AWS_CA_BUNDLE name the file of authorities to trust, or "
                "update the system's (ca-certificates)";
-    if (strncmp(aws_http_error(http), "Could not resolve", 17) == 0)
+    if (strncmp(http_client_error(http), "Could not resolve", 17) == 0)
         return "the name does not resolve: look at /etc/resolv.conf, the "
                "region, and AWS_ENDPOINT_URL_DYNAMODB";
-    if (aws_http_timed_out(http))
+    if (http_client_timed_out(http))
         return "look at the firewall, the routes, the VPC endpoint and the "
                "proxy";
     return "is the server running there? look at AWS_ENDPOINT_URL_DYNAMODB, "
@@ -100,26 +101,26 @@ static const char *connection_advice(const struct aws_http *http, enum result r)
  * resolves, that it can be reached and that its certificate is good. Returns
  * its clock, 0 if it does not say. */
 static int64_t ask_endpoint(const struct aws_endpoints *endpoints, size_t i,
-                            struct aws_http *http, struct report *report,
+                            struct http_client *http, struct report *report,
                             enum report_level level)
 {
-    struct aws_http_answer answer;
-    const char *url = aws_endpoints_url(endpoints, i);
+    struct http_client_answer answer;
+    const char *url = endpoints->all[i].url;
     const int64_t begin = clock_monotonic_ms();
-    const struct aws_http_request request = {
+    const struct http_client_request request = {
         .method = "GET",
         .url = url,
         .deadline = begin + ENDPOINT_MS,
         .may_repeat = true,
-        .direct = aws_endpoints_is_loopback(endpoints, i),
+        .direct = endpoints->all[i].loopback,
     };
-    enum result r = aws_http_send(http, &request, &answer);
+    enum result r = http_client_send(http, &request, &answer);
     if (r == RESULT_OK) {
         report_add(report, REPORT_OK, "endpoint", NULL, "%s answers in %lld ms",
                    url, (long long)(clock_monotonic_ms() - begin));
         return answer.date;
     }
-    const char *error = aws_http_error(http);
+    const char *error = http_client_error(http);
     const char *cut = strstr(error, "; ");
     report_add(report, level, "endpoint", connection_advice(http, r),
                "%s: %.*s", url,
@@ -133,8 +134,8 @@ static bool ask_endpoints(const struct aws_endpoints *endpoints,
                           const struct conf *conf, struct report *report,
                           int64_t *ahead)
 {
-    struct aws_http *http = aws_http_new(conf->aws_ca_bundle, PAGE_MAX);
-    const size_t count = aws_endpoints_count(endpoints);
+    struct http_client *http = http_client_new(conf->aws_ca_bundle, PAGE_MAX);
+    const size_t count = endpoints->count;
     bool known = false;
     for (size_t i = 0; i < count; i++) {
         const int64_t date = ask_endpoint(
@@ -144,7 +145,7 @@ static bool ask_endpoints(const struct aws_endpoints *endpoints,
             known = true;
         }
     }
-    aws_http_free(http);
+    http_client_free(http);
     return known;
 }
 

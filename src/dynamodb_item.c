@@ -37,28 +37,6 @@ struct json_object *dynamodb_item_number(uint64_t n)
     return item_wrap("N", json_object_new_string(text));
 }
 
-static json_object *encode_value(json_object *plain);
-
-static json_object *encode_list(json_object *plain)
-{
-    json_object *list = json_object_new_array();
-    for (size_t i = 0; i < json_object_array_length(plain); i++)
-        json_object_array_add(
-            list, encode_value(json_object_array_get_idx(plain, i)));
-    return list;
-}
-
-static json_object *encode_map(json_object *plain)
-{
-    json_object *map = json_object_new_object();
-    struct json_object_iterator it = json_object_iter_begin(plain);
-    struct json_object_iterator end = json_object_iter_end(plain);
-    for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it))
-        json_object_object_add(map, json_object_iter_peek_name(&it),
-                               encode_value(json_object_iter_peek_value(&it)));
-    return map;
-}
-
 /* An AttributeValue of plain JSON, whose depth its parser has bounded. */
 static json_object *encode_value(json_object *plain)
 {
@@ -73,10 +51,19 @@ static json_object *encode_value(json_object *plain)
     case json_type_double:
         return item_wrap(
             "N", json_object_new_string(json_object_to_json_string(plain)));
-    case json_type_object:
-        return item_wrap("M", encode_map(plain));
-    case json_type_array:
-        return item_wrap("L", encode_list(plain));
+    case json_type_object: {
+        json_object *map = json_object_new_object();
+        json_object_object_foreach(plain, name, value)
+            json_object_object_add(map, name, encode_value(value));
+        return item_wrap("M", map);
+    }
+    case json_type_array: {
+        json_object *list = json_object_new_array();
+        for (size_t i = 0; i < json_object_array_length(plain); i++)
+            json_object_array_add(
+                list, encode_value(json_object_array_get_idx(plain, i)));
+        return item_wrap("L", list);
+    }
     case json_type_null:
         break;
     }
@@ -136,15 +123,8 @@ static const char *text_of(json_object *value)
     return strlen(text) == len ? text : NULL;
 }
 
-static int64_t number_at(json_object *item, const char *name, int64_t otherwise)
-{
-    const char *text = text_of(item_find(item, name, "N"));
-    int64_t n = otherwise;
-    return text != NULL && num_parse_decimal(text, &n) ? n : otherwise;
-}
-
 /* A number that is written as it came: DynamoDB's have more digits than a
- * double. null if it is no number. */
+ * double. null if it is not a number. */
 static json_object *decode_number(json_object *value)
 {
     const char *text = text_of(value);
@@ -170,36 +150,28 @@ static json_object *decode_value(json_object *attribute, int levels);
 static json_object *decode_map(json_object *value, int levels)
 {
     json_object *map = json_object_new_object();
-    struct json_object_iterator it = json_object_iter_begin(value);
-    struct json_object_iterator end = json_object_iter_end(value);
-    for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it))
-        json_object_object_add(
-            map, json_object_iter_peek_name(&it),
-            decode_value(json_object_iter_peek_value(&it), levels));
+    json_object_object_foreach(value, name, attribute)
+        json_object_object_add(map, name, decode_value(attribute, levels));
     return map;
 }
 
-static json_object *decode_list(json_object *value, int levels)
+/* A list, or a set of strings, binaries or numbers. */
+static json_object *decode_array(json_object *value, const char *type,
+                                 int levels)
 {
     json_object *list = json_object_new_array();
-    for (size_t i = 0; i < json_object_array_length(value); i++)
-        json_object_array_add(
-            list, decode_value(json_object_array_get_idx(value, i), levels));
+    for (size_t i = 0; i < json_object_array_length(value); i++) {
+        json_object *member = json_object_array_get_idx(value, i);
+        json_object_array_add(list, type[0] == 'L'
+                                        ? decode_value(member, levels)
+                                    : type[0] == 'N' ? decode_number(member)
+                                                     : decode_string(member));
+    }
     return list;
 }
 
-static json_object *decode_set(json_object *value,
-                               json_object *(*decode)(json_object *))
-{
-    json_object *list = json_object_new_array();
-    for (size_t i = 0; i < json_object_array_length(value); i++)
-        json_object_array_add(list,
-                              decode(json_object_array_get_idx(value, i)));
-    return list;
-}
-
-/* Plain JSON of an AttributeValue; what is none, or nests too deeply, is null.
- */
+/* Plain JSON of an AttributeValue; null for an invalid one, or one that nests
+ * too deeply. */
 static json_object *decode_value(json_object *attribute, int levels)
 {
     if (!json_object_is_type(attribute, json_type_object) || levels == 0 ||
@@ -208,8 +180,7 @@ static json_object *decode_value(json_object *attribute, int levels)
     struct json_object_iterator it = json_object_iter_begin(attribute);
     const char *type = json_object_iter_peek_name(&it);
     json_object *value = json_object_iter_peek_value(&it);
-    enum json_type form = json_object_get_type(value);
-
+    const enum json_type form = json_object_get_type(value);
     if (strcmp(type, "S") == 0 || strcmp(type, "B") == 0)
         return decode_string(value);
     if (strcmp(type, "N") == 0)
@@ -218,27 +189,11 @@ static json_object *decode_value(json_object *attribute, int levels)
         return json_object_get(value);
     if (strcmp(type, "M") == 0 && form == json_type_object)
         return decode_map(value, levels - 1);
-    if (form != json_type_array)
-        return NULL;
-    if (strcmp(type, "L") == 0)
-        return decode_list(value, levels - 1);
-    if (strcmp(type, "NS") == 0)
-        return decode_set(value, decode_number);
-    if (strcmp(type, "SS") == 0 || strcmp(type, "BS") == 0)
-        return decode_set(value, decode_string);
+    if (form == json_type_array &&
+        (strcmp(type, "L") == 0 || strcmp(type, "NS") == 0 ||
+         strcmp(type, "SS") == 0 || strcmp(type, "BS") == 0))
+        return decode_array(value, type, levels - 1);
     return NULL;
-}
-
-/* The analytics map as JSON text, or NULL. */
-static char *decode_analytics(json_object *item)
-{
-    json_object *value = item_find(item, "analytics", "M");
-    if (!json_object_is_type(value, json_type_object))
-        return NULL;
-    json_object *plain = decode_map(value, LEVELS_MAX);
-    char *text = mem_dup(json_text(plain));
-    json_object_put(plain);
-    return text;
 }
 
 static void decode_ttl(json_object *item, struct link *out)
@@ -267,8 +222,16 @@ enum result dynamodb_item_decode(struct json_object *item, struct link *out)
     out->short_url = mem_dup(text_of(item_find(item, "short_url", "S")));
     out->created_at = mem_dup(text_of(item_find(item, "created_at", "S")));
     decode_ttl(item, out);
-    int64_t hits = number_at(item, "hits", 0);
-    out->hits = hits > 0 ? (uint64_t)hits : 0;
-    out->analytics = decode_analytics(item);
+    const char *text = text_of(item_find(item, "hits", "N"));
+    int64_t hits;
+    if (text != NULL && num_parse_decimal(text, &hits) && hits > 0)
+        out->hits = (uint64_t)hits;
+    json_object *analytics = item_find(item, "analytics", "M");
+    if (json_object_is_type(analytics, json_type_object)) {
+        json_object *plain = decode_map(analytics, LEVELS_MAX);
+        out->analytics = mem_dup(json_object_to_json_string_ext(
+            plain, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        json_object_put(plain);
+    }
     return RESULT_OK;
 }

@@ -22,7 +22,7 @@ struct json_object *dynamodb_item_number(uint64_t n);
 /* The item of l, which has all its strings; ttl is left out for LINK_NEVER. An
  * empty string within analytics becomes {"NULL": true}, as if it were absent:
  * older engines refuse empty strings, and the item reads alike everywhere.
- * RESULT_INVALID: l.analytics is no JSON object. */
+ * RESULT_INVALID: l.analytics is not a JSON object. */
 enum result dynamodb_item_encode(const struct link *l,
                                  struct json_object **item) MUST_CHECK;
 
@@ -31,7 +31,7 @@ enum result dynamodb_item_encode(const struct link *l,
  * unknown are ignored. Those that are missing or of a wrong type are NULL; ttl
  * is LINK_NEVER then, hits 0. Within analytics every type is turned into plain
  * JSON: sets become arrays, binary stays base64.
- * RESULT_CORRUPT: no long_url, or one that is no string or contains NUL. */
+ * RESULT_CORRUPT: no long_url, or one that is not a string or contains NUL. */
 enum result dynamodb_item_decode(struct json_object *item,
                                  struct link *out) MUST_CHECK;
 

@@ -27,7 +27,7 @@
 #include "log.h"
 #include "mem.h"
 #include "num.h"
-#include "query.h"
+#include "percent.h"
 
 /* Longest REQUEST_URI that is looked at; web servers allow 8 KiB or so. */
 #define URI_MAX 16384
@@ -268,7 +268,7 @@ static void read_path(struct buf *path, struct http_request *req)
         uri = authority + strcspn(authority, "/?#");
     }
     buf_reset(path);
-    query_percent_decode(path, uri, strcspn(uri, "?#"));
+    percent_decode(path, uri, strcspn(uri, "?#"));
     if (buf_failed(path))
         buf_reset(path);
     req->path = path->data;

@@ -74,8 +74,9 @@ static void answer_long_url(struct app *app, const struct http_request *req,
     char detail[256];
     struct link link;
     link_init(&link);
-    enum result r = create_link(app->conf, app->store, long_url->data,
-                                long_url->len, &client, &link, &reason);
+    enum result r =
+        create_link(app->conf, app->store, long_url->data, long_url->len,
+                    &client, app->deadline, &link, &reason);
     if (r == RESULT_OK) {
         cache_forget_missing(app->cache, link.short_id);
         answer_link(req, &link, res);

@@ -67,7 +67,8 @@ void h_preview(struct app *app, const struct http_request *req,
     link_init(&link);
     /* First, so that hits that move to the store meanwhile are not missed. */
     const uint64_t pending = hits_pending(app->hits, short_id);
-    enum result r = store_get(app->store, short_id, STORE_WHOLE, &link);
+    enum result r =
+        store_get(app->store, short_id, STORE_WHOLE, app->deadline, &link);
     link.hits += pending;
     if (!h_refuse_link(app, req, r, &entry, short_id, "preview", res))
         answer_preview(req, app->conf, short_id, entry.url, &link, res);

@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "handlers.h"
+#include "hash.h"
 #include "ids.h"
 #include "qr.h"
 #include "query.h"
@@ -38,7 +39,7 @@ void h_qr(struct app *app, const struct http_request *req, const char *short_id,
          * the short URL only, and stays right when the link is deleted. */
         snprintf(etag, sizeof(etag), "\"%s-%u-%u-%u-%u-%llx-%s\"", CURT_VERSION,
                  o.format, o.level, o.margin, o.size,
-                 (unsigned long long)ids_hash(app_url), short_id);
+                 (unsigned long long)hash_text(app_url), short_id);
         if (http_begin_cached(res, req, etag, "public, max-age=3600") &&
             qr_add(&res->body, app_url, short_id, &o))
             http_end(res, o.format == QR_PNG ? "image/png" : "image/svg+xml");

@@ -13,7 +13,8 @@ static void count_hit(struct app *app, const char *short_id)
 {
     if (hits_count(app->hits, short_id))
         return;
-    enum result r = store_add_hits(app->store, short_id, 1, NULL);
+    enum result r =
+        store_add_hits(app->store, short_id, 1, NULL, app->deadline);
     if (r != RESULT_OK)
         log_warning("a hit of %s was not counted (%s): %s", short_id,
                     result_text(r), store_error(app->store));

@@ -41,8 +41,7 @@ bool h_find_link(struct app *app, const struct http_request *req,
                  const char *short_id, const char *what,
                  struct cache_entry *link, struct http_response *res)
 {
-    struct lookup lookup = {app->conf, app->store, app->cache};
-    const enum result r = lookup_link(&lookup, short_id, link);
+    const enum result r = lookup_link(app, short_id, link);
     return !h_refuse_link(app, req, r, link, short_id, what, res);
 }
 

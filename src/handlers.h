@@ -5,20 +5,9 @@
 #ifndef CURT_HANDLERS_H
 #define CURT_HANDLERS_H
 
-#include "hits.h"
+#include "app.h"
 #include "http.h"
 #include "lookup.h"
-
-/* What handlers work with; belongs to the worker. */
-struct app {
-    const struct conf *conf;
-    struct store *store;
-    struct hits *hits;   /* NULL: no journal */
-    struct cache *cache; /* NULL: no cache */
-    bool hits_failed;    /* to open, when it was tried last */
-    bool cache_failed;
-    int64_t reopen_ms; /* when it is tried again */
-};
 
 /* POST /create: stores a link and answers with its short URL. */
 void h_create(struct app *app, const struct http_request *req,

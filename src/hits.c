@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "hash.h"
 #include "ids.h"
 #include "log.h"
 #include "mapfile.h"
@@ -226,7 +227,7 @@ bool hits_count(struct hits *h, const char *short_id)
 {
     if (h == NULL)
         return false;
-    const uint64_t start = ids_hash(short_id);
+    const uint64_t start = hash_text(short_id);
     uint64_t word;
     struct hit_slot *slot = find_slot(h, short_id, start, &word);
     return (slot != NULL && add_one(slot, word)) ||
@@ -308,7 +309,7 @@ static bool send_slot(struct hits *h, struct store *store,
     char id[IDS_MAX + 1]; /* which ends, also in a damaged file */
     memcpy(id, slot->id, IDS_MAX);
     id[IDS_MAX] = '\0';
-    enum result r = store_add_hits(store, id, sent - done, &flush);
+    enum result r = store_add_hits(store, id, sent - done, &flush, 0);
     const bool settled = r == RESULT_OK || r == RESULT_CONFLICT ||
                          r == RESULT_NOT_FOUND || r == RESULT_CORRUPT;
     if (!settled) {
@@ -366,7 +367,7 @@ uint64_t hits_pending(const struct hits *h, const char *short_id)
     const struct hit_slot *slot;
     uint64_t done, now;
     do {
-        slot = find_slot(h, short_id, ids_hash(short_id), &word);
+        slot = find_slot(h, short_id, hash_text(short_id), &word);
         if (slot == NULL)
             return 0;
         done = slot->done;

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "query.h"
+#include "percent.h"
 #include "text.h"
 #include "utf8.h"
 
@@ -221,7 +221,7 @@ const char *host_normalise(const char *s, size_t len, struct buf *out)
     struct buf decoded, name;
     buf_init(&decoded, len);
     buf_init(&name, len + NAME_MAX_LEN + 1);
-    query_percent_decode(&decoded, s, len);
+    percent_decode(&decoded, s, len);
     const char *reason = bad_name;
     if (strlen(decoded.data) == decoded.len)
         reason = add_ascii(decoded.data, &name);

@@ -76,12 +76,3 @@ bool ids_valid(const char *s, size_t len)
     }
     return !is_route_name(s, len);
 }
-
-/* FNV-1a. Ids are random already; this spreads those that are chosen. */
-uint64_t ids_hash(const char *id)
-{
-    uint64_t n = 14695981039346656037u;
-    for (; *id != '\0'; id++)
-        n = (n ^ (unsigned char)*id) * 1099511628211u;
-    return n ^ n >> 29;
-}

@@ -4,7 +4,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "result.h"
 
@@ -15,9 +14,6 @@
  * each character uniform over the alphabet, never the name of a route of
  * curt's own. RESULT_INTERNAL: the generator of OpenSSL failed. */
 enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1]) MUST_CHECK;
-
-/* A hash of an id, for tables in memory; the same in all processes. */
-uint64_t ids_hash(const char *id);
 
 /* Whether the len bytes at s can be an id: the alphabet, 1 to IDS_MAX
  * characters, and not the name of a route of curt's own. */

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ids.h"
+#include "hash.h"
 #include "lock.h"
 #include "log.h"
 #include "mem.h"
@@ -33,14 +33,14 @@ void mapfile_unlock(const struct mapfile *m)
 
 uint64_t mapfile_boot(void)
 {
-    char id[IDS_MAX + 1] = "";
+    char id[64] = "";
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
         ssize_t n = read(fd, id, sizeof(id) - 1);
         id[n > 0 ? n : 0] = '\0';
         close(fd);
     }
-    return ids_hash(id);
+    return hash_text(id);
 }
 
 bool mapfile_is_of_other_user(const char *dir)

@@ -2,51 +2,20 @@
 
 #include <string.h>
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-bool query_is_encoded(const char *s, size_t len)
-{
-    return len > 2 && s[0] == '%' && hex_value(s[1]) >= 0 &&
-           hex_value(s[2]) >= 0;
-}
-
-static void query_decode(struct buf *out, const char *s, size_t len, bool plus)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (query_is_encoded(s + i, len - i)) {
-            buf_add_char(
-                out, (char)(hex_value(s[i + 1]) << 4 | hex_value(s[i + 2])));
-            i += 2;
-        } else {
-            buf_add_char(out, plus && s[i] == '+' ? ' ' : s[i]);
-        }
-    }
-}
-
-void query_percent_decode(struct buf *out, const char *s, size_t len)
-{
-    query_decode(out, s, len, false);
-}
+#include "percent.h"
 
 void query_form_decode(struct buf *out, const char *s, size_t len)
 {
-    query_decode(out, s, len, true);
-}
-
-void query_percent_encode(struct buf *out, unsigned char c)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    const char text[] = {'%', hex[c >> 4], hex[c & 15]};
-    buf_add(out, text, sizeof(text));
+    while (len > 0) {
+        const char *plus = memchr(s, '+', len);
+        const size_t size = plus != NULL ? (size_t)(plus - s) : len;
+        percent_decode(out, s, size);
+        if (plus == NULL)
+            return;
+        buf_add_char(out, ' ');
+        s = plus + 1;
+        len -= size + 1;
+    }
 }
 
 bool query_next(const char **s, size_t *len, struct query_pair *pair)

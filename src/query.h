@@ -1,7 +1,6 @@
 /*
- * Percent-encoding (RFC 3986, section 2.1) and name=value pairs as forms and
- * query strings have them (application/x-www-form-urlencoded, WHATWG URL
- * standard, section 5.1).
+ * name=value pairs as forms and query strings have them
+ * (application/x-www-form-urlencoded, WHATWG URL standard, section 5.1).
  */
 #ifndef CURT_QUERY_H
 #define CURT_QUERY_H
@@ -11,17 +10,9 @@
 
 #include "buf.h"
 
-/* Appends s with %XX decoded once; what is no valid %XX stays as it is. */
-void query_percent_decode(struct buf *out, const char *s, size_t len);
-
-/* Appends s decoded as a form's name or value: '+' is a space, too. */
+/* Appends s decoded as a form's name or value: percent-encoding, and '+' for a
+ * space. */
 void query_form_decode(struct buf *out, const char *s, size_t len);
-
-/* Whether the len bytes at s begin with a valid %XX. */
-bool query_is_encoded(const char *s, size_t len);
-
-/* Appends c as %XX, in upper case. */
-void query_percent_encode(struct buf *out, unsigned char c);
 
 /* One pair, still encoded; value is NULL where there was no '='. */
 struct query_pair {

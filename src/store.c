@@ -3,10 +3,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#include "aws_endpoint.h"
-#include "aws_region.h"
-#include "ids.h"
-#include "mem.h"
+#include "clock.h"
+#include "hash.h"
 
 /* Longest store_error(), in bytes. */
 #define ERROR_MAX 4096
@@ -36,34 +34,12 @@ struct store *store_new_pooled(const struct conf *conf)
     return store_make(conf, true);
 }
 
-static const char *or_nothing(const char *s)
-{
-    return s != NULL ? s : "";
-}
-
 uint64_t store_identity(const struct conf *conf)
 {
-    char *region = NULL;
-    char *name;
-    if (conf->store == CONF_STORE_SQLITE) {
-        name = mem_printf("sqlite %s", conf->state_dir);
-    } else {
-        region = aws_region_configured(conf);
-        /* Else it is the host's, which does not change. */
-        if (region == NULL)
-            region = mem_dup("of this host");
-        name = mem_printf("dynamodb %s %s %s", or_nothing(conf->table), region,
-                          or_nothing(aws_endpoint_configured(conf)));
-    }
-    uint64_t identity = ids_hash(name);
-    free(name);
-    free(region);
+    char *text = backends[conf->store]->identity(conf);
+    const uint64_t identity = hash_text(text);
+    free(text);
     return identity;
-}
-
-void store_set_limit(struct store *s, int64_t limit)
-{
-    s->limit = limit;
 }
 
 void store_free(struct store *s)
@@ -89,16 +65,26 @@ enum result store_fail(struct store *s, enum result r, const char *format, ...)
     return r;
 }
 
-enum result store_create(struct store *s, const struct link *l)
+/* Every operation begins here. */
+static void store_begin(struct store *s, int64_t deadline)
 {
+    s->deadline = clock_monotonic_ms() + (int64_t)s->conf->store_timeout * 1000;
+    if (deadline != 0 && deadline < s->deadline)
+        s->deadline = deadline;
     buf_reset(&s->error);
+}
+
+enum result store_create(struct store *s, const struct link *l,
+                         int64_t deadline)
+{
+    store_begin(s, deadline);
     return s->ops->create(s, l);
 }
 
 enum result store_get(struct store *s, const char *short_id,
-                      enum store_view view, struct link *out)
+                      enum store_view view, int64_t deadline, struct link *out)
 {
-    buf_reset(&s->error);
+    store_begin(s, deadline);
     enum result r = s->ops->get(s, short_id, view, out);
     if (r == RESULT_OK && out->ttl_note != NULL && !s->ttl_noted) {
         s->ttl_noted = true;
@@ -108,30 +94,32 @@ enum result store_get(struct store *s, const char *short_id,
     return r;
 }
 
-enum result store_delete(struct store *s, const char *short_id)
+enum result store_delete(struct store *s, const char *short_id,
+                         int64_t deadline)
 {
-    buf_reset(&s->error);
+    store_begin(s, deadline);
     return s->ops->remove(s, short_id);
 }
 
 enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
-                           const struct store_flush *flush)
+                           const struct store_flush *flush, int64_t deadline)
 {
-    buf_reset(&s->error);
+    store_begin(s, deadline);
     return s->ops->add_hits(s, short_id, n, flush);
 }
 
 enum result store_expire(struct store *s, int64_t now, unsigned limit,
                          unsigned *removed)
 {
-    buf_reset(&s->error);
+    store_begin(s, 0);
     *removed = 0;
-    return s->ops->expire(s, now, limit, removed);
+    return s->ops->expire != NULL ? s->ops->expire(s, now, limit, removed)
+                                  : RESULT_OK;
 }
 
 enum result store_newest(struct store *s, int64_t *created_at)
 {
-    buf_reset(&s->error);
+    store_begin(s, 0);
     return s->ops->newest != NULL ? s->ops->newest(s, created_at)
                                   : RESULT_NOT_FOUND;
 }
@@ -146,25 +134,25 @@ enum result store_table_create(struct store *s,
                                const struct store_table *wanted)
 {
     static const struct store_table nothing = {.tag_count = 0};
-    buf_reset(&s->error);
+    store_begin(s, 0);
     return s->ops->table_create(s, wanted != NULL ? wanted : &nothing);
 }
 
 enum result store_table_check(struct store *s, struct buf *findings)
 {
-    buf_reset(&s->error);
+    store_begin(s, 0);
     return s->ops->table_check(s, findings);
 }
 
 enum result store_table_notes(struct store *s, struct buf *notes)
 {
-    buf_reset(&s->error);
+    store_begin(s, 0);
     return s->ops->table_notes != NULL ? s->ops->table_notes(s, notes)
                                        : RESULT_OK;
 }
 
 void store_inspect(struct store *s, struct report *report)
 {
-    buf_reset(&s->error);
+    store_begin(s, 0);
     s->ops->inspect(s, report);
 }

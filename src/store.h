@@ -3,12 +3,15 @@
  * back end (store_sqlite.c, store_dynamodb.c), chosen by STORE.
  *
  * A store belongs to one process: made after the fork, never shared. It
- * connects when it is first used and again after a fault, so a store that is
- * away costs the requests that need it and nothing else. Each operation takes
- * at most STORE_TIMEOUT seconds with all its attempts.
+ * connects when it is first used and again after a fault, so an unavailable
+ * store costs only the requests that need it.
+ *
+ * Each operation takes at most STORE_TIMEOUT seconds with all its attempts, and
+ * ends by deadline (clock_monotonic_ms()), which several operations of one
+ * request share; 0: no deadline of the caller's.
  *
  * Results common to all operations: RESULT_DENIED, RESULT_THROTTLED,
- * RESULT_UNAVAILABLE and RESULT_INTERNAL, with the reason and what to mend in
+ * RESULT_UNAVAILABLE and RESULT_INTERNAL, with the reason and how to fix it in
  * store_error().
  */
 #ifndef CURT_STORE_H
@@ -41,17 +44,13 @@ enum store_view {
 struct store *store_new(const struct conf *conf);
 
 /* The same for a process of a pool: it shares with the others of this host
- * what they know about the store, its credentials and whether it answers. */
+ * what they know about the store, its credentials and whether it answers, in
+ * files that are opened here. */
 struct store *store_new_pooled(const struct conf *conf);
 
 /* A number that tells one set of links from another: it differs where STORE,
  * the table, its region or endpoint, or the SQLite file does. */
 uint64_t store_identity(const struct conf *conf);
-
-/* The operations to come, all together, end by limit (clock_monotonic_ms()):
- * those of one request, for which a browser waits. 0: none; each one has
- * STORE_TIMEOUT for itself, as at first. */
-void store_set_limit(struct store *s, int64_t limit);
 
 /* Closes and releases; NULL is allowed. */
 void store_free(struct store *s);
@@ -59,20 +58,23 @@ void store_free(struct store *s);
 /* Stores a new link, durably, if its short_id is free. RESULT_CONFLICT: it is
  * taken, nothing changed. RESULT_INVALID: the item is not storable.
  * RESULT_UNKNOWN: it may be stored or not. */
-enum result store_create(struct store *s, const struct link *l) MUST_CHECK;
+enum result store_create(struct store *s, const struct link *l,
+                         int64_t deadline) MUST_CHECK;
 
 /* Reads a link into *out, an initialised link that is filled on RESULT_OK and
  * left empty otherwise. Expired links are returned as they are.
  * RESULT_NOT_FOUND: no such link. RESULT_CORRUPT: an item without a long_url,
- * or with one that is no string. A missing or odd ttl is LINK_NEVER; the first
- * odd one is logged. */
+ * or with one that is not a string. A missing or odd ttl is LINK_NEVER; the
+ * first odd one is logged. */
 enum result store_get(struct store *s, const char *short_id,
-                      enum store_view view, struct link *out) MUST_CHECK;
+                      enum store_view view, int64_t deadline,
+                      struct link *out) MUST_CHECK;
 
 /* Removes a link, durably. RESULT_NOT_FOUND: there was none. */
-enum result store_delete(struct store *s, const char *short_id) MUST_CHECK;
+enum result store_delete(struct store *s, const char *short_id,
+                         int64_t deadline) MUST_CHECK;
 
-/* Which journal (hits.h) sends hits, and its number for this sending. */
+/* The journal (hits.h) that sends hits, and its number for this flush. */
 struct store_flush {
     const char *node; /* STORE_NODE_SIZE - 1 letters and digits */
     uint64_t seq;     /* larger than any before of this node */
@@ -80,24 +82,26 @@ struct store_flush {
 
 #define STORE_NODE_SIZE 13
 
-/* Adds n to the link's hits. RESULT_NOT_FOUND: no such link, and none is made.
+/* Adds n to the link's hits. RESULT_NOT_FOUND: the link does not exist, and is
+ * not created.
  *
- * With a flush the same call can be repeated until it is known what became of
- * it: the store keeps the last number of each node with the link.
+ * With a flush the same call can be repeated until its outcome is known: the
+ * store keeps the last number of each node with the link.
  * RESULT_CONFLICT: it has this number or a later one; nothing is added.
- * RESULT_CORRUPT: nothing can be added to the hits of this item, which are no
- * number, say. With flush NULL a repetition counts twice. */
+ * RESULT_CORRUPT: nothing can be added to the hits of this item, for example
+ * because they are not a number. With flush NULL a repetition counts twice. */
 enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
-                           const struct store_flush *flush) MUST_CHECK;
+                           const struct store_flush *flush,
+                           int64_t deadline) MUST_CHECK;
 
 /* Removes at most limit links that expired STORE_KEEP_EXPIRED before now, and
  * says how many. A store that removes them itself (DynamoDB) does nothing. */
 enum result store_expire(struct store *s, int64_t now, unsigned limit,
                          unsigned *removed) MUST_CHECK;
 
-/* When the newest link was made, in seconds since the epoch, as the clock of
- * that time had it. RESULT_NOT_FOUND: there is none, or the store has no order
- * (DynamoDB). */
+/* When the newest link was created, in seconds since the epoch, as the clock of
+ * that time had it. RESULT_NOT_FOUND: there are no links, or the store has no
+ * order (DynamoDB). */
 enum result store_newest(struct store *s, int64_t *created_at) MUST_CHECK;
 
 /* AWS's limits for the tags of a table; the lengths are in characters. */
@@ -116,7 +120,7 @@ enum store_billing {
     STORE_BILLING_PROVISIONED
 };
 
-/* What is asked for of a table; all zero: nothing but what curt needs. Only
+/* Wishes for a table; all zero: only what curt needs. Only
  * DynamoDB knows such things. Strings belong to whoever filled it in. */
 struct store_table {
     enum store_billing billing;
@@ -128,26 +132,25 @@ struct store_table {
     size_t tag_count;
 };
 
-/* Makes the table, or completes it with what is missing of wanted (NULL:
- * nothing is asked for); repeating it changes nothing. What is not asked for
- * stays as it is, and so does the billing of a table that is there: RESULT_
- * INVALID, and store_error() names the difference. */
+/* Creates the table, or completes it with what is missing of wanted (NULL:
+ * no wishes); repeating it changes nothing. Everything else stays as it is, and
+ * so does the billing of a table that exists: RESULT_INVALID, and store_error()
+ * names the difference. */
 enum result store_table_create(struct store *s,
                                const struct store_table *wanted) MUST_CHECK;
 
 /* Compares the table with what curt needs and appends one line per difference,
- * with what mends it, to findings. RESULT_OK: no difference. RESULT_NOT_FOUND:
+ * with what fixes it, to findings. RESULT_OK: no difference. RESULT_NOT_FOUND:
  * no table yet. RESULT_INVALID: differences. Changes nothing. */
 enum result store_table_check(struct store *s, struct buf *findings) MUST_CHECK;
 
 /* Appends one line to notes for each property of the table that is worth
- * knowing and does not keep curt from its work, with what changes it. Changes
+ * knowing and does not stop curt, with what changes it. Changes
  * nothing. Other results than RESULT_OK: the table could not be looked at. */
 enum result store_table_notes(struct store *s, struct buf *notes) MUST_CHECK;
 
-/* Does ahead of time what operations would have to wait for: DynamoDB's
- * credentials are made fresh. The janitor calls it now and then; what fails is
- * logged. */
+/* Renews ahead of time what operations would have to wait for: the credentials
+ * of DynamoDB. The janitor calls it regularly; failures are logged. */
 void store_tend(struct store *s);
 
 /* Looks at everything that the store needs and adds what it finds to report,
@@ -162,6 +165,8 @@ const char *store_error(const struct store *s);
 
 struct store_ops {
     const char *name; /* value of STORE */
+    /* A text for store_identity(), which the caller frees. */
+    char *(*identity)(const struct conf *conf);
     struct store *(*make)(const struct conf *conf, bool pooled);
     void (*release)(struct store *s);
     enum result (*create)(struct store *s, const struct link *l);
@@ -170,6 +175,7 @@ struct store_ops {
     enum result (*remove)(struct store *s, const char *short_id);
     enum result (*add_hits)(struct store *s, const char *short_id, uint64_t n,
                             const struct store_flush *flush);
+    /* NULL: it removes expired links itself (DynamoDB, by its ttl). */
     enum result (*expire)(struct store *s, int64_t now, unsigned limit,
                           unsigned *removed);
     enum result (*newest)(struct store *s, int64_t *created_at); /* or NULL */
@@ -187,8 +193,8 @@ struct store {
     const struct store_ops *ops;
     const struct conf *conf;
     struct buf error;
-    int64_t limit;  /* store_set_limit() */
-    bool ttl_noted; /* a ttl that does not do what it should was logged */
+    int64_t deadline; /* of the operation under way, never 0 */
+    bool ttl_noted;   /* a ttl that does not do what it should was logged */
 };
 
 extern const struct store_ops store_sqlite_ops;

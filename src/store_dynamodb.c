@@ -1,13 +1,15 @@
 /*
  * The store on a DynamoDB table. Each operation is one call; a create whose
- * answer was lost reads back what became of it, and a link that an eventually
- * consistent read does not find is asked for once more, consistently.
+ * answer was lost reads the item back, and a link that an eventually consistent
+ * read does not find is read once more, consistently.
  */
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "aws_client.h"
+#include "aws_endpoint.h"
+#include "aws_region.h"
 #include "clock.h"
 #include "dynamodb_doctor.h"
 #include "dynamodb_item.h"
@@ -28,8 +30,7 @@
 #define DIGITS_MAX     38
 #define ITEM_UNITS_MAX 100
 
-/* How long the janitor waits for fresh credentials, in milliseconds: nobody
- * waits for it. */
+/* How long the janitor waits for new credentials, in milliseconds. */
 #define TEND_LIMIT_MS 10000
 
 struct store_dynamodb {
@@ -42,10 +43,25 @@ static struct store_dynamodb *of_store(struct store *s)
     return (struct store_dynamodb *)s;
 }
 
+/* A region that is not configured is the host's, which does not change. */
+static char *dynamodb_identity(const struct conf *conf)
+{
+    const char *endpoint = aws_endpoint_configured(conf);
+    char *region = aws_region_configured(conf);
+    char *text =
+        mem_printf("dynamodb %s %s %s", conf->table != NULL ? conf->table : "",
+                   region != NULL ? region : "of this host",
+                   endpoint != NULL ? endpoint : "");
+    free(region);
+    return text;
+}
+
 static struct store *dynamodb_make(const struct conf *conf, bool pooled)
 {
     struct store_dynamodb *d = mem_zalloc(sizeof(*d));
-    d->aws = aws_client_new(conf, pooled);
+    char *owner = pooled ? dynamodb_identity(conf) : NULL;
+    d->aws = aws_client_new(conf, owner);
+    free(owner);
     return &d->base;
 }
 
@@ -53,14 +69,6 @@ static void dynamodb_release(struct store *s)
 {
     aws_client_free(of_store(s)->aws);
     free(of_store(s));
-}
-
-/* When an operation that begins now has to end. */
-static int64_t deadline_of(const struct store *s)
-{
-    const int64_t own =
-        clock_monotonic_ms() + (int64_t)s->conf->store_timeout * 1000;
-    return s->limit != 0 && s->limit < own ? s->limit : own;
 }
 
 /* How a request may be sent; the members of struct aws_request. */
@@ -83,8 +91,8 @@ static enum result dynamodb_call(struct store *s, const char *action,
     json_object_put(body);
     if (r == RESULT_OK)
         return r;
-    /* What a link's reader must not take for a missing or an unusable link:
-     * it is the table that is missing, or has another key. */
+    /* Not a missing or an unusable link: the table is missing, or it has
+     * another key. */
     if (r == RESULT_NOT_FOUND || r == RESULT_INVALID)
         r = RESULT_UNAVAILABLE;
     return store_fail(s, r, "%s", aws_client_error(aws));
@@ -127,17 +135,16 @@ static json_object *get_request(const struct store *s, const char *short_id,
 
 /* ---- Operations ------------------------------------------------------ */
 
-/* Reads the stored item into *item, which the caller releases. A reader who
- * has an old answer gives way. */
+/* Reads the stored item into *item, which the caller releases. */
 static enum result read_item(struct store *s, const char *short_id,
                              enum store_view view, bool consistent,
-                             int64_t deadline, json_object **item)
+                             json_object **item)
 {
     struct aws_answer answer;
     const unsigned how = MAY_REPEAT | (view == STORE_REFRESH ? GIVES_WAY : 0);
     enum result r =
         dynamodb_call(s, "GetItem", get_request(s, short_id, view, consistent),
-                      how, deadline, &answer);
+                      how, s->deadline, &answer);
     if (r != RESULT_OK)
         return r;
     if (json_object_object_get_ex(answer.body, "Item", item))
@@ -148,7 +155,7 @@ static enum result read_item(struct store *s, const char *short_id,
     return r;
 }
 
-static bool has_text(json_object *item, const char *name, const char *text)
+static bool item_has_text(json_object *item, const char *name, const char *text)
 {
     json_object *value = NULL, *string = NULL;
     return json_object_object_get_ex(item, name, &value) &&
@@ -157,18 +164,17 @@ static bool has_text(json_object *item, const char *name, const char *text)
            strcmp(json_object_get_string(string), text) == 0;
 }
 
-/* What became of the PutItem of l with token, whose answer was lost: is its
- * item the one that is stored now? */
+/* The outcome of a PutItem of l whose answer was lost: whether the stored item
+ * has its token. */
 static enum result dynamodb_resolve(struct store *s, const struct link *l,
-                                    const char *token, int64_t deadline)
+                                    const char *token)
 {
     char *lost = mem_dup(s->error.data);
     json_object *stored = NULL;
-    enum result r =
-        read_item(s, l->short_id, STORE_WHOLE, true, deadline, &stored);
+    enum result r = read_item(s, l->short_id, STORE_WHOLE, true, &stored);
     if (r == RESULT_OK) {
-        bool own = has_text(stored, TOKEN_NAME, token) &&
-                   has_text(stored, "long_url", l->long_url);
+        bool own = item_has_text(stored, TOKEN_NAME, token) &&
+                   item_has_text(stored, "long_url", l->long_url);
         r = own ? RESULT_OK : RESULT_CONFLICT;
         json_object_put(stored);
     } else if (r == RESULT_NOT_FOUND) {
@@ -177,7 +183,7 @@ static enum result dynamodb_resolve(struct store *s, const struct link *l,
                        "%s; reading it back found no item yet", lost);
     } else {
         char *why = mem_dup(s->error.data);
-        r = store_fail(s, RESULT_UNKNOWN, "%s; reading it back failed, too: %s",
+        r = store_fail(s, RESULT_UNKNOWN, "%s; reading it back also failed: %s",
                        lost, why);
         free(why);
     }
@@ -186,28 +192,28 @@ static enum result dynamodb_resolve(struct store *s, const struct link *l,
 }
 
 /* Whether the times of a new link would be right: its ttl decides when DynamoDB
- * deletes it. A difference of the clocks that was too large is looked at again,
+ * deletes it. A difference of the clocks that was too large is measured again,
  * with a read. */
 static enum result check_clock(struct store *s, const char *short_id)
 {
     int64_t ahead;
-    json_object *item = NULL;
-    if (!aws_client_server_ahead(of_store(s)->aws, &ahead) ||
-        llabs(ahead) <= AWS_CLIENT_SKEW_MAX)
-        return RESULT_OK;
-    enum result r =
-        read_item(s, short_id, STORE_TARGET, false, deadline_of(s), &item);
-    json_object_put(item);
-    if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-        return r;
-    if (!aws_client_server_ahead(of_store(s)->aws, &ahead) ||
-        llabs(ahead) <= AWS_CLIENT_SKEW_MAX)
-        return RESULT_OK;
-    return store_fail(s, RESULT_UNAVAILABLE,
-                      "this host's clock is %lld s %s DynamoDB's, so the times "
-                      "of a new link would be wrong; set it",
-                      (long long)llabs(ahead),
-                      ahead > 0 ? "behind" : "ahead of");
+    for (unsigned reads = 0;
+         aws_client_server_ahead(of_store(s)->aws, &ahead) &&
+         llabs(ahead) > AWS_CLIENT_SKEW_MAX;
+         reads++) {
+        json_object *item = NULL;
+        if (reads > 0)
+            return store_fail(s, RESULT_UNAVAILABLE,
+                              "this host's clock is %lld s %s DynamoDB's, so "
+                              "the times of a new link would be wrong; set it",
+                              (long long)llabs(ahead),
+                              ahead > 0 ? "behind" : "ahead of");
+        enum result r = read_item(s, short_id, STORE_TARGET, false, &item);
+        json_object_put(item);
+        if (r != RESULT_OK && r != RESULT_NOT_FOUND)
+            return r;
+    }
+    return RESULT_OK;
 }
 
 static enum result dynamodb_create(struct store *s, const struct link *l)
@@ -218,47 +224,32 @@ static enum result dynamodb_create(struct store *s, const struct link *l)
     if (r != RESULT_OK)
         return r;
     if (ids_make(TOKEN_LENGTH, TOKEN_LENGTH, token) != RESULT_OK)
-        return store_fail(s, RESULT_INTERNAL,
-                          "no random numbers can be had from OpenSSL");
+        return store_fail(s, RESULT_INTERNAL, "OpenSSL RAND_bytes failed");
     if (dynamodb_item_encode(l, &item) != RESULT_OK)
-        return store_fail(s, RESULT_INVALID, "analytics is no JSON object");
+        return store_fail(s, RESULT_INVALID, "analytics is not a JSON object");
     json_object_object_add(item, TOKEN_NAME, dynamodb_item_string(token));
     json_object *body = request_for(s);
     json_object_object_add(body, "Item", item);
     json_add_text(body, "ConditionExpression",
                   "attribute_not_exists(short_id)");
 
-    /* A third of the time is kept for reading back, and used if it is known
-     * that there is nothing to read. */
-    const int64_t end = deadline_of(s);
+    /* A third of the time is kept for reading back, and used for another
+     * attempt if there is nothing to read. */
     struct aws_answer answer;
     int64_t kept;
     do {
-        kept = (end - clock_monotonic_ms()) / 3;
+        kept = (s->deadline - clock_monotonic_ms()) / 3;
         r = dynamodb_call(s, "PutItem", json_object_get(body), MAY_REPEAT,
-                          end - kept, &answer);
+                          s->deadline - kept, &answer);
         aws_answer_free(&answer);
     } while (r == RESULT_THROTTLED && !answer.maybe_done && kept > KEPT_MS);
     json_object_put(body);
-    /* Also after a conflict: it may have met the item of its own first
+    /* Also after a conflict, which may be with the item of its own first
      * sending. */
     if (r != RESULT_OK && answer.maybe_done)
-        r = dynamodb_resolve(s, l, token, end);
+        r = dynamodb_resolve(s, l, token);
     if (r == RESULT_CONFLICT || r == RESULT_OK)
         buf_reset(&s->error);
-    return r;
-}
-
-/* Reads what a redirect needs. An eventually consistent read costs half; what
- * it does not find may have been made a moment ago, so that is asked for once
- * more. */
-static enum result read_target(struct store *s, const char *short_id,
-                               enum store_view view, int64_t deadline,
-                               json_object **item)
-{
-    enum result r = read_item(s, short_id, view, false, deadline, item);
-    if (r == RESULT_NOT_FOUND)
-        r = read_item(s, short_id, view, true, deadline, item);
     return r;
 }
 
@@ -266,10 +257,12 @@ static enum result dynamodb_get(struct store *s, const char *short_id,
                                 enum store_view view, struct link *out)
 {
     json_object *item = NULL;
-    const int64_t deadline = deadline_of(s);
-    enum result r = view != STORE_WHOLE
-                        ? read_target(s, short_id, view, deadline, &item)
-                        : read_item(s, short_id, view, true, deadline, &item);
+    const bool whole = view == STORE_WHOLE;
+    enum result r = read_item(s, short_id, view, whole, &item);
+    /* An eventually consistent read costs half. What it does not find may have
+     * been created a moment ago, so that is read once more. */
+    if (r == RESULT_NOT_FOUND && !whole)
+        r = read_item(s, short_id, view, true, &item);
     if (r != RESULT_OK)
         return r;
     r = dynamodb_item_decode(item, out);
@@ -285,11 +278,11 @@ static enum result dynamodb_get(struct store *s, const char *short_id,
 }
 
 /* Sends a write whose condition is that the link exists. */
-static enum result write_existing(struct store *s, const char *action,
+static enum result dynamodb_write(struct store *s, const char *action,
                                   json_object *body, unsigned how,
                                   struct aws_answer *answer)
 {
-    enum result r = dynamodb_call(s, action, body, how, deadline_of(s), answer);
+    enum result r = dynamodb_call(s, action, body, how, s->deadline, answer);
     aws_answer_free(answer);
     if (r == RESULT_CONFLICT) {
         buf_reset(&s->error);
@@ -299,32 +292,21 @@ static enum result write_existing(struct store *s, const char *action,
     return r != RESULT_OK && answer->maybe_done ? RESULT_UNKNOWN : r;
 }
 
-static enum result delete_item(struct store *s, const char *short_id)
+static enum result dynamodb_remove(struct store *s, const char *short_id)
 {
     struct aws_answer answer;
     json_object *body = request_for_key(s, short_id);
     json_add_text(body, "ConditionExpression", "attribute_exists(short_id)");
-    enum result r = write_existing(s, "DeleteItem", body, MAY_REPEAT, &answer);
-    /* Sent twice and not found: most likely gone by the first sending. In any
-     * case what was asked for is so. */
+    enum result r = dynamodb_write(s, "DeleteItem", body, MAY_REPEAT, &answer);
+    /* Sent twice and not found: most likely deleted by the first sending. The
+     * link is gone in any case. */
     return r == RESULT_NOT_FOUND && answer.maybe_done ? RESULT_OK : r;
-}
-
-/* After a flush whose condition failed: is the link gone, or has it seen this
- * flush already? */
-static enum result tell_apart(struct store *s, const char *short_id)
-{
-    json_object *item = NULL;
-    enum result r =
-        read_item(s, short_id, STORE_REFRESH, true, deadline_of(s), &item);
-    json_object_put(item);
-    return r == RESULT_OK ? RESULT_CONFLICT : r;
 }
 
 /* Whether nothing can be added to the hits of the item in an answer of GetItem:
  * they are not a number, or one at the limit of 38 digits; or the item is at
  * the limit of 400 KB, which is 100 read units. */
-static bool is_to_blame(json_object *answer, json_object *item)
+static bool item_is_full(json_object *answer, json_object *item)
 {
     json_object *hits = NULL, *number = NULL, *capacity = NULL, *units = NULL;
     if (json_object_object_get_ex(item, "hits", &hits) &&
@@ -336,9 +318,10 @@ static bool is_to_blame(json_object *answer, json_object *item)
            json_object_get_double(units) >= ITEM_UNITS_MAX;
 }
 
-/* After a flush that DynamoDB calls invalid: is it this item, or the table,
- * such as a write isolation of Alternator that forbids conditions? Hits outlast
- * the latter. The text of the refusal does not tell: it is for people. */
+/* After a flush that DynamoDB calls invalid: whether it is due to this item, or
+ * to the table, such as a write isolation of Alternator that forbids
+ * conditions. In the latter case the hits are kept. The text of the refusal is
+ * not parsed: it is for people. */
 static enum result dynamodb_blame(struct store *s, const char *short_id)
 {
     char *refusal = mem_dup(s->error.data);
@@ -346,25 +329,37 @@ static enum result dynamodb_blame(struct store *s, const char *short_id)
     json_add_text(body, "ReturnConsumedCapacity", "TOTAL");
     struct aws_answer answer;
     enum result r = dynamodb_call(s, "GetItem", body, MAY_REPEAT | GIVES_WAY,
-                                  deadline_of(s), &answer);
+                                  s->deadline, &answer);
     json_object *item = NULL;
     if (r == RESULT_OK &&
         !json_object_object_get_ex(answer.body, "Item", &item))
         r = RESULT_NOT_FOUND;
     else if (r == RESULT_OK)
         r = store_fail(s,
-                       is_to_blame(answer.body, item) ? RESULT_CORRUPT
-                                                      : RESULT_UNAVAILABLE,
+                       item_is_full(answer.body, item) ? RESULT_CORRUPT
+                                                       : RESULT_UNAVAILABLE,
                        "%s", refusal);
     aws_answer_free(&answer);
     free(refusal);
     return r;
 }
 
-/* Makes an UpdateItem one that can be repeated: DESIGN, "The redirect path". */
-static void add_flush(json_object *body, json_object *values,
-                      const struct store_flush *flush)
+static enum result dynamodb_add_hits(struct store *s, const char *short_id,
+                                     uint64_t n,
+                                     const struct store_flush *flush)
 {
+    json_object *values = json_object_new_object();
+    json_object_object_add(values, ":n", dynamodb_item_number(n));
+    json_object *body = request_for_key(s, short_id);
+    json_object_object_add(body, "ExpressionAttributeValues", values);
+    struct aws_answer answer;
+    if (flush == NULL) {
+        json_add_text(body, "UpdateExpression", "ADD hits :n");
+        json_add_text(body, "ConditionExpression", "attribute_exists(short_id)");
+        /* Never sent twice, which would count twice. */
+        return dynamodb_write(s, "UpdateItem", body, ONCE, &answer);
+    }
+    /* Can be repeated: DESIGN, "The redirect path". */
     json_object *names = json_object_new_object();
     char *node = mem_printf("node_%s", flush->node);
     json_add_text(names, "#node", node);
@@ -375,39 +370,18 @@ static void add_flush(json_object *body, json_object *values,
     json_add_text(body, "ConditionExpression",
                   "attribute_exists(short_id) AND "
                   "(attribute_not_exists(#node) OR #node < :seq)");
-}
-
-static enum result add_hits(struct store *s, const char *short_id, uint64_t n,
-                            const struct store_flush *flush)
-{
-    json_object *values = json_object_new_object();
-    json_object_object_add(values, ":n", dynamodb_item_number(n));
-    json_object *body = request_for_key(s, short_id);
-    json_object_object_add(body, "ExpressionAttributeValues", values);
-    struct aws_answer answer;
-    if (flush == NULL) {
-        json_add_text(body, "UpdateExpression", "ADD hits :n");
-        json_add_text(body, "ConditionExpression",
-                      "attribute_exists(short_id)");
-        /* Never sent twice: it would count twice. */
-        return write_existing(s, "UpdateItem", body, ONCE, &answer);
-    }
-    add_flush(body, values, flush);
     /* Links and visitors first. */
     enum result r =
-        write_existing(s, "UpdateItem", body, MAY_REPEAT | GIVES_WAY, &answer);
+        dynamodb_write(s, "UpdateItem", body, MAY_REPEAT | GIVES_WAY, &answer);
     if (strcmp(answer.type, "ValidationException") == 0)
         return dynamodb_blame(s, short_id);
-    return r == RESULT_NOT_FOUND ? tell_apart(s, short_id) : r;
-}
-
-static enum result dynamodb_expire(struct store *s, int64_t now, unsigned limit,
-                                   unsigned *removed)
-{
-    /* DynamoDB removes expired items itself, by the ttl attribute. */
-    (void)s, (void)now, (void)limit;
-    *removed = 0;
-    return RESULT_OK;
+    if (r != RESULT_NOT_FOUND)
+        return r;
+    /* The condition failed: the link is gone, or has this flush already. */
+    json_object *item = NULL;
+    r = read_item(s, short_id, STORE_REFRESH, true, &item);
+    json_object_put(item);
+    return r == RESULT_OK ? RESULT_CONFLICT : r;
 }
 
 static void dynamodb_tend(struct store *s)
@@ -415,20 +389,13 @@ static void dynamodb_tend(struct store *s)
     aws_client_tend(of_store(s)->aws, clock_monotonic_ms() + TEND_LIMIT_MS);
 }
 
-static enum result table_create(struct store *s,
-                                const struct store_table *wanted)
+static enum result dynamodb_make_table(struct store *s,
+                                       const struct store_table *wanted)
 {
-    struct buf error;
-    buf_init(&error, s->error.max);
-    enum result r =
-        dynamodb_table_create(of_store(s)->aws, s->conf, wanted, &error);
-    if (r != RESULT_OK)
-        r = store_fail(s, r, "%s", error.data);
-    buf_free(&error);
-    return r;
+    return dynamodb_table_create(of_store(s)->aws, s->conf, wanted, &s->error);
 }
 
-static enum result table_check(struct store *s, struct buf *findings)
+static enum result dynamodb_check_table(struct store *s, struct buf *findings)
 {
     enum result r = dynamodb_table_check(of_store(s)->aws, s->conf, findings);
     if (r != RESULT_OK && r != RESULT_INVALID)
@@ -441,7 +408,7 @@ static void dynamodb_inspect(struct store *s, struct report *report)
     dynamodb_doctor(of_store(s)->aws, s->conf, report);
 }
 
-static enum result table_notes(struct store *s, struct buf *notes)
+static enum result dynamodb_note_table(struct store *s, struct buf *notes)
 {
     enum result r = dynamodb_table_notes(of_store(s)->aws, s->conf, notes);
     if (r != RESULT_OK)
@@ -451,16 +418,16 @@ static enum result table_notes(struct store *s, struct buf *notes)
 
 const struct store_ops store_dynamodb_ops = {
     .name = "dynamodb",
+    .identity = dynamodb_identity,
     .make = dynamodb_make,
     .release = dynamodb_release,
     .create = dynamodb_create,
     .get = dynamodb_get,
-    .remove = delete_item,
-    .add_hits = add_hits,
-    .expire = dynamodb_expire,
+    .remove = dynamodb_remove,
+    .add_hits = dynamodb_add_hits,
     .tend = dynamodb_tend,
-    .table_create = table_create,
-    .table_check = table_check,
-    .table_notes = table_notes,
+    .table_create = dynamodb_make_table,
+    .table_check = dynamodb_check_table,
+    .table_notes = dynamodb_note_table,
     .inspect = dynamodb_inspect,
 };

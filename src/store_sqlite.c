@@ -92,6 +92,11 @@ struct store_sqlite {
     sqlite3_stmt *statements[STATEMENTS];
 };
 
+static char *sqlite_identity(const struct conf *conf)
+{
+    return mem_printf("sqlite %s", conf->state_dir);
+}
+
 static struct store *sqlite_make(const struct conf *conf, bool pooled)
 {
     struct store_sqlite *s = mem_zalloc(sizeof(*s));
@@ -234,14 +239,6 @@ static enum result migrate_schema(struct store_sqlite *s)
     return RESULT_OK;
 }
 
-/* When an operation that begins now has to end. */
-static int64_t sqlite_deadline(const struct store_sqlite *s)
-{
-    const int64_t own =
-        clock_monotonic_ms() + (int64_t)s->base.conf->store_timeout * 1000;
-    return s->base.limit != 0 && s->base.limit < own ? s->base.limit : own;
-}
-
 /* SQLite waits for others until then. */
 static void set_busy_timeout(struct store_sqlite *s, int64_t deadline)
 {
@@ -272,7 +269,7 @@ static int after_commit(void *argument, sqlite3 *db, const char *name,
 /* create: creates the file where it is missing. */
 static enum result open_file(struct store_sqlite *s, bool create)
 {
-    const int64_t deadline = sqlite_deadline(s);
+    const int64_t deadline = s->base.deadline;
     enum result r =
         dbfile_open(s->path, create, deadline, &s->file, &s->base.error);
     if (r != RESULT_OK)
@@ -312,7 +309,7 @@ static enum result open_db(struct store_sqlite *s, bool create)
         /* WAL is a property of the file. The change to it, once in the file's
          * life, does not wait for others that have just opened the file, busy
          * timeout or not, so it waits here. */
-        const int64_t end = sqlite_deadline(s);
+        const int64_t end = s->base.deadline;
         while (((rc = run_sql(s, "PRAGMA journal_mode = WAL;"
                                  "PRAGMA synchronous = NORMAL;"
                                  "PRAGMA journal_size_limit = 67108864;"
@@ -347,7 +344,7 @@ static enum result prepare_statement(struct store_sqlite *s,
             return fail_sqlite(s, rc);
     }
     *out = s->statements[which];
-    set_busy_timeout(s, sqlite_deadline(s));
+    set_busy_timeout(s, s->base.deadline);
     if (short_id != NULL)
         sqlite3_bind_text(*out, 1, short_id, -1, SQLITE_STATIC);
     return RESULT_OK;
@@ -374,7 +371,7 @@ static enum result finish_query(struct store_sqlite *s, sqlite3_stmt *query,
 static enum result run_change(struct store_sqlite *s, sqlite3_stmt *statement,
                               int *changed)
 {
-    const int64_t deadline = sqlite_deadline(s);
+    const int64_t deadline = s->base.deadline;
     bool taken = write_lock_take(s->queue, deadline);
     set_busy_timeout(s, deadline);
     int rc = sqlite3_step(statement);
@@ -578,6 +575,7 @@ static enum result sqlite_table_check(struct store *base, struct buf *findings)
 
 const struct store_ops store_sqlite_ops = {
     .name = "sqlite",
+    .identity = sqlite_identity,
     .make = sqlite_make,
     .release = sqlite_release,
     .create = sqlite_create,

@@ -7,7 +7,7 @@
 
 #include "host.h"
 #include "mem.h"
-#include "query.h"
+#include "percent.h"
 #include "utf8.h"
 
 /* Room for a URL before normalising: a caller's body limit may be larger. Only
@@ -86,8 +86,8 @@ static void add_rest(struct buf *out, const char *s, size_t len)
             part = s[i];
         const char *unsafe = part == '#' ? "\"<>`" : "\"<>[\\]^`{|}";
         if (c <= 0x20 || c >= 0x7f || strchr(unsafe, c) != NULL ||
-            (c == '%' && part != '#' && !query_is_encoded(s + i, len - i)))
-            query_percent_encode(out, c);
+            (c == '%' && part != '#' && !percent_is_encoded(s + i, len - i)))
+            percent_encode(out, s + i, 1, "");
         else
             buf_add_char(out, (char)c);
     }
@@ -133,7 +133,7 @@ static void add_decoded_path(struct buf *out, const char *path, size_t len)
             buf_add_char(&resolved, '/');
         s = next;
     }
-    query_percent_decode(out, resolved.data, resolved.len);
+    percent_decode(out, resolved.data, resolved.len);
     buf_free(&resolved);
 }
 

@@ -124,8 +124,7 @@ static void answer_request(struct worker *w, const struct http_request *req)
         const int64_t now_ms = clock_monotonic_ms();
         reopen_files(&w->app, now_ms);
         /* For all store operations of the request together. */
-        store_set_limit(w->app.store,
-                        now_ms + (int64_t)w->app.conf->store_timeout * 1000);
+        w->app.deadline = now_ms + (int64_t)w->app.conf->store_timeout * 1000;
         router_dispatch(&w->app, req, &w->res);
     }
     fcgi_finish(w->fcgi, &w->res);

@@ -18,7 +18,7 @@ cd -- "$root"
 walls() {
     cat <<'END'
 ^fcgi(app|_stdio)   tests/bench/plain.c
-^curl/              src/aws_http.c
+^curl/              src/http_client.c
 ^idn2               src/host.c
 ^zlib               src/aws_reply.c
 ^expat              src/aws_sts_answer.c

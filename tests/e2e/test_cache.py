@@ -351,13 +351,13 @@ def test_store_away_known_links_go_on(make_site):
         time.sleep(1.2)
         site.check("one", 20)
         check_unavailable(site.get("two"))
-        assert said(site.pool, "one is served as it was", "warning")
+        assert said(site.pool, "serving stale link one", "warning")
         # It is asked about once a second, not each time.
         before = site.reads("one")
         end = time.monotonic() + 2.5
         while time.monotonic() < end:
             site.check("one")
-        assert len(said(site.pool, "one is served as it was")) <= 5
+        assert len(said(site.pool, "serving stale link one")) <= 5
         assert site.reads("one") - before <= 4 * 5  # attempts of one question
         site.proxy.fault = None
         site.put("one", "https://example.com/new")

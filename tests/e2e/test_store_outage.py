@@ -21,7 +21,7 @@ WORKERS = 4
 # Connections of the janitor, each with calls of its own.
 JANITOR = 4
 
-# From circuit.h and aws_endpoint.h, in seconds; and what the machine adds.
+# From breaker.h and aws_endpoint.h, in seconds; and what the machine adds.
 FAILURES = 5
 OPEN_MAX = 5
 PROBE_MARGIN = 1

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(body, data + 1, size - 1);
     body[size - 1] = '\0';
-    const struct aws_http_answer http = {
+    const struct http_client_answer http = {
         .status = statuses[data[0] % (sizeof(statuses) / sizeof(statuses[0]))],
         .body = body,
         .len = size - 1};

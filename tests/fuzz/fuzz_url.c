@@ -5,7 +5,7 @@
 #include "fuzz.h"
 #include "link.h"
 #include "mem.h"
-#include "query.h"
+#include "percent.h"
 #include "url.h"
 
 static void check_text(const struct buf *url)
@@ -26,7 +26,7 @@ static void check_text(const struct buf *url)
         MUST(!(host[i] >= 'A' && host[i] <= 'Z'));
     /* Path and query are valid (RFC 3986). */
     for (const char *c = host + len; *c != '\0' && *c != '#'; c++)
-        MUST(*c == '%' ? query_is_encoded(c, strlen(c))
+        MUST(*c == '%' ? percent_is_encoded(c, strlen(c))
                        : strchr("\"<>[\\]^`{|}", *c) == NULL);
 }
 

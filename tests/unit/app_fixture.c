@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "mem.h"
-#include "query.h"
+#include "percent.h"
 #include "router.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -149,7 +149,7 @@ int app_request(struct fixture *f, const char *method, const char *path)
         if (strcmp(names[i], method) == 0)
             f->req.method = (enum http_method)i;
     buf_reset(&f->path);
-    query_percent_decode(&f->path, path, strcspn(path, "?"));
+    percent_decode(&f->path, path, strcspn(path, "?"));
     f->req.method_name = method;
     f->req.uri = path;
     const char *query = strchr(path, '?');

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "aws_http.h"
+#include "aws_sign.h"
 #include "result.h"
 
 enum {

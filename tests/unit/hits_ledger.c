@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
+
 struct ledger *ledger;
 struct conf *ledger_conf;
 struct store ledger_store;
@@ -82,7 +84,7 @@ void ledger_choose_ids(void)
     for (unsigned long n = 0; found < LINKS; n++) {
         char id[IDS_MAX + 1];
         snprintf(id, sizeof(id), "id%lu", n);
-        if (ids_hash(id) % SLOTS < 9)
+        if (hash_text(id) % SLOTS < 9)
             memcpy(ledger_ids[found++], id, sizeof(id));
     }
 }

@@ -86,14 +86,14 @@ static void assert_same_link(const struct link *a, const struct link *b)
 
 void suite_create(struct suite *s)
 {
-    suite_assert_result(s, store_create(s->store, &s->link), RESULT_OK);
+    suite_assert_result(s, store_create(s->store, &s->link, 0), RESULT_OK);
     assert_string_equal(store_error(s->store), "");
 }
 
 enum result suite_get(struct suite *s, enum store_view view)
 {
     link_free(&s->back);
-    return store_get(s->store, s->link.short_id, view, &s->back);
+    return store_get(s->store, s->link.short_id, view, 0, &s->back);
 }
 
 void suite_assert_stored(struct suite *s)
@@ -216,9 +216,10 @@ static void leaves_a_taken_id_alone(void **state)
     suite_create(s);
     struct link other =
         suite_new_link(mem_dup(s->link.short_id), "https://example.com/other");
-    suite_assert_result(s, store_create(s->store, &other), RESULT_CONFLICT);
+    suite_assert_result(s, store_create(s->store, &other, 0), RESULT_CONFLICT);
     /* The same link once more is no exception. */
-    suite_assert_result(s, store_create(s->store, &s->link), RESULT_CONFLICT);
+    suite_assert_result(s, store_create(s->store, &s->link, 0),
+                        RESULT_CONFLICT);
     suite_assert_stored(s);
     link_free(&other);
 }
@@ -227,11 +228,11 @@ static void removes_a_link_once(void **state)
 {
     struct suite *s = *state;
     const char *id = s->link.short_id;
-    suite_assert_result(s, store_delete(s->store, id), RESULT_NOT_FOUND);
+    suite_assert_result(s, store_delete(s->store, id, 0), RESULT_NOT_FOUND);
     suite_create(s);
-    suite_assert_result(s, store_delete(s->store, id), RESULT_OK);
+    suite_assert_result(s, store_delete(s->store, id, 0), RESULT_OK);
     assert_missing(s);
-    suite_assert_result(s, store_delete(s->store, id), RESULT_NOT_FOUND);
+    suite_assert_result(s, store_delete(s->store, id, 0), RESULT_NOT_FOUND);
     /* The id is free again. */
     suite_create(s);
     suite_assert_stored(s);
@@ -244,7 +245,7 @@ static void adds_hits(void **state)
     const uint64_t each[] = {1, 1, 5000000000};
     for (size_t i = 0; i < 3; i++) {
         suite_assert_result(
-            s, store_add_hits(s->store, s->link.short_id, each[i], NULL),
+            s, store_add_hits(s->store, s->link.short_id, each[i], NULL, 0),
             RESULT_OK);
         s->link.hits += each[i];
     }
@@ -255,12 +256,12 @@ static void makes_no_ghost_of_a_hit(void **state)
 {
     struct suite *s = *state;
     const char *id = s->link.short_id;
-    suite_assert_result(s, store_add_hits(s->store, id, 1, NULL),
+    suite_assert_result(s, store_add_hits(s->store, id, 1, NULL, 0),
                         RESULT_NOT_FOUND);
     assert_missing(s);
     suite_create(s);
-    suite_assert_result(s, store_delete(s->store, id), RESULT_OK);
-    suite_assert_result(s, store_add_hits(s->store, id, 1, NULL),
+    suite_assert_result(s, store_delete(s->store, id, 0), RESULT_OK);
+    suite_assert_result(s, store_add_hits(s->store, id, 1, NULL, 0),
                         RESULT_NOT_FOUND);
     assert_missing(s);
 }
@@ -272,17 +273,19 @@ static void takes_each_flush_once(void **state)
     const struct store_flush first = {"NodeNodeNode", 7};
     const struct store_flush next = {"NodeNodeNode", 8};
     suite_create(s);
-    suite_assert_result(s, store_add_hits(s->store, id, 3, &first), RESULT_OK);
-    suite_assert_result(s, store_add_hits(s->store, id, 3, &first),
+    suite_assert_result(s, store_add_hits(s->store, id, 3, &first, 0),
+                        RESULT_OK);
+    suite_assert_result(s, store_add_hits(s->store, id, 3, &first, 0),
                         RESULT_CONFLICT);
-    suite_assert_result(s, store_add_hits(s->store, id, 20, &next), RESULT_OK);
-    suite_assert_result(s, store_add_hits(s->store, id, 3, &first),
+    suite_assert_result(s, store_add_hits(s->store, id, 20, &next, 0),
+                        RESULT_OK);
+    suite_assert_result(s, store_add_hits(s->store, id, 3, &first, 0),
                         RESULT_CONFLICT);
     s->link.hits = 23;
     suite_assert_stored(s);
     /* Another journal has numbers of its own. */
     const struct store_flush other = {"nodenodenode", 1};
-    suite_assert_result(s, store_add_hits(s->store, id, 100, &other),
+    suite_assert_result(s, store_add_hits(s->store, id, 100, &other, 0),
                         RESULT_OK);
     s->link.hits = 123;
     suite_assert_stored(s);
@@ -293,7 +296,7 @@ static void makes_no_ghost_of_a_flush(void **state)
     struct suite *s = *state;
     const char *id = s->link.short_id;
     const struct store_flush flush = {"NodeNodeNode", 7};
-    suite_assert_result(s, store_add_hits(s->store, id, 1, &flush),
+    suite_assert_result(s, store_add_hits(s->store, id, 1, &flush, 0),
                         RESULT_NOT_FOUND);
     assert_missing(s);
 }
@@ -344,21 +347,21 @@ static void removes_what_expired_long_ago(void **state)
     for (size_t i = 0; i < 3; i++) {
         old[i] = suite_new_link(suite_new_id(s), "https://example.com/");
         old[i].ttl = clock_now() - STORE_KEEP_EXPIRED - 10;
-        suite_assert_result(s, store_create(s->store, &old[i]), RESULT_OK);
+        suite_assert_result(s, store_create(s->store, &old[i], 0), RESULT_OK);
     }
     suite_create(s);
     /* DynamoDB removes them by itself, some time. */
     bool removes = s->conf.store == CONF_STORE_SQLITE;
     for (size_t i = 0; i < 3 && removes; i++)
         suite_assert_result(
-            s, store_get(s->store, old[i].short_id, STORE_WHOLE, &s->back),
+            s, store_get(s->store, old[i].short_id, STORE_WHOLE, 0, &s->back),
             RESULT_NOT_FOUND);
     expire(s, 2, removes ? 2 : 0);
     expire(s, 2, removes ? 1 : 0);
     expire(s, 2, 0);
     /* They are gone, not only out of sight. */
     for (size_t i = 0; i < 3 && removes; i++)
-        suite_assert_result(s, store_delete(s->store, old[i].short_id),
+        suite_assert_result(s, store_delete(s->store, old[i].short_id, 0),
                             RESULT_NOT_FOUND);
     suite_assert_stored(s);
     for (size_t i = 0; i < 3; i++)

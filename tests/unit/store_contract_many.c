@@ -76,7 +76,7 @@ static enum result create_own(struct store *store, const char *short_id,
 {
     char *url = url_of(process);
     struct link l = suite_new_link(mem_dup(short_id), url);
-    enum result r = store_create(store, &l);
+    enum result r = store_create(store, &l, 0);
     link_free(&l);
     free(url);
     return r;
@@ -114,7 +114,7 @@ void suite_lets_one_of_many_win(void **state)
 static enum result add_own_hits(struct store *store, const char *short_id,
                                 unsigned process)
 {
-    return store_add_hits(store, short_id, process + 1, NULL);
+    return store_add_hits(store, short_id, process + 1, NULL, 0);
 }
 
 void suite_loses_no_hit_of_many(void **state)

@@ -22,7 +22,7 @@
  * RESULT_UNAVAILABLE, what must not is refused before. */
 static enum result ask(const struct conf *conf, struct buf *reason)
 {
-    struct aws_http *http = aws_http_new(NULL, 1024);
+    struct http_client *http = http_client_new(NULL, 1024);
     const struct aws_source_request request = {
         .conf = conf, .http = http, .deadline = 0};
     struct aws_found found;
@@ -31,7 +31,7 @@ static enum result ask(const struct conf *conf, struct buf *reason)
     assert_null(found.id);
     assert_null(found.where);
     assert_true(reason->len > 0);
-    aws_http_free(http);
+    http_client_free(http);
     return r;
 }
 

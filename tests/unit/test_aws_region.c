@@ -18,7 +18,7 @@
 struct fixture {
     char config[32];
     char absent[64];
-    struct aws_http *http;
+    struct http_client *http;
     struct conf conf;
     struct buf reason;
 };
@@ -48,7 +48,7 @@ static int set_up(void **state)
     f->conf.aws_config_file = f->absent;
     f->conf.aws_shared_credentials_file = f->absent;
     f->conf.aws_ec2_metadata_disabled = 1;
-    f->http = aws_http_new(NULL, 1024);
+    f->http = http_client_new(NULL, 1024);
     buf_init(&f->reason, 4096);
     *state = f;
     return 0;
@@ -57,7 +57,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    aws_http_free(f->http);
+    http_client_free(f->http);
     buf_free(&f->reason);
     unlink(f->config);
     free(f);

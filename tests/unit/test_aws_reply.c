@@ -18,7 +18,7 @@
 static struct aws_reply read_reply(long status, const char *body,
                                    struct buf *text)
 {
-    const struct aws_http_answer http = {
+    const struct http_client_answer http = {
         .status = status, .body = body, .len = strlen(body)};
     struct aws_reply reply;
     buf_reset(text);
@@ -48,11 +48,11 @@ static void checks_the_sum(void **state)
     (void)state;
     struct buf text;
     buf_init(&text, 4096);
-    struct aws_http_answer http = {.status = 200,
-                                   .body = "{}",
-                                   .len = 2,
-                                   .has_crc32 = true,
-                                   .crc32 = CRC32_OF_EMPTY_OBJECT};
+    struct http_client_answer http = {.status = 200,
+                                      .body = "{}",
+                                      .len = 2,
+                                      .has_crc32 = true,
+                                      .crc32 = CRC32_OF_EMPTY_OBJECT};
     struct aws_reply reply;
     aws_reply_read(&http, NULL, &reply, &text);
     assert_int_equal(reply.result, RESULT_OK);

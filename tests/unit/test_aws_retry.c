@@ -44,10 +44,10 @@ static void test_mended(void **state)
 {
     (void)state;
     struct aws_retry r = begun();
-    assert_true(aws_retry_mended(&r));
+    assert_true(aws_retry_fixed(&r));
     assert_int_equal(r.quota, 500);
     assert_true(aws_retry_again(&r, false));
-    assert_false(aws_retry_mended(&r));
+    assert_false(aws_retry_fixed(&r));
     assert_int_equal(r.attempts, 3);
 }
 

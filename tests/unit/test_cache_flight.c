@@ -109,6 +109,25 @@ static void a_flight_that_failed_is_known_to_have_failed(void **state)
     cache_close(c);
 }
 
+/* Until a query succeeds, those that follow are marked: a reader with an old
+ * entry does not wait for them. */
+static void a_flight_after_a_failed_one_is_marked(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache();
+    assert_int_equal(begin(c, 10000), CACHE_FLIGHT_MINE);
+    cache_end_flight(c, "id", 10010, CACHE_FLIGHT_FAILED);
+    assert_int_equal(begin(c, 12000), CACHE_FLIGHT_MINE);
+    assert_int_equal(begin(c, 12100), CACHE_FLIGHT_RETRY);
+    /* Its process was killed. */
+    assert_int_equal(begin(c, 16000), CACHE_FLIGHT_MINE);
+    assert_int_equal(begin(c, 16100), CACHE_FLIGHT_RETRY);
+    cache_end_flight(c, "id", 16200, CACHE_FLIGHT_MINE);
+    assert_int_equal(begin(c, 16300), CACHE_FLIGHT_MINE);
+    assert_int_equal(begin(c, 16400), CACHE_FLIGHT_OTHERS);
+    cache_close(c);
+}
+
 /* A clock that was read before the leader's is no clock that is 49 days
  * ahead. */
 static void who_looked_at_the_clock_earlier_leads_not(void **state)
@@ -144,6 +163,7 @@ int main(void)
         TEST(one_process_asks_for_an_id),
         TEST(a_flight_ends_or_is_taken_over),
         TEST(a_flight_that_failed_is_known_to_have_failed),
+        TEST(a_flight_after_a_failed_one_is_marked),
         TEST(who_looked_at_the_clock_earlier_leads_not),
         TEST(flights_of_different_ids_are_different),
     };

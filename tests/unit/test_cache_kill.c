@@ -17,6 +17,7 @@
 #include "cache.h"
 #include "clock.h"
 #include "crew.h"
+#include "hash.h"
 #include "ids.h"
 #include "mapfile.h"
 #include "mem.h"
@@ -63,7 +64,7 @@ static uint64_t mix(uint64_t n)
  * these two, so a reader can tell a torn entry and a wrong one. */
 static void compose(const char *id, uint32_t serial, struct cache_entry *e)
 {
-    uint64_t n = mix(ids_hash(id) + serial);
+    uint64_t n = mix(hash_text(id) + serial);
     *e = (struct cache_entry){.exists = n % 5 != 0,
                               .ttl = (int64_t)serial,
                               .read_ms = (int64_t)(n >> 20)};
@@ -100,8 +101,6 @@ static void write_on(void *arg)
             cache_forget(c, id);
         else
             (void)cache_fill(c, id, &e, cache_generation(c, id));
-        if (crew_random(10) == 0)
-            cache_set_retry(c, id, 7);
         atomic_fetch_add(&shared->fills, 1);
     }
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "hash.h"
 #include "hits_ledger.h"
 #include "mapfile.h"
 
@@ -118,7 +119,7 @@ static void choose_crowd(char crowd[][IDS_MAX + 1], unsigned n)
     for (unsigned long i = 0, found = 0; found < n; i++) {
         char id[IDS_MAX + 1];
         snprintf(id, sizeof(id), "crowd%lu", i);
-        if (ids_hash(id) % SLOTS == SLOTS - 1) /* around the end, too */
+        if (hash_text(id) % SLOTS == SLOTS - 1) /* around the end, too */
             memcpy(crowd[found++], id, sizeof(id));
     }
 }

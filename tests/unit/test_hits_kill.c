@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "hash.h"
 #include "hits_ledger.h"
 
 #define ROUNDS 20000
@@ -187,7 +188,7 @@ static void flush_one(void *arg)
 {
     struct hits_flushed out;
     const char *reason;
-    const unsigned slot = (unsigned)(ids_hash(ledger_ids[0]) % SLOTS);
+    const unsigned slot = (unsigned)(hash_text(ledger_ids[0]) % SLOTS);
     assert_true(hits_begin_flush(arg, slot, SLOTS, &reason));
     hits_flush(arg, &ledger_store, slot, SLOTS, ledger_unlimited(), &out);
 }
@@ -289,7 +290,7 @@ static void choose_twins(void)
     for (unsigned long i = 0, found = 0; found < 2; i++) {
         char id[IDS_MAX + 1];
         snprintf(id, sizeof(id), "twin%lu", i);
-        if (ids_hash(id) % SLOTS == 77)
+        if (hash_text(id) % SLOTS == 77)
             memcpy(ledger_ids[found++], id, sizeof(id));
     }
 }

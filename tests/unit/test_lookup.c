@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app.h"
 #include "clock.h"
 #include "crew.h"
 #include "lookup.h"
@@ -34,7 +35,7 @@ static struct told {
 
 static struct conf *conf;
 static struct store store;
-static struct lookup lookup;
+static struct app app;
 
 static enum result told_get(struct store *s, const char *short_id,
                             enum store_view view, struct link *out)
@@ -61,14 +62,16 @@ static int set_up(void **state)
     snprintf(told->long_url, sizeof(told->long_url), NEW);
     store = (struct store){.ops = &ops, .conf = conf};
     buf_init(&store.error, 100);
-    lookup = (struct lookup){conf, &store, cache_open(conf, &(bool){false})};
-    assert_non_null(lookup.cache);
+    app = (struct app){.conf = conf,
+                       .store = &store,
+                       .cache = cache_open(conf, &(bool){false})};
+    assert_non_null(app.cache);
     return r;
 }
 
 static int tear_down(void **state)
 {
-    cache_close(lookup.cache);
+    cache_close(app.cache);
     buf_free(&store.error);
     return crew_tear_down(state);
 }
@@ -76,7 +79,7 @@ static int tear_down(void **state)
 /* As if the second were over for which a failure counts. */
 static void forget_failure(void)
 {
-    cache_end_flight(lookup.cache, "id", clock_monotonic_ms(), false);
+    cache_end_flight(app.cache, "id", clock_monotonic_ms(), false);
 }
 
 static void plant_entry(int64_t age_ms, bool exists)
@@ -86,10 +89,9 @@ static void plant_entry(int64_t age_ms, bool exists)
                             .read_ms = clock_monotonic_ms() - age_ms};
     e.url_len = exists ? strlen(OLD) : 0;
     memcpy(e.url, OLD, e.url_len);
-    cache_forget(lookup.cache, "id");
+    cache_forget(app.cache, "id");
     forget_failure();
-    (void)cache_fill(lookup.cache, "id", &e,
-                     cache_generation(lookup.cache, "id"));
+    (void)cache_fill(app.cache, "id", &e, cache_generation(app.cache, "id"));
 }
 
 /* An entry with the OLD url that was read so long ago. */
@@ -98,12 +100,22 @@ static void plant(int64_t age_ms)
     plant_entry(age_ms, true);
 }
 
+/* A request of its own, unless it has a deadline already. */
+static enum result look_up(struct app *a, struct cache_entry *out)
+{
+    struct app request = *a;
+    if (request.deadline == 0)
+        request.deadline =
+            clock_monotonic_ms() + (int64_t)conf->store_timeout * 1000;
+    return lookup_link(&request, "id", out);
+}
+
 /* Looks up; the store was asked so often. */
 static void expect(enum result wanted, const char *url, unsigned gets)
 {
     struct cache_entry out;
     const unsigned before = atomic_load(&told->gets);
-    assert_int_equal(lookup_link(&lookup, "id", &out), wanted);
+    assert_int_equal(look_up(&app, &out), wanted);
     assert_int_equal(atomic_load(&told->gets) - before, gets);
     if (wanted == RESULT_OK) {
         assert_string_equal(out.url, url);
@@ -117,12 +129,12 @@ static void an_unknown_id_is_asked_for_once(void **state)
     struct cache_entry out;
     expect(RESULT_OK, NEW, 1);
     assert_int_equal(told->view, STORE_TARGET);
-    assert_int_equal(lookup_link(&lookup, "id", &out), RESULT_OK);
+    assert_int_equal(look_up(&app, &out), RESULT_OK);
     assert_int_equal(out.ttl, 4102444800);
     expect(RESULT_OK, NEW, 0);
     snprintf(told->long_url, sizeof(told->long_url), OLD);
     expect(RESULT_OK, NEW, 0);
-    cache_forget(lookup.cache, "id");
+    cache_forget(app.cache, "id");
     expect(RESULT_OK, OLD, 1);
 }
 
@@ -141,10 +153,10 @@ static void a_due_entry_is_refreshed_by_one(void **state)
     (void)state;
     plant(50000);
     assert_int_equal(
-        cache_begin_flight(lookup.cache, "id", clock_monotonic_ms(), 1000),
+        cache_begin_flight(app.cache, "id", clock_monotonic_ms(), 1000),
         CACHE_FLIGHT_MINE);
     expect(RESULT_OK, OLD, 0); /* another one is asking */
-    cache_end_flight(lookup.cache, "id", clock_monotonic_ms(), false);
+    cache_end_flight(app.cache, "id", clock_monotonic_ms(), false);
     expect(RESULT_OK, NEW, 1);
     assert_int_equal(told->view, STORE_REFRESH); /* the old one would do */
     expect(RESULT_OK, NEW, 0);
@@ -269,25 +281,25 @@ static void a_damaged_link_is_asked_for_each_second(void **state)
 static void without_a_cache_each_one_asks(void **state)
 {
     (void)state;
-    struct cache *c = lookup.cache;
-    lookup.cache = NULL;
+    struct cache *c = app.cache;
+    app.cache = NULL;
     expect(RESULT_OK, NEW, 1);
     expect(RESULT_OK, NEW, 1);
     atomic_store(&told->result, RESULT_UNAVAILABLE);
     expect(RESULT_UNAVAILABLE, NULL, 1);
-    lookup.cache = c;
+    app.cache = c;
 }
 
 /* ---- Many at once ---------------------------------------------------- */
 
 static void look_up_together(void *arg)
 {
-    struct lookup mine = lookup;
+    struct app mine = app;
     struct cache_entry out;
     (void)arg;
     mine.cache = cache_open(conf, &(bool){false});
     crew_meet(&told->gate, CROWD);
-    const enum result r = lookup_link(&mine, "id", &out);
+    const enum result r = look_up(&mine, &out);
     const enum result wanted = (enum result)atomic_load(&told->result);
     if (r == RESULT_OK && strcmp(out.url, NEW) != 0 && strcmp(out.url, OLD))
         _exit(1);
@@ -316,7 +328,7 @@ static void many_who_want_one_id_ask_once(void **state)
     for (unsigned round = 0; round < 4; round++) {
         atomic_store(&told->result,
                      round % 2 == 0 ? RESULT_OK : RESULT_NOT_FOUND);
-        cache_forget(lookup.cache, "id");
+        cache_forget(app.cache, "id");
         (void)crowd();
         assert_int_equal(atomic_load(&told->gets), 1);
         assert_int_equal(atomic_load(&told->right), CROWD);
@@ -331,7 +343,7 @@ static void many_who_want_one_id_ask_once(void **state)
 static void lead_and_sleep(void *arg)
 {
     (void)arg;
-    if (cache_begin_flight(lookup.cache, "id", clock_monotonic_ms(), 1000) !=
+    if (cache_begin_flight(app.cache, "id", clock_monotonic_ms(), 1000) !=
         CACHE_FLIGHT_MINE)
         _exit(1);
     atomic_store(&told->gate, 1);
@@ -359,11 +371,9 @@ static void lookup_behind_a_killed_leader_is_answered_in_time(void **state)
     while (atomic_load(&told->gate) == 0)
         crew_sleep_us(1000);
     crew_slay(leader);
-    store_set_limit(&store,
-                    clock_monotonic_ms() + (int64_t)conf->store_timeout * 1000);
-    assert_int_equal(lookup_link(&lookup, "id", &out), RESULT_OK);
-    assert_true(clock_monotonic_ms() < store.limit);
-    store_set_limit(&store, 0);
+    app.deadline = clock_monotonic_ms() + (int64_t)conf->store_timeout * 1000;
+    assert_int_equal(look_up(&app, &out), RESULT_OK);
+    assert_true(clock_monotonic_ms() < app.deadline);
 }
 
 /* A store that hangs costs each one who waits STORE_TIMEOUT, and not one after
@@ -387,12 +397,12 @@ static void a_hanging_store_holds_up_one_reader_of_a_known_link(void **state)
     expect(RESULT_OK, OLD, 1);
     crew_sleep_us(1050000);
     assert_int_equal(
-        cache_begin_flight(lookup.cache, "id", clock_monotonic_ms(), 1000),
+        cache_begin_flight(app.cache, "id", clock_monotonic_ms(), 1000),
         CACHE_FLIGHT_MINE);
     const int64_t begun = clock_monotonic_ms();
     expect(RESULT_OK, OLD, 0);
     assert_true(clock_monotonic_ms() - begun < 500);
-    cache_end_flight(lookup.cache, "id", clock_monotonic_ms(), false);
+    cache_end_flight(app.cache, "id", clock_monotonic_ms(), false);
 }
 
 static void hold_the_lock(void *arg)
@@ -432,9 +442,9 @@ static void lookup_waiter_has_the_deadline_of_its_request(void **state)
 {
     (void)state;
     const int64_t begun = clock_monotonic_ms();
-    assert_int_equal(cache_begin_flight(lookup.cache, "id", begun, 1000),
+    assert_int_equal(cache_begin_flight(app.cache, "id", begun, 1000),
                      CACHE_FLIGHT_MINE);
-    store_set_limit(&store, begun + 200);
+    app.deadline = begun + 200;
     conf->store_timeout = 60;
     expect(RESULT_UNAVAILABLE, NULL, 0);
     assert_in_range(clock_monotonic_ms() - begun, 200, 2000);
@@ -442,7 +452,7 @@ static void lookup_waiter_has_the_deadline_of_its_request(void **state)
     /* Without time left it is not waited for, and what is known will do. */
     plant(70000);
     assert_int_equal(
-        cache_begin_flight(lookup.cache, "id", clock_monotonic_ms(), 1000),
+        cache_begin_flight(app.cache, "id", clock_monotonic_ms(), 1000),
         CACHE_FLIGHT_MINE);
     expect(RESULT_OK, OLD, 0);
 }
@@ -455,11 +465,11 @@ static void lookup_expired_link_has_its_url(void **state)
     told->ttl = 1;
     expect(RESULT_OK, NEW, 1);
     expect(RESULT_OK, NEW, 0);
-    assert_true(cache_get(lookup.cache, "id", &out));
+    assert_true(cache_get(app.cache, "id", &out));
     assert_int_equal(out.ttl, 1);
     /* That it has expired decides first. */
     snprintf(told->long_url, sizeof(told->long_url), "javascript:alert(1)");
-    cache_forget(lookup.cache, "id");
+    cache_forget(app.cache, "id");
     expect(RESULT_OK, "", 1);
     expect(RESULT_OK, "", 0);
 }

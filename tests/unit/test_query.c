@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "percent.h"
 #include "query.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -49,7 +50,7 @@ static void decodes_once_what_is_encoded(void **state)
     for (size_t i = 0; i < COUNT(decoded); i++) {
         const char *in = decoded[i][0];
         buf_reset(&out);
-        query_percent_decode(&out, in, strlen(in));
+        percent_decode(&out, in, strlen(in));
         assert_string_equal(out.data, decoded[i][1]);
         buf_reset(&out);
         query_form_decode(&out, in, strlen(in));
@@ -63,7 +64,7 @@ static void decodes_nul_and_stops_at_the_length(void **state)
     (void)state;
     struct buf out;
     buf_init(&out, 100);
-    query_percent_decode(&out, "a%00b%41", 7);
+    percent_decode(&out, "a%00b%41", 7);
     assert_int_equal(out.len, 5);
     assert_memory_equal(out.data, "a\0b%4", 5);
     buf_free(&out);
@@ -76,11 +77,18 @@ static void encodes_every_byte(void **state)
         struct buf out, back;
         buf_init(&out, 3);
         buf_init(&back, 1);
-        query_percent_encode(&out, (unsigned char)c);
-        assert_int_equal(out.len, 3);
-        assert_int_equal(out.data[0], '%');
-        assert_int_equal(strspn(out.data + 1, "0123456789ABCDEF"), 2);
-        query_percent_decode(&back, out.data, out.len);
+        const char byte = (char)c;
+        percent_encode(&out, &byte, 1, "/");
+        if (c != 0 && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv"
+                             "wxyz0123456789-._~/",
+                             (int)c) != NULL) {
+            assert_int_equal(out.len, 1);
+        } else {
+            assert_int_equal(out.len, 3);
+            assert_int_equal(out.data[0], '%');
+            assert_int_equal(strspn(out.data + 1, "0123456789ABCDEF"), 2);
+        }
+        percent_decode(&back, out.data, out.len);
         assert_int_equal(back.len, 1);
         assert_int_equal((unsigned char)back.data[0], c);
         buf_free(&out);

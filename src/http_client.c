@@ -1,4 +1,4 @@
-#include "aws_http.h"
+#include "http_client.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -13,15 +13,12 @@
 
 #define ERROR_MAX 1024
 
-/* The longest Authorization line: ids and names are short. */
-#define AUTHORIZATION_MAX 4096
-
 /* Connections that are kept alive: one for each of several endpoints, which
  * are used in turn. libcurl keeps 5, and with 6 endpoints would make a new one
  * for each request. */
 #define CONNECTIONS_MAX 32
 
-struct aws_http {
+struct http_client {
     const char *ca_bundle;
     CURL *curl; /* NULL until the first request */
     struct buf received;
@@ -33,16 +30,16 @@ struct aws_http {
     unsigned sends;
 };
 
-struct aws_http *aws_http_new(const char *ca_bundle, size_t max_answer)
+struct http_client *http_client_new(const char *ca_bundle, size_t max_answer)
 {
-    struct aws_http *h = mem_zalloc(sizeof(*h));
+    struct http_client *h = mem_zalloc(sizeof(*h));
     h->ca_bundle = ca_bundle;
     buf_init(&h->received, max_answer);
     buf_init(&h->error, ERROR_MAX);
     return h;
 }
 
-void aws_http_free(struct aws_http *h)
+void http_client_free(struct http_client *h)
 {
     if (h == NULL)
         return;
@@ -52,21 +49,21 @@ void aws_http_free(struct aws_http *h)
     free(h);
 }
 
-const char *aws_http_error(const struct aws_http *h)
+const char *http_client_error(const struct http_client *h)
 {
     return h->error.data;
 }
 
-bool aws_http_timed_out(const struct aws_http *h)
+bool http_client_timed_out(const struct http_client *h)
 {
     return h->timed_out;
 }
 
-static enum result transfer_fail(struct aws_http *h, enum result r,
+static enum result transfer_fail(struct http_client *h, enum result r,
                                  const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static enum result transfer_fail(struct aws_http *h, enum result r,
+static enum result transfer_fail(struct http_client *h, enum result r,
                                  const char *format, ...)
 {
     va_list ap;
@@ -93,7 +90,7 @@ static bool is_loopback(const char *host)
             strspn(host, dotted) == strlen(host));
 }
 
-bool aws_http_check_url(const char *url, bool *loopback)
+bool http_client_check_url(const char *url, bool *loopback)
 {
     CURLU *parts = curl_url();
     bool usable = parts != NULL &&
@@ -114,38 +111,43 @@ bool aws_http_check_url(const char *url, bool *loopback)
     return usable;
 }
 
+bool http_client_split(const char *url, char **host, char **path)
+{
+    CURLU *parts = curl_url();
+    char *name = NULL, *port = NULL, *found = NULL;
+    if (parts != NULL && curl_url_set(parts, CURLUPART_URL, url, 0) == 0) {
+        name = url_part(parts, CURLUPART_HOST);
+        found = url_part(parts, CURLUPART_PATH);
+        curl_url_get(parts, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT);
+    }
+    const bool split = name != NULL;
+    *host = split ? mem_printf("%s%s%s", name, port != NULL ? ":" : "",
+                               port != NULL ? port : "")
+                  : NULL;
+    *path = split ? mem_dup(found != NULL ? found : "/") : NULL;
+    curl_free(name);
+    curl_free(port);
+    curl_free(found);
+    curl_url_cleanup(parts);
+    return split;
+}
+
 /* ---- libcurl --------------------------------------------------------- */
-
-static CURLcode global_code;
-
-static void init_global(void)
-{
-    global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-/* Once per process, for all its threads, and not before it is known that the
- * network is needed at all. */
-static CURLcode init_libcurl(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, init_global);
-    return global_code;
-}
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *handle)
 {
-    struct aws_http *h = handle;
+    struct http_client *h = handle;
     buf_add(&h->received, bytes, size * count);
     return buf_failed(&h->received) ? 0 : size * count;
 }
 
-/* libcurl sends a request again by itself when a kept connection dies under
- * it. Each sending passes here, before its first byte. */
+/* libcurl sends a request again when a kept connection turns out to be dead.
+ * Each sending passes here, before its first byte. */
 static int on_send(void *handle, char *to, char *from, int to_port,
                    int from_port)
 {
     (void)to, (void)from, (void)to_port, (void)from_port;
-    struct aws_http *h = handle;
+    struct http_client *h = handle;
     if (h->sends > 0 && !h->may_repeat)
         return CURL_PREREQFUNC_ABORT;
     h->sends++;
@@ -160,10 +162,24 @@ static int on_send(void *handle, char *to, char *from, int to_port,
             e = curl_easy_setopt(h->curl, option, value);                      \
     } while (0)
 
-/* Sets what all requests have in common. The first failure is returned. */
-static CURLcode set_up(struct aws_http *h)
+static CURLcode global_code;
+
+static void init_global(void)
 {
-    CURLcode e = CURLE_OK;
+    global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* Makes the handle when it is first needed, with what all requests have in
+ * common. libcurl is initialised once per process, for all its threads. */
+static enum result open_handle(struct http_client *h)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (h->curl != NULL)
+        return RESULT_OK;
+    pthread_once(&once, init_global);
+    CURLcode e = global_code;
+    if (e == CURLE_OK && (h->curl = curl_easy_init()) == NULL)
+        e = CURLE_FAILED_INIT;
     SET(CURLOPT_ERRORBUFFER, h->curl_error);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, h);
@@ -171,7 +187,7 @@ static CURLcode set_up(struct aws_http *h)
     SET(CURLOPT_PREREQDATA, h);
     SET(CURLOPT_NOSIGNAL, 1L);
     /* A name server that does not answer must not hold a request beyond its
-     * deadline: the thread that waits for it is left to end by itself. */
+     * deadline: the thread that waits for it ends later. */
     SET(CURLOPT_QUICK_EXIT, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
@@ -183,151 +199,64 @@ static CURLcode set_up(struct aws_http *h)
     SET(CURLOPT_USERAGENT, "curt");
     if (h->ca_bundle != NULL) {
         SET(CURLOPT_CAINFO, h->ca_bundle);
-        /* In place of the system's authorities, not besides them. */
+        /* In place of the system's authorities. */
         SET(CURLOPT_CAPATH, NULL);
     }
-    return e;
-}
-
-/* Makes the handle when it is first needed. */
-static enum result open_handle(struct aws_http *h)
-{
-    if (h->curl != NULL)
-        return RESULT_OK;
-    CURLcode code = init_libcurl();
-    if (code == CURLE_OK)
-        h->curl = curl_easy_init();
-    if (h->curl != NULL)
-        code = set_up(h);
-    if (h->curl != NULL && code == CURLE_OK)
+    if (e == CURLE_OK)
         return RESULT_OK;
     curl_easy_cleanup(h->curl);
     h->curl = NULL;
     return transfer_fail(h, RESULT_INTERNAL, "libcurl does not start: %s",
-                         curl_easy_strerror(code));
+                         curl_easy_strerror(e));
 }
 
 /* ---- A request ------------------------------------------------------- */
 
-/* Appends a line; false, and the list as it was, when there is no memory. */
-static bool add_line(struct curl_slist **list, const char *line)
+void http_client_add_line(struct http_client_lines *lines, char *line)
 {
-    struct curl_slist *longer = curl_slist_append(*list, line);
-    if (longer == NULL)
-        return false;
-    *list = longer;
-    return true;
-}
-
-/* The header lines of a request, each a string of its own. */
-struct lines {
-    char *all[AWS_SIGN_LINES_MAX + 1]; /* and a NULL */
-    size_t count;
-};
-
-/* Takes line over. What a request of curt's has is far below the limit. */
-static void take_line(struct lines *lines, char *line)
-{
-    if (lines->count < AWS_SIGN_LINES_MAX)
+    if (lines->count < HTTP_CLIENT_LINES_MAX)
         lines->all[lines->count++] = line;
     else
         mem_free_secret(line);
 }
 
-static void free_lines(struct lines *lines)
+/* The header lines of a request as libcurl takes them; NULL: *r says why not.
+ */
+static struct curl_slist *
+make_headers(const struct http_client_request *request, enum result *r)
 {
-    for (size_t i = 0; i < lines->count; i++)
-        mem_free_secret(lines->all[i]);
-}
-
-/* "Host: name:port", the port where it is not the scheme's own. */
-static char *host_line(const char *url, char **path)
-{
-    CURLU *parts = curl_url();
-    char *line = NULL;
-    *path = NULL;
-    if (parts != NULL && curl_url_set(parts, CURLUPART_URL, url, 0) == 0) {
-        char *host = url_part(parts, CURLUPART_HOST);
-        char *port = NULL;
-        curl_url_get(parts, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT);
-        char *found = url_part(parts, CURLUPART_PATH);
-        if (host != NULL)
-            line = mem_printf("Host: %s%s%s", host, port != NULL ? ":" : "",
-                              port != NULL ? port : "");
-        *path = mem_dup(found != NULL ? found : "/");
-        curl_free(host);
-        curl_free(port);
-        curl_free(found);
-    }
-    curl_url_cleanup(parts);
-    return line;
-}
-
-/* Appends what a signature adds to the lines, and the signature itself. */
-static enum result sign_request(const struct aws_http_request *request,
-                                struct lines *lines)
-{
-    const struct aws_signing *signing = request->signing;
-    char date[AWS_SIGN_DATE_SIZE];
-    aws_sign_date(clock_now() + signing->clock_offset, date);
-    char *path;
-    char *host = host_line(request->url, &path);
-    if (host == NULL) {
-        free(path);
-        return RESULT_INVALID;
-    }
-    take_line(lines, host);
-    take_line(lines, mem_printf("X-Amz-Date: %s", date));
-    if (signing->keys.token != NULL)
-        take_line(lines,
-                  mem_printf("X-Amz-Security-Token: %s", signing->keys.token));
-    struct buf authorization;
-    buf_init(&authorization, AUTHORIZATION_MAX);
-    const struct aws_sign_request what = {
-        .method = request->method,
-        .path = path,
-        .lines = (const char *const *)lines->all,
-        .body = request->body != NULL ? request->body : ""};
-    enum result r = aws_sign(signing, &what, date, &authorization);
-    if (r == RESULT_OK)
-        take_line(lines, mem_dup(authorization.data));
-    buf_free(&authorization);
-    free(path);
-    return r;
-}
-
-/* The header lines of a request as libcurl takes them; *r says why not. */
-static struct curl_slist *make_headers(const struct aws_http_request *request,
-                                       enum result *r)
-{
-    struct lines lines = {.count = 0};
+    static const char *const none[] = {NULL};
+    struct http_client_lines lines = {.count = 0};
     struct curl_slist *list = NULL;
     bool typed = false;
-    for (size_t i = 0; request->headers != NULL && request->headers[i] != NULL;
-         i++) {
-        typed =
-            typed || strncasecmp(request->headers[i], "Content-Type:", 13) == 0;
-        take_line(&lines, mem_dup(request->headers[i]));
+    for (const char *const *h = request->headers != NULL ? request->headers
+                                                         : none;
+         *h != NULL; h++) {
+        typed = typed || strncasecmp(*h, "Content-Type:", 13) == 0;
+        http_client_add_line(&lines, mem_dup(*h));
     }
-    *r = request->signing != NULL ? sign_request(request, &lines) : RESULT_OK;
-    bool ok = *r == RESULT_OK;
-    for (size_t i = 0; ok && i < lines.count; i++)
-        ok = add_line(&list, lines.all[i]);
-    /* Not the one that libcurl would make up. */
-    if (ok && !typed)
-        ok = add_line(&list, "Content-Type:");
-    free_lines(&lines);
-    if (ok)
-        return list;
+    *r = request->sign != NULL ? request->sign(request, &lines) : RESULT_OK;
+    /* Not the type that libcurl would make up. */
+    if (!typed)
+        http_client_add_line(&lines, mem_dup("Content-Type:"));
+    for (size_t i = 0; i < lines.count; i++) {
+        struct curl_slist *longer =
+            *r == RESULT_OK ? curl_slist_append(list, lines.all[i]) : NULL;
+        if (longer != NULL)
+            list = longer;
+        else if (*r == RESULT_OK)
+            *r = RESULT_INTERNAL;
+        mem_free_secret(lines.all[i]);
+    }
     if (*r == RESULT_OK)
-        *r = RESULT_INTERNAL;
+        return list;
     curl_slist_free_all(list);
     return NULL;
 }
 
 /* Sets what differs from one request to the next. */
-static CURLcode set_request(struct aws_http *h,
-                            const struct aws_http_request *request,
+static CURLcode set_request(struct http_client *h,
+                            const struct http_client_request *request,
                             const struct curl_slist *headers, int64_t left)
 {
     CURLcode e = CURLE_OK;
@@ -349,19 +278,10 @@ static CURLcode set_request(struct aws_http *h,
     return e;
 }
 
-/* Nothing of a request stays in the handle. */
-static void clear_request(struct aws_http *h)
-{
-    CURLcode e = CURLE_OK;
-    SET(CURLOPT_HTTPHEADER, NULL);
-    SET(CURLOPT_POSTFIELDS, NULL);
-    (void)e;
-}
-
 /* ---- An answer ------------------------------------------------------- */
 
 /* A header of the answer, or NULL. */
-static const char *answer_header(struct aws_http *h, const char *name)
+static const char *answer_header(struct http_client *h, const char *name)
 {
     struct curl_header *found;
     if (curl_easy_header(h->curl, name, 0, CURLH_HEADER, -1, &found) !=
@@ -370,8 +290,8 @@ static const char *answer_header(struct aws_http *h, const char *name)
     return found->value;
 }
 
-static enum result read_answer(struct aws_http *h,
-                               struct aws_http_answer *answer)
+static enum result read_answer(struct http_client *h,
+                               struct http_client_answer *answer)
 {
     curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &answer->status);
     answer->body = h->received.data;
@@ -391,13 +311,13 @@ static enum result read_answer(struct aws_http *h,
     return RESULT_OK;
 }
 
-static const char *curl_text(const struct aws_http *h, CURLcode code)
+static const char *curl_text(const struct http_client *h, CURLcode code)
 {
     return h->curl_error[0] != '\0' ? h->curl_error : curl_easy_strerror(code);
 }
 
-/* A transfer that brought no whole answer. */
-static enum result transfer_failed(struct aws_http *h, CURLcode code)
+/* A transfer without a whole answer. */
+static enum result transfer_failed(struct http_client *h, CURLcode code)
 {
     h->timed_out = code == CURLE_OPERATION_TIMEDOUT;
     switch (code) {
@@ -433,11 +353,11 @@ static enum result transfer_failed(struct aws_http *h, CURLcode code)
     }
 }
 
-enum result aws_http_send(struct aws_http *h,
-                          const struct aws_http_request *request,
-                          struct aws_http_answer *answer)
+enum result http_client_send(struct http_client *h,
+                             const struct http_client_request *request,
+                             struct http_client_answer *answer)
 {
-    *answer = (struct aws_http_answer){.body = ""};
+    *answer = (struct http_client_answer){.body = ""};
     buf_reset(&h->error);
     buf_reset(&h->received);
     h->timed_out = false;
@@ -452,7 +372,7 @@ enum result aws_http_send(struct aws_http *h,
     struct curl_slist *headers = make_headers(request, &r);
     if (headers == NULL)
         return transfer_fail(h, r,
-                             r == RESULT_INVALID ? "the URL is none"
+                             r == RESULT_INVALID ? "not a URL"
                                                  : "the request is not signed");
     h->curl_error[0] = '\0';
     h->sends = 0;
@@ -462,7 +382,8 @@ enum result aws_http_send(struct aws_http *h,
         code = curl_easy_perform(h->curl);
     answer->sends = h->sends;
     r = code == CURLE_OK ? read_answer(h, answer) : transfer_failed(h, code);
-    clear_request(h);
+    curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(h->curl, CURLOPT_POSTFIELDS, NULL);
     curl_slist_free_all(headers);
     return r;
 }

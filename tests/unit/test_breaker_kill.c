@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "circuit.h"
+#include "breaker.h"
 #include "clock.h"
 #include "crew.h"
 
@@ -37,49 +37,43 @@ static int set_up(void **state)
     return r;
 }
 
-static enum circuit_leave ask(struct circuit *c, int64_t now)
+static bool ask(struct breaker *c, int64_t now)
 {
     int64_t wait_ms = -1;
-    enum circuit_leave leave = circuit_ask(c, now, PROBE_MS, &wait_ms);
-    if (leave == CIRCUIT_WAIT && wait_ms < 1)
+    const bool allowed = breaker_allows(c, now, PROBE_MS, &wait_ms);
+    if (!allowed && wait_ms < 1)
         _exit(3);
-    return leave;
+    return allowed;
 }
 
-/* Opens the circuit, which must be closed. When its time is over for sure. */
-static int64_t open_it(struct circuit *c, int64_t now)
+/* Opens the breaker, which must be closed. When its time is over for sure. */
+static int64_t open_it(struct breaker *c, int64_t now)
 {
-    for (unsigned n = 0; n < CIRCUIT_FAILURES; n++) {
-        assert_int_equal(ask(c, now), CIRCUIT_GO);
-        circuit_tell(c, now, false);
+    for (unsigned n = 0; n < BREAKER_FAILURES; n++) {
+        assert_true(ask(c, now));
+        breaker_report(c, now, false);
     }
-    assert_int_equal(circuit_open_since(c, now), 1);
-    return now + CIRCUIT_OPEN_MS;
+    assert_int_equal(breaker_open_ms(c, now), 1);
+    return now + BREAKER_PAUSE_MS;
 }
 
 /* ---- All at once ----------------------------------------------------- */
 
 static void ask_in_rounds(void *arg)
 {
-    struct circuit *c = circuit_open(conf, OWNER);
+    struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     (void)arg;
     for (unsigned round = 0; round < ROUNDS; round++) {
         crew_meet(&shared->gates[2 * round], CALLERS + 1);
-        switch (ask(c, atomic_load(&shared->now))) {
-        case CIRCUIT_PROBE:
-            atomic_fetch_add(&shared->probes[round], 1);
-            break;
-        case CIRCUIT_WAIT:
-            atomic_fetch_add(&shared->waits[round], 1);
-            break;
-        default:
-            _exit(1);
-        }
+        atomic_fetch_add(ask(c, atomic_load(&shared->now))
+                             ? &shared->probes[round]
+                             : &shared->waits[round],
+                         1);
         crew_meet(&shared->gates[2 * round + 1], CALLERS + 1);
         /* A probe that does not tell is given up by the next round, and not
          * told from the others then. */
-        circuit_close(c);
-        c = circuit_open(conf, OWNER);
+        breaker_free(c);
+        c = breaker_new(conf->runtime_dir, OWNER);
     }
 }
 
@@ -87,7 +81,7 @@ static void exactly_one_is_the_probe(void **state)
 {
     (void)state;
     pid_t callers[CALLERS];
-    struct circuit *c = circuit_open(conf, OWNER);
+    struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     int64_t now = open_it(c, 1000);
     for (unsigned i = 0; i < CALLERS; i++)
         callers[i] = crew_start(ask_in_rounds, NULL);
@@ -101,36 +95,36 @@ static void exactly_one_is_the_probe(void **state)
     }
     for (unsigned i = 0; i < CALLERS; i++)
         crew_finish(callers[i]);
-    circuit_close(c);
+    breaker_free(c);
 }
 
 /* Many tell at once: each failure counts, so it is open after as many as it
  * takes, whoever they come from, and not before. */
 static void fail_once(void *arg)
 {
-    struct circuit *c = circuit_open(conf, OWNER);
+    struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     unsigned *round = arg;
-    if (ask(c, 1000) != CIRCUIT_GO)
+    if (!ask(c, 1000))
         _exit(1);
-    crew_meet(&shared->gates[*round], CIRCUIT_FAILURES - 1);
-    circuit_tell(c, 1000, false);
+    crew_meet(&shared->gates[*round], BREAKER_FAILURES - 1);
+    breaker_report(c, 1000, false);
 }
 
 static void no_failure_is_lost(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < 40; round++) {
-        pid_t callers[CIRCUIT_FAILURES - 1];
-        struct circuit *c = circuit_open(conf, OWNER);
-        for (unsigned i = 0; i < CIRCUIT_FAILURES - 1; i++)
+        pid_t callers[BREAKER_FAILURES - 1];
+        struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
+        for (unsigned i = 0; i < BREAKER_FAILURES - 1; i++)
             callers[i] = crew_start(fail_once, &round);
-        for (unsigned i = 0; i < CIRCUIT_FAILURES - 1; i++)
+        for (unsigned i = 0; i < BREAKER_FAILURES - 1; i++)
             crew_finish(callers[i]);
-        assert_int_equal(circuit_open_since(c, 1000), 0);
-        assert_int_equal(ask(c, 1000), CIRCUIT_GO);
-        circuit_tell(c, 1000, false);
-        assert_int_equal(circuit_open_since(c, 1000), 1);
-        circuit_close(c);
+        assert_int_equal(breaker_open_ms(c, 1000), 0);
+        assert_true(ask(c, 1000));
+        breaker_report(c, 1000, false);
+        assert_int_equal(breaker_open_ms(c, 1000), 1);
+        breaker_free(c);
         assert_int_equal(unlink(crew_path(conf, "circuit")), 0);
     }
 }
@@ -139,9 +133,9 @@ static void no_failure_is_lost(void **state)
 
 static void probe_and_hang(void *arg)
 {
-    struct circuit *c = circuit_open(conf, OWNER);
+    struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     (void)arg;
-    if (ask(c, clock_monotonic_ms()) != CIRCUIT_PROBE)
+    if (!ask(c, clock_monotonic_ms()))
         _exit(1);
     atomic_store(&shared->up, true);
     for (;;)
@@ -151,44 +145,44 @@ static void probe_and_hang(void *arg)
 static void a_probe_that_is_killed_is_given_up(void **state)
 {
     (void)state;
-    struct circuit *c = circuit_open(conf, OWNER);
+    struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     open_it(c, clock_monotonic_ms());
-    crew_sleep_us((CIRCUIT_OPEN_MS + 1) * 1000);
+    crew_sleep_us((BREAKER_PAUSE_MS + 1) * 1000);
     pid_t prober = crew_start(probe_and_hang, NULL);
     while (!atomic_load(&shared->up))
         crew_sleep_us(100);
     const int64_t begun = clock_monotonic_ms();
     crew_slay(prober);
-    assert_int_equal(ask(c, clock_monotonic_ms()), CIRCUIT_WAIT);
-    while (ask(c, clock_monotonic_ms()) == CIRCUIT_WAIT)
+    assert_false(ask(c, clock_monotonic_ms()));
+    while (!ask(c, clock_monotonic_ms()))
         crew_sleep_us(1000);
     const int64_t took = clock_monotonic_ms() - begun;
     assert_in_range(took, PROBE_MS - 100, PROBE_MS + 2000);
-    circuit_tell(c, clock_monotonic_ms(), true);
-    assert_int_equal(ask(c, clock_monotonic_ms()), CIRCUIT_GO);
-    circuit_close(c);
+    breaker_report(c, clock_monotonic_ms(), true);
+    assert_true(ask(c, clock_monotonic_ms()));
+    breaker_free(c);
 }
 
 static void fail_and_recover(void *arg)
 {
-    struct circuit *c = arg;
+    struct breaker *c = arg;
     int64_t now = 1000;
-    for (unsigned n = 0; n < CIRCUIT_FAILURES; n++) {
+    for (unsigned n = 0; n < BREAKER_FAILURES; n++) {
         ask(c, now);
-        circuit_tell(c, now, false);
+        breaker_report(c, now, false);
     }
-    now += CIRCUIT_OPEN_MS;
+    now += BREAKER_PAUSE_MS;
     ask(c, now);
-    circuit_tell(c, now, false);
-    now += 2 * CIRCUIT_OPEN_MS;
+    breaker_report(c, now, false);
+    now += 2 * BREAKER_PAUSE_MS;
     ask(c, now);
-    circuit_tell(c, now, true);
+    breaker_report(c, now, true);
     ask(c, now);
-    circuit_tell(c, now, false);
-    circuit_tell(c, now, true);
+    breaker_report(c, now, false);
+    breaker_report(c, now, true);
 }
 
-/* The circuit's file, mapped. */
+/* The breaker's file, mapped. */
 static unsigned char *map_file(size_t *len)
 {
     int fd = open(crew_path(conf, "circuit"), O_RDWR);
@@ -204,37 +198,36 @@ static unsigned char *map_file(size_t *len)
 
 /* Whatever was left behind: others find their way from there to a closed and
  * to an open circuit. */
-static void check_working(struct circuit *c, int64_t now)
+static void check_working(struct breaker *c, int64_t now)
 {
-    now += CIRCUIT_OPEN_MAX_MS + PROBE_MS;
-    const bool open = circuit_open_since(c, now) > 0;
-    assert_int_equal(ask(c, now), open ? CIRCUIT_PROBE : CIRCUIT_GO);
-    circuit_tell(c, now, true);
-    assert_int_equal(circuit_open_since(c, now), 0);
+    now += BREAKER_PAUSE_MAX_MS + PROBE_MS;
+    assert_true(ask(c, now));
+    breaker_report(c, now, true);
+    assert_int_equal(breaker_open_ms(c, now), 0);
     now = open_it(c, now);
-    assert_int_equal(ask(c, now), CIRCUIT_PROBE);
-    circuit_tell(c, now, true);
-    assert_int_equal(ask(c, now), CIRCUIT_GO);
+    assert_true(ask(c, now));
+    breaker_report(c, now, true);
+    assert_true(ask(c, now));
 }
 
-/* Each step is one change of one word, so a process can be killed between any
- * two of them; there is nothing else to be killed in. */
+/* A process can be killed after any of its writes. */
 static void killed_at_each_change(void **state)
 {
     (void)state;
-    /* 5 failures, probe, failed, probe, closed, a failure, forgotten. */
-    const unsigned changes = CIRCUIT_FAILURES + 6;
+    /* 5 failures and 2 to open, probe, 2 for its failure, probe, 3 to close, a
+     * failure, forgotten. */
+    const unsigned changes = BREAKER_FAILURES + 11;
     for (unsigned n = 1; n <= changes + 1; n++) {
         size_t len;
-        struct circuit *c = circuit_open(conf, OWNER);
+        struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
         const unsigned char *file = map_file(&len);
         assert_int_equal(crew_kill_at_change(fail_and_recover, c, file, len, n),
                          n <= changes);
-        const bool open = n >= CIRCUIT_FAILURES && n < CIRCUIT_FAILURES + 4;
-        assert_int_equal(circuit_open_since(c, 1000) > 0, open);
-        check_working(c, 1000 + 3 * CIRCUIT_OPEN_MS);
+        const bool open = n >= BREAKER_FAILURES && n < BREAKER_FAILURES + 8;
+        assert_int_equal(breaker_open_ms(c, 1000) > 0, open);
+        check_working(c, 1000 + 3 * BREAKER_PAUSE_MS);
         munmap((void *)file, len);
-        circuit_close(c);
+        breaker_free(c);
         assert_int_equal(unlink(crew_path(conf, "circuit")), 0);
     }
 }
@@ -245,10 +238,10 @@ static void killed_at_each_change(void **state)
  * away. */
 static void call_on(void *arg)
 {
-    struct circuit *c = circuit_open(conf, OWNER);
+    struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     (void)arg;
     while (!atomic_load(&shared->stop)) {
-        if (ask(c, clock_monotonic_ms()) == CIRCUIT_WAIT) {
+        if (!ask(c, clock_monotonic_ms())) {
             atomic_fetch_add(&shared->refused, 1);
             crew_sleep_us(1000);
             continue;
@@ -256,13 +249,13 @@ static void call_on(void *arg)
         const bool up = atomic_load(&shared->up);
         atomic_fetch_add(&shared->calls, 1);
         crew_sleep_us(up ? 1000 : 20000);
-        circuit_tell(c, clock_monotonic_ms(), up);
+        breaker_report(c, clock_monotonic_ms(), up);
         if (up)
             atomic_fetch_add(&shared->answered, 1);
     }
 }
 
-static void wait_until(bool (*is_so)(struct circuit *c), struct circuit *c,
+static void wait_until(bool (*is_so)(struct breaker *c), struct breaker *c,
                        int64_t most_ms)
 {
     const int64_t begun = clock_monotonic_ms();
@@ -272,17 +265,17 @@ static void wait_until(bool (*is_so)(struct circuit *c), struct circuit *c,
     }
 }
 
-static bool is_open(struct circuit *c)
+static bool is_open(struct breaker *c)
 {
-    return circuit_open_since(c, clock_monotonic_ms()) > 0;
+    return breaker_open_ms(c, clock_monotonic_ms()) > 0;
 }
 
-static bool is_closed(struct circuit *c)
+static bool is_closed(struct breaker *c)
 {
     return !is_open(c);
 }
 
-static bool is_used(struct circuit *c)
+static bool is_used(struct breaker *c)
 {
     (void)c;
     return atomic_load(&shared->answered) > 100;
@@ -294,7 +287,7 @@ static void an_outage(void **state)
 {
     (void)state;
     pid_t callers[CALLERS];
-    struct circuit *c = circuit_open(conf, OWNER);
+    struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     atomic_store(&shared->up, true);
     for (unsigned i = 0; i < CALLERS; i++)
         callers[i] = crew_start(call_on, NULL);
@@ -317,7 +310,7 @@ static void an_outage(void **state)
     assert_int_equal(atomic_load(&shared->answered), answered);
     assert_true(atomic_load(&shared->refused) > 500);
     atomic_store(&shared->up, true);
-    wait_until(is_closed, c, CIRCUIT_OPEN_MAX_MS + 2 * PROBE_MS + 5000);
+    wait_until(is_closed, c, BREAKER_PAUSE_MAX_MS + 2 * PROBE_MS + 5000);
     const uint64_t then = atomic_load(&shared->answered);
     crew_sleep_us(300000);
     assert_true(is_closed(c));
@@ -325,7 +318,7 @@ static void an_outage(void **state)
     atomic_store(&shared->stop, true);
     for (unsigned i = 0; i < CALLERS; i++)
         crew_finish(callers[i]);
-    circuit_close(c);
+    breaker_free(c);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, crew_tear_down)
