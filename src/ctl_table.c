@@ -1,4 +1,4 @@
-/* curt table: makes the table and checks it. See curt(1). */
+/* curt table: creates the table and checks it. See curt(1). */
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "num.h"
 #include "utf8.h"
 
-/* Far above what AWS grants a table; what it does not grant, it says itself. */
+/* Far above what AWS allows; AWS reports its own limit. */
 #define UNITS_MAX 1000000000
 
 /* ---- Options --------------------------------------------------------- */
@@ -22,7 +22,7 @@ static bool take_billing(struct store_table *wanted, const char *text)
     else if (strcmp(text, "provisioned") == 0)
         wanted->billing = STORE_BILLING_PROVISIONED;
     else {
-        ctl_say(stderr, "curt: --billing %s: must be on-demand or provisioned",
+        ctl_say(stderr, "curt: --billing %s: expected on-demand or provisioned",
                 text);
         return false;
     }
@@ -34,12 +34,12 @@ static bool take_units(const char *option, const char *text, uint64_t *units,
 {
     *given = num_parse(text, UNITS_MAX, units) && *units > 0;
     if (!*given)
-        ctl_say(stderr, "curt: %s %s: must be a number from 1 to %d", option,
+        ctl_say(stderr, "curt: %s %s: expected an integer from 1 to %d", option,
                 text, UNITS_MAX);
     return *given;
 }
 
-/* The length of a text in characters; false for one that is no UTF-8. */
+/* The length of a text in characters; false if it is not UTF-8. */
 static bool count_characters(const char *text, size_t *count)
 {
     *count = 0;
@@ -55,18 +55,18 @@ static const char *tag_fault(const struct store_table *wanted,
     size_t key_len, value_len;
     if (!count_characters(tag->key, &key_len) ||
         !count_characters(tag->value, &value_len))
-        return "it must be UTF-8";
+        return "expected UTF-8";
     if (key_len < 1 || key_len > STORE_TAG_KEY_MAX)
-        return "its key must have 1 to 128 characters";
+        return "expected a key of 1 to 128 characters";
     if (value_len > STORE_TAG_VALUE_MAX)
-        return "its value must have at most 256 characters";
+        return "expected a value of at most 256 characters";
     if (strncasecmp(tag->key, "aws:", 4) == 0)
-        return "keys that begin with aws: belong to AWS";
+        return "keys that begin with aws: are reserved for AWS";
     for (size_t i = 0; i < wanted->tag_count; i++)
         if (strcmp(wanted->tags[i].key, tag->key) == 0)
-            return "this key is there twice";
+            return "duplicate key";
     if (wanted->tag_count == STORE_TAGS_MAX)
-        return "a table has at most 50 tags";
+        return "a table can have at most 50 tags";
     return NULL;
 }
 
@@ -74,14 +74,14 @@ static bool take_tag(struct store_table *wanted, char *text)
 {
     char *value = strchr(text, '=');
     if (value == NULL) {
-        ctl_say(stderr, "curt: --tag %s: must be KEY=VALUE", text);
+        ctl_say(stderr, "curt: --tag %s: expected KEY=VALUE", text);
         return false;
     }
     *value++ = '\0';
     const struct store_tag tag = {.key = text, .value = value};
     const char *fault = tag_fault(wanted, &tag);
     if (fault != NULL) {
-        /* Not what was given: it may be no text at all. */
+        /* The value is not printed: it may not be text. */
         fprintf(stderr, "curt: --tag, number %zu: %s\n", wanted->tag_count + 1,
                 fault);
         return false;
@@ -118,22 +118,22 @@ bool ctl_table_option(struct ctl_table_options *t, int code, char *argument)
 int ctl_table_misplaced(void)
 {
     fputs("curt: --billing, --read-units, --write-units, "
-          "--deletion-protection, --point-in-time-recovery and --tag are for "
-          "table create alone\n",
+          "--deletion-protection, --point-in-time-recovery and --tag are only "
+          "for table create\n",
           stderr);
     return EX_USAGE;
 }
 
-/* What is wrong with the options taken together; NULL: nothing. */
+/* What is wrong with the options together; NULL: nothing. */
 static const char *options_fault(const struct ctl *ctl)
 {
     const struct ctl_table_options *t = &ctl->table;
     bool provisioned = t->wanted.billing == STORE_BILLING_PROVISIONED;
     if (t->given && ctl->conf.store != CONF_STORE_DYNAMODB)
-        return "STORE is sqlite, and these options are for DynamoDB alone";
+        return "STORE is sqlite, and these options are only for DynamoDB";
     if ((t->read_given || t->write_given) && !provisioned)
-        return "--read-units and --write-units are for --billing provisioned "
-               "alone";
+        return "--read-units and --write-units are only for --billing "
+               "provisioned";
     if (provisioned && (!t->read_given || !t->write_given))
         return "--billing provisioned needs --read-units and --write-units";
     return NULL;
@@ -158,7 +158,7 @@ static void print_report(const struct ctl *ctl, bool ok, char *findings,
 {
     if (!ctl->json) {
         if (ok)
-            puts("the table is in order");
+            puts("table OK");
         else
             ctl_print_lines(stdout, "", findings);
         ctl_print_lines(stdout, "note: ", notes);
@@ -197,7 +197,7 @@ int ctl_table(struct ctl *ctl, const char *action)
     if (strcmp(action, "check") == 0)
         return ctl->table.given ? ctl_table_misplaced() : check_table(ctl);
     if (strcmp(action, "create") != 0) {
-        ctl_say(stderr, "curt: table %s: must be create or check", action);
+        ctl_say(stderr, "curt: table %s: expected create or check", action);
         return EX_USAGE;
     }
     const char *fault = options_fault(ctl);

@@ -1,7 +1,6 @@
 /*
  * `curt doctor`: whether this host is ready to serve, and if not, what to do.
- * It looks and asks, and changes nothing but one link that it makes, follows
- * and removes.
+ * It changes nothing, except one link that it creates, follows and removes.
  */
 #ifndef CURT_DOCTOR_H
 #define CURT_DOCTOR_H
@@ -12,7 +11,8 @@
  * prints what they find: lines of text, or one JSON object. Returns the exit
  * status: 0 ready, warnings or not; 1 a check failed; EX_CONFIG the
  * configuration cannot be used, with its faults on standard error or, in JSON,
- * as checks. SIGPIPE must be ignored. */
+ * as checks. SIGPIPE must be ignored. Run by root, the process takes the rights
+ * of the pool's user for good. */
 int doctor_run(const char *file, bool json);
 
 #endif

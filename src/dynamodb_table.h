@@ -1,7 +1,8 @@
 /*
- * The DynamoDB table itself: made, completed, compared with what curt needs: a
- * string hash key `short_id`. A new table gets the time to live on `ttl`, too,
- * and on-demand billing unless something else is asked for.
+ * The DynamoDB table: created, completed, and compared with what curt needs:
+ * the string hash key `short_id`, time to live on `ttl`, status ACTIVE. A new
+ * table gets all of that, with on-demand billing unless wanted otherwise.
+ * deploy/aws/template.yaml describes the same table.
  */
 #ifndef CURT_DYNAMODB_TABLE_H
 #define CURT_DYNAMODB_TABLE_H
@@ -12,32 +13,33 @@
 #include "result.h"
 #include "store.h"
 
-/* How long making a table may take until it can be used and has all that was
- * asked for, in seconds; each single request takes at most STORE_TIMEOUT. */
+/* How long creating and completing a table may take, in seconds; each single
+ * request takes at most STORE_TIMEOUT. */
 #define DYNAMODB_TABLE_WAIT 60
 
-/* Makes the table if it is missing, waits until it can be used, turns the time
- * to live on, and completes what wanted asks for. Repeating it changes nothing.
- * On failure *error says why. RESULT_INVALID: there is such a table, but not
- * one for curt, or it is billed otherwise than wanted (which is left so, all
- * else is done), or the server does not know what is wanted. */
+/* Creates the table if it is missing, waits until it is ACTIVE, enables time to
+ * live, and adds what wanted requests. Repeating it changes nothing. On failure
+ * *error says why. RESULT_INVALID: the table exists and curt cannot use it, or
+ * its billing differs from wanted (the billing is not changed, all else is
+ * done), or the server does not support what is wanted. */
 enum result dynamodb_table_create(struct aws_client *aws,
                                   const struct conf *conf,
                                   const struct store_table *wanted,
                                   struct buf *error) MUST_CHECK;
 
-/* Appends one line per difference to findings, each with what mends it.
- * RESULT_OK: none. RESULT_INVALID: some. RESULT_NOT_FOUND: no table, which is
- * a line in findings, too. On other failures aws_client_error() says why.
- * Calls DescribeTable and DescribeTimeToLive. */
+/* Appends one line to findings for each difference that stops curt: found,
+ * expected, and after the last "; " how to fix it. RESULT_OK: none.
+ * RESULT_INVALID: some. RESULT_NOT_FOUND: no table, which is also a line in
+ * findings. On other failures aws_client_error() says why. Calls DescribeTable
+ * and DescribeTimeToLive. */
 enum result dynamodb_table_check(struct aws_client *aws,
                                  const struct conf *conf,
                                  struct buf *findings) MUST_CHECK;
 
-/* Appends one line to notes for each property that is worth knowing and keeps
- * curt from nothing, with what changes it; none for a table that cannot be
- * used now. On failure aws_client_error() says why. Calls
- * DescribeContinuousBackups besides, and goes without where it is denied. */
+/* Appends one line to notes for each difference that costs money or safety and
+ * does not stop curt; none for a table with findings. On failure
+ * aws_client_error() says why. Also calls DescribeContinuousBackups, which may
+ * be denied. */
 enum result dynamodb_table_notes(struct aws_client *aws,
                                  const struct conf *conf,
                                  struct buf *notes) MUST_CHECK;

@@ -1,6 +1,6 @@
 /*
- * What `curt doctor` finds: lines of a check, each ok, warn or fail, with what
- * to do. Collected here, printed by doctor.c.
+ * What checks have found: lines, each ok, warn or fail, with what to do.
+ * The code that checks adds lines, its caller prints them.
  */
 #ifndef CURT_REPORT_H
 #define CURT_REPORT_H
@@ -15,7 +15,7 @@ struct report_line {
     enum report_level level;
     char *check;  /* one or two words in lower case: "clock" */
     char *detail; /* what was found */
-    char *advice; /* what to do; NULL where all is well */
+    char *advice; /* what to do; NULL: nothing */
 };
 
 struct report {
@@ -36,8 +36,8 @@ void report_add(struct report *r, enum report_level level, const char *check,
                 const char *advice, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* Adds a line for an error text of this program. Those end with what fixes the
- * fault, after a last "; ": that becomes the advice. One that does not gets the
+/* Adds a line for an error text of this program. The part after its last "; ",
+ * which says how to fix the fault, becomes the advice; without one it is the
  * advice given here, which may be NULL. */
 void report_add_error(struct report *r, enum report_level level,
                       const char *check, const char *advice, const char *error);

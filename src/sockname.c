@@ -14,9 +14,18 @@
 #include <unistd.h>
 
 #include "mem.h"
+#include "num.h"
 
 /* Longest line: a working directory and a path of sun_path's 108 bytes. */
 #define LINE_MAX_LEN 4608
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_storage storage;
+    struct sockaddr_un un;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
 
 static char *unix_text(const struct sockaddr_un *address, socklen_t size)
 {
@@ -38,12 +47,7 @@ static char *unix_text(const struct sockaddr_un *address, socklen_t size)
 
 static char *address_text(int fd)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_un un;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    } address;
+    union address address;
     char host[INET6_ADDRSTRLEN] = "";
     socklen_t size = sizeof(address);
     memset(&address, 0, sizeof(address));
@@ -61,6 +65,60 @@ static char *address_text(int fd)
     default:
         return NULL;
     }
+}
+
+static socklen_t read_unix(const char *path, struct sockaddr_un *out)
+{
+    const size_t len = strlen(path);
+    out->sun_family = AF_UNIX;
+    if (len == 0 || len >= sizeof(out->sun_path))
+        return 0;
+    memcpy(out->sun_path, path, len);
+    if (path[0] != '@')
+        return sizeof(*out);
+    out->sun_path[0] = '\0';
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+}
+
+/* Reads "127.0.0.1:9000" or "[::1]:9000". */
+static socklen_t read_tcp(const char *text, union address *out)
+{
+    uint64_t port;
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || !num_parse(colon + 1, UINT16_MAX, &port))
+        return 0;
+    const bool six = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
+    char *host = six ? mem_dup_bytes(text + 1, (size_t)(colon - text - 2))
+                     : mem_dup_bytes(text, (size_t)(colon - text));
+    socklen_t size = 0;
+    if (six && inet_pton(AF_INET6, host, &out->in6.sin6_addr) == 1) {
+        out->in6.sin6_family = AF_INET6;
+        out->in6.sin6_port = htons((uint16_t)port);
+        if (IN6_IS_ADDR_UNSPECIFIED(&out->in6.sin6_addr))
+            out->in6.sin6_addr = in6addr_loopback;
+        size = sizeof(out->in6);
+    } else if (!six && inet_pton(AF_INET, host, &out->in.sin_addr) == 1) {
+        out->in.sin_family = AF_INET;
+        out->in.sin_port = htons((uint16_t)port);
+        if (out->in.sin_addr.s_addr == htonl(INADDR_ANY))
+            out->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        size = sizeof(out->in);
+    }
+    free(host);
+    return size;
+}
+
+socklen_t sockname_parse(const char *text, struct sockaddr_storage *out)
+{
+    union address address;
+    socklen_t size = 0;
+    memset(&address, 0, sizeof(address));
+    if (strncmp(text, "unix:", 5) == 0)
+        size = read_unix(text + 5, &address.un);
+    else if (strncmp(text, "tcp:", 4) == 0)
+        size = read_tcp(text + 4, &address);
+    *out = address.storage;
+    return size;
 }
 
 void sockname_write(const struct conf *conf, int fd)

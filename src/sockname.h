@@ -6,6 +6,8 @@
 #ifndef CURT_SOCKNAME_H
 #define CURT_SOCKNAME_H
 
+#include <sys/socket.h>
+
 #include "conf.h"
 
 /* Writes the address of the listening socket fd: "unix:/run/curt.sock",
@@ -18,5 +20,9 @@ void sockname_write(const struct conf *conf, int fd);
  * ended. NULL, and errno: the file cannot be read, or it has no such line
  * (EBADMSG). */
 char *sockname_read(const struct conf *conf);
+
+/* Parses such an address, a wildcard one as loopback, for connect(2). Returns
+ * the size of *out; 0: not an address. */
+socklen_t sockname_parse(const char *text, struct sockaddr_storage *out);
 
 #endif

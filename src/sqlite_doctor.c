@@ -1,6 +1,5 @@
 #include "sqlite_doctor.h"
 
-#include <errno.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,35 +9,30 @@
 #include "mem.h"
 #include "wallclock.h"
 
-/* How long the pages are looked at, in milliseconds; how many steps of
- * SQLite's machine there are between two looks at the clock. */
+/* How long the pages are checked, in milliseconds; how many steps of SQLite's
+ * machine there are between two looks at the clock. */
 #define CHECK_MS    5000
 #define CHECK_STEPS 10000
 
+/* A write-ahead log that is larger has not been reset for long: curt limits it
+ * to 64 MiB. */
+#define MIB       (1024 * 1024)
+#define LOG_LARGE (256 * MIB)
+
 #define CHECK "database"
-#define CLOCK "clock"
 
-struct look {
-    const char *path;
-    struct report *report;
-    sqlite3 *db;
-    int64_t deadline;
-    uint64_t size; /* of the file */
-};
-
-static int is_late(void *argument)
+static int is_late(void *deadline)
 {
-    const struct look *look = argument;
-    return clock_monotonic_ms() > look->deadline;
+    return clock_monotonic_ms() > *(int64_t *)deadline;
 }
 
 /* The first column of the first row, as text that the caller frees; NULL and
  * an SQLite error code where there is none. */
-static char *query_text(struct look *look, const char *pragma, int *rc)
+static char *query_text(sqlite3 *db, const char *pragma, int *rc)
 {
     sqlite3_stmt *query = NULL;
     char *text = NULL;
-    *rc = sqlite3_prepare_v2(look->db, pragma, -1, &query, NULL);
+    *rc = sqlite3_prepare_v2(db, pragma, -1, &query, NULL);
     if (*rc == SQLITE_OK)
         *rc = sqlite3_step(query);
     if (*rc == SQLITE_ROW)
@@ -47,68 +41,75 @@ static char *query_text(struct look *look, const char *pragma, int *rc)
     return text;
 }
 
-static void check_mode(struct look *look)
+static void check_pages(sqlite3 *db, const char *path, long long kib,
+                        struct report *report)
 {
     int rc;
-    char *mode = query_text(look, "PRAGMA journal_mode", &rc);
-    if (mode != NULL && strcmp(mode, "wal") != 0)
-        report_add(look->report, REPORT_WARN, CHECK,
-                   "the next start of curt.fcgi turns WAL on; where it does "
-                   "not, STATE_DIR is on a file system without shared memory",
-                   "%s: its journal mode is %s, so readers wait for writers",
-                   look->path, mode);
-    free(mode);
-}
-
-static void check_pages(struct look *look)
-{
-    int rc;
-    const unsigned long long kib = (look->size + 1023) / 1024;
-    look->deadline = clock_monotonic_ms() + CHECK_MS;
-    sqlite3_progress_handler(look->db, CHECK_STEPS, is_late, look);
-    char *answer = query_text(look, "PRAGMA quick_check(1)", &rc);
-    sqlite3_progress_handler(look->db, 0, NULL, NULL);
+    int64_t deadline = clock_monotonic_ms() + CHECK_MS;
+    sqlite3_progress_handler(db, CHECK_STEPS, is_late, &deadline);
+    char *answer = query_text(db, "PRAGMA quick_check(1)", &rc);
     if (rc == SQLITE_INTERRUPT)
-        report_add(look->report, REPORT_OK, CHECK, NULL,
-                   "%s: in order as far as %d s show (%llu KiB; all of it: "
+        report_add(report, REPORT_OK, CHECK, NULL,
+                   "%s: no error found in %d s (%lld KiB; to check all of it: "
                    "sqlite3 %s 'PRAGMA quick_check')",
-                   look->path, CHECK_MS / 1000, kib, look->path);
+                   path, CHECK_MS / 1000, kib, path);
     else if (answer != NULL && strcmp(answer, "ok") == 0)
-        report_add(look->report, REPORT_OK, CHECK, NULL,
-                   "%s: in order (%llu KiB)", look->path, kib);
+        report_add(report, REPORT_OK, CHECK, NULL, "%s: OK (%lld KiB)", path,
+                   kib);
     else if (answer != NULL || rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
-        report_add(look->report, REPORT_FAIL, CHECK,
+        report_add(report, REPORT_FAIL, CHECK,
                    "stop curt.fcgi and run `curt restore FILE` with a backup",
-                   "%s: %s", look->path,
-                   answer != NULL ? answer : sqlite3_errmsg(look->db));
-    else /* locked, say, which is no damage */
-        report_add(look->report, REPORT_WARN, CHECK,
-                   "look at what else uses the file, then run this again",
-                   "%s: its pages could not be looked at: %s", look->path,
-                   sqlite3_errmsg(look->db));
+                   "%s: %s", path,
+                   answer != NULL ? answer : sqlite3_errmsg(db));
+    else /* locked, for example, which is not damage */
+        report_add(report, REPORT_WARN, CHECK,
+                   "see what else uses the file (fuser), then run this again",
+                   "%s: its pages could not be checked: %s", path,
+                   sqlite3_errmsg(db));
     free(answer);
 }
 
-static void look_inside(struct look *look, const struct conf *conf)
+static void check_file(const char *path, const struct conf *conf,
+                       struct report *report)
 {
-    int rc = sqlite3_open_v2(look->path, &look->db,
+    sqlite3 *db = NULL;
+    struct stat st = {.st_size = 0}, log = {.st_size = 0};
+    char *log_path = mem_printf("%s-wal", path);
+    (void)!stat(path, &st), (void)!stat(log_path, &log);
+    int rc = sqlite3_open_v2(path, &db,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (rc == SQLITE_OK) {
-        sqlite3_busy_timeout(look->db, (int)conf->store_timeout * 1000);
-        check_mode(look);
-        check_pages(look);
+    if (rc != SQLITE_OK) {
+        report_add(report, REPORT_FAIL, CHECK,
+                   "give it to the user that runs curt.fcgi", "%s: %s", path,
+                   sqlite3_errstr(rc));
     } else {
-        report_add(look->report, REPORT_FAIL, CHECK,
-                   "give it to the user that runs curt.fcgi", "%s: %s",
-                   look->path, sqlite3_errstr(rc));
+        sqlite3_busy_timeout(db, (int)conf->store_timeout * 1000);
+        char *mode = query_text(db, "PRAGMA journal_mode", &rc);
+        if (mode != NULL && strcmp(mode, "wal") != 0)
+            report_add(report, REPORT_WARN, CHECK,
+                       "restart curt.fcgi, which sets it; if it stays, move "
+                       "STATE_DIR to a file system with shared memory",
+                       "%s: its journal mode is %s, expected wal, so readers "
+                       "wait for writers",
+                       path, mode);
+        free(mode);
+        check_pages(db, path, (long long)(st.st_size + 1023) / 1024, report);
     }
-    sqlite3_close(look->db);
+    sqlite3_close(db);
+    if (log.st_size > LOG_LARGE)
+        report_add(report, REPORT_WARN, CHECK,
+                   "end the process that keeps a read transaction open (fuser "
+                   "-v shows all that use the file), or restart the pool; the "
+                   "next creates and flushes then shrink the log",
+                   "%s: %lld MiB, expected at most 64", log_path,
+                   (long long)log.st_size / MIB);
+    free(log_path);
 }
 
 /* Compares the clock with what curt knows about the time: when it was built,
- * when the newest link was made, and what the janitor has measured. A
- * line only where they disagree. */
-static void check_clock(struct look *look, struct store *s)
+ * when the newest link was created, and what the janitor has measured. Adds a
+ * line only where they differ. */
+static void check_clock(struct store *s, struct report *report)
 {
     struct wallclock w;
     int64_t newest;
@@ -123,16 +124,16 @@ static void check_clock(struct look *look, struct store *s)
                               "and remove %s/clock",
                               s->conf->state_dir);
     if (wall < CURT_BUILD_TIME)
-        report_add(look->report, REPORT_FAIL, CLOCK, "set the clock",
+        report_add(report, REPORT_FAIL, "clock", "set the clock",
                    "this host's clock shows a time before this curt was built, "
                    "so no links are created");
     else if (ahead < -WALLCLOCK_BEHIND)
-        report_add(look->report, REPORT_WARN, CLOCK, remove,
+        report_add(report, REPORT_WARN, "clock", remove,
                    "this host's clock is %lld s behind the latest time that "
                    "curt has seen",
                    (long long)-ahead);
     else if (ahead > WALLCLOCK_AHEAD)
-        report_add(look->report, REPORT_WARN, CLOCK,
+        report_add(report, REPORT_WARN, "clock",
                    "set the clock if it is wrong; if it is right, expired "
                    "links are removed again after a day",
                    "this host's clock is %lld s ahead of the time that curt "
@@ -141,43 +142,33 @@ static void check_clock(struct look *look, struct store *s)
     free(remove);
 }
 
-/* What curt says of the file, with store_table_check(). True: it can be looked
- * into. */
-static bool check_schema(struct look *look, struct store *s)
-{
-    struct buf findings;
-    buf_init(&findings, 1u << 16);
-    enum result r = store_table_check(s, &findings);
-    const bool other = store_error(s)[0] != '\0';
-    if (findings.len > 0) /* without the line's end */
-        buf_truncate(&findings, findings.len - 1);
-    if (r == RESULT_NOT_FOUND)
-        report_add_error(look->report, REPORT_OK, CHECK, NULL, findings.data);
-    else if (r == RESULT_INVALID && !other)
-        report_add_error(look->report, REPORT_WARN, CHECK, NULL, findings.data);
-    else if (r == RESULT_INVALID)
-        report_add_error(look->report, REPORT_FAIL, CHECK,
-                         "move it away, or let STATE_DIR be another directory",
-                         findings.data);
-    else if (r != RESULT_OK)
-        report_add_error(look->report, REPORT_FAIL, CHECK,
-                         "give it to the user that runs curt.fcgi",
-                         store_error(s));
-    buf_free(&findings);
-    return r == RESULT_OK || (r == RESULT_INVALID && !other);
-}
-
 void sqlite_doctor(struct store *s, struct report *report)
 {
+    struct buf findings;
     struct stat st;
     char *path = mem_printf("%s/curt.db", s->conf->state_dir);
-    struct look look = {.path = path, .report = report};
-    const bool there = stat(path, &st) == 0;
-    if (there)
-        look.size = (uint64_t)st.st_size;
-    if (check_schema(&look, s) && there) {
-        look_inside(&look, s->conf);
-        check_clock(&look, s);
+    buf_init(&findings, 1u << 16);
+    enum result r = store_table_check(s, &findings);
+    const bool other = store_error(s)[0] != '\0'; /* not curt's file */
+    if (findings.len > 0)
+        buf_truncate(&findings, findings.len - 1); /* the line's end */
+    if (r == RESULT_NOT_FOUND)
+        report_add_error(report, REPORT_OK, CHECK, NULL, findings.data);
+    else if (r == RESULT_INVALID)
+        report_add_error(report, other ? REPORT_FAIL : REPORT_WARN, CHECK,
+                         other ? "move it to another place, or set STATE_DIR "
+                                 "to another directory"
+                               : NULL,
+                         findings.data);
+    else if (r != RESULT_OK)
+        report_add_error(report, REPORT_FAIL, CHECK,
+                         "give it to the user that runs curt.fcgi",
+                         store_error(s));
+    if ((r == RESULT_OK || (r == RESULT_INVALID && !other)) &&
+        stat(path, &st) == 0) {
+        check_file(path, s->conf, report);
+        check_clock(s, report);
     }
+    buf_free(&findings);
     free(path);
 }

@@ -1,13 +1,14 @@
-/* What `curt doctor` looks at where the links are in an SQLite file. */
+/* The checks of `curt doctor` for links in an SQLite file. */
 #ifndef CURT_SQLITE_DOCTOR_H
 #define CURT_SQLITE_DOCTOR_H
 
 #include "report.h"
 #include "store.h"
 
-/* Adds lines on STATE_DIR/curt.db: whether it is there and open to nobody
- * else, its schema, its journal mode, and whether its pages are sound, as far
- * as that can be seen in some seconds. Changes nothing. s: a store on it. */
+/* Adds lines on STATE_DIR/curt.db: whether curt can use it, its schema, its
+ * journal mode, the size of its log, and for some seconds whether its pages are
+ * valid; and on this host's clock where it differs from the times that curt has
+ * seen. Changes nothing. s: a store on it. */
 void sqlite_doctor(struct store *s, struct report *report);
 
 #endif

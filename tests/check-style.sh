@@ -30,7 +30,7 @@ walls() {
 ^json-c/            src/json.c src/link.c src/body.c src/http.c
 ^json-c/            src/ctl.c src/ctl_backup.c src/ctl_link.c src/ctl_table.c
 ^json-c/            src/doctor.c src/store_dynamodb.c src/dynamodb_item.c
-^json-c/            src/dynamodb_table.c src/dynamodb_describe.c
+^json-c/            src/dynamodb_table.c
 ^json-c/            src/aws_client.c src/aws_source.c src/aws_reply.c
 END
 }

@@ -68,7 +68,7 @@ def test_store_that_is_down(build, settings):
                 settings(), STORE_TIMEOUT="1",
                 AWS_ENDPOINT_URL_DYNAMODB=endpoint)) as host:
             report = host.doctor()
-    report.says("fail", "endpoint", "connect", "running")
+    report.says("fail", "endpoint", "connect", "the firewall")
     report.says("fail", "table").says("fail", "link", "not be written")
     report.says("warn", "clock", "not known")
     report.says("warn", "redirect", "status 503", "fix the store")

@@ -45,6 +45,13 @@ static void assert_noted(int fd, const char *expected)
     char *address = sockname_read(&conf);
     assert_non_null(address);
     assert_string_equal(address, expected);
+    if (listen(fd, 1) == 0) { /* it is a socket: the address leads to it */
+        struct sockaddr_storage parsed;
+        const socklen_t size = pool_read_address(address, &parsed);
+        int client = socket(parsed.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(client, (struct sockaddr *)&parsed, size), 0);
+        close(client);
+    }
     free(address);
     close(fd);
 }
