@@ -1,5 +1,5 @@
 /*
- * Runs the command of a profile's credential_process and takes what it prints
+ * Runs the command of a profile's credential_process
  * (AWS SDKs and Tools Reference Guide, "Process credential provider").
  */
 #ifndef CURT_AWS_PROCESS_H
@@ -12,14 +12,14 @@
 
 /* Runs command with /bin/sh and appends its standard output to out (which
  * holds secrets: the caller wipes it). Its standard input is empty, its
- * standard error is dropped, for it may name secrets; no descriptor of this
- * process is inherited. It has the environment of this process, without AWS_
- * variables that are empty: to curt they are absent. At deadline
+ * standard error is discarded because it may contain secrets, and it inherits
+ * no descriptor of this process. It has the environment of this process,
+ * without AWS_ variables that are empty: to curt they are absent. At deadline
  * (clock_monotonic_ms()) it is killed with all processes of its group.
  * RESULT_OK: it ended with status 0. RESULT_UNAVAILABLE: it did not end in
  * time. RESULT_DENIED: it ended otherwise, or printed more than fits into out,
- * and is then killed in the same way; nothing is appended. reason says so,
- * without quoting the command or its output. */
+ * and is then killed in the same way. Unless RESULT_OK, nothing is appended and
+ * reason has the cause, without the command or its output. */
 enum result aws_process_run(const char *command, int64_t deadline,
                             struct buf *out, struct buf *reason) MUST_CHECK;
 

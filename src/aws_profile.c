@@ -39,7 +39,7 @@ struct aws_profiles {
 
 /* ---- Reading ----------------------------------------------------------- */
 
-/* What is known between two lines of a file. */
+/* The state between two lines of a file. */
 struct parser {
     struct file *file;
     bool is_config;
@@ -83,8 +83,8 @@ static void profile_cut(char *s, char *end)
     *end = '\0';
 }
 
-/* Takes the quotes off a profile's name. NULL: it is no name: the shell, whose
- * rules the command line applies, would make several words of it, or none. */
+/* Removes the quotes of a profile's name. NULL: it is not one word by the rules
+ * of the shell, which the AWS CLI applies. */
 static const char *profile_unquote(char *name)
 {
     size_t len = strlen(name);
@@ -98,7 +98,7 @@ static const char *profile_unquote(char *name)
     return len > 0 && strpbrk(name, BLANKS "\"'\\") == NULL ? name : NULL;
 }
 
-/* Which profile a section has; *prefixed: it says so. NULL: none. */
+/* The profile of a section; *prefixed: [profile NAME]. NULL: none. */
 static const char *profile_of(char *header, bool is_config, bool *prefixed)
 {
     size_t word = strcspn(header, BLANKS);
@@ -111,8 +111,7 @@ static const char *profile_of(char *header, bool is_config, bool *prefixed)
     return header[0] != '\0' && !*prefixed ? header : NULL;
 }
 
-/* Where a section's name ends: at the ] that is not in quotes; NULL: it does
- * not. */
+/* The end of a section's name: the first ] outside quotes; NULL: none. */
 static char *header_end(char *s)
 {
     char quote = '\0';
@@ -130,7 +129,7 @@ static char *header_end(char *s)
 static void take_section(struct parser *ps, char *header)
 {
     char *end = header_end(header);
-    /* A single quote in a name is unusual, and not a fault. */
+    /* A single quote in a name is unusual, but not a fault. */
     if (end == NULL)
         end = strchr(header, ']');
     if (end == NULL) {
@@ -149,14 +148,6 @@ static void take_section(struct parser *ps, char *header)
     ps->profile = profile_of(header, ps->is_config, &ps->prefixed);
     if (ps->profile != NULL)
         add_entry(ps, NULL, NULL);
-}
-
-static void profile_lower(char *s)
-{
-    for (; *s != '\0'; s++) {
-        if (*s >= 'A' && *s <= 'Z')
-            *s = (char)(*s - 'A' + 'a');
-    }
 }
 
 /* Where a comment begins, or the line ends. */
@@ -178,11 +169,12 @@ static void take_setting(struct parser *ps, char *text, size_t indent)
         return;
     }
     if (equals == NULL || equals == text) {
-        ps->fault = "this is no setting; it needs a name, = and a value";
+        ps->fault = "not a setting; it needs a name, = and a value";
         return;
     }
     profile_cut(text, equals);
-    profile_lower(text);
+    for (char *at = text; *at != '\0'; at++)
+        *at = (char)(*at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
     char *value = skip_blanks(equals + 1);
     ps->may_continue = true;
     ps->indent = indent;
@@ -259,39 +251,18 @@ static char *home_directory(void)
     return mem_dup(found->pw_dir);
 }
 
-static bool is_set(const char *s)
-{
-    return s != NULL && s[0] != '\0';
-}
-
 /* The path of a file, which the caller frees: the configured one, a ~/ of which
  * is the home directory, else the one there. NULL: there is no home. */
 static char *profile_locate(const char *configured, const char *home,
                             const char *name)
 {
-    if (!is_set(configured))
+    if (configured == NULL)
         return home != NULL ? mem_printf("%s/.aws/%s", home, name) : NULL;
     bool tilde =
         configured[0] == '~' && (configured[1] == '/' || configured[1] == '\0');
     if (tilde && home != NULL)
         return mem_printf("%s%s", home, configured + 1);
     return mem_dup(configured);
-}
-
-/* Says why the file cannot be read, and what to do. */
-static void profile_explain(const char *path, int fault, struct buf *reason)
-{
-    if (fault == E2BIG)
-        buf_addf(reason, "%s is larger than %u bytes", path, AWS_PROFILES_MAX);
-    else if (fault == EILSEQ)
-        buf_addf(reason, "%s has a NUL byte in it", path);
-    else if (fault == EACCES)
-        buf_addf(reason,
-                 "%s: permission denied; let user %u read it, or name another "
-                 "file",
-                 path, (unsigned)geteuid());
-    else
-        buf_addf(reason, "%s cannot be read: %s", path, strerror(fault));
 }
 
 static enum result read_file(struct file *f, bool is_config, bool is_default,
@@ -308,7 +279,18 @@ static enum result read_file(struct file *f, bool is_config, bool is_default,
         f->hidden = fault == EACCES && is_default && stat(f->path, &info) < 0;
         if (f->hidden)
             return RESULT_OK;
-        profile_explain(f->path, fault, reason);
+        if (fault == E2BIG)
+            buf_addf(reason, "%s is larger than %u bytes", f->path,
+                     AWS_PROFILES_MAX);
+        else if (fault == EILSEQ)
+            buf_addf(reason, "%s has a NUL byte in it", f->path);
+        else if (fault == EACCES)
+            buf_addf(reason,
+                     "%s: permission denied; let user %u read it, or name "
+                     "another file",
+                     f->path, (unsigned)geteuid());
+        else
+            buf_addf(reason, "%s cannot be read: %s", f->path, strerror(fault));
         return RESULT_DENIED;
     }
     f->len = strlen(f->text);
@@ -324,19 +306,26 @@ static void release_file(struct file *f)
     free(f->path);
 }
 
+static struct aws_profiles *profiles_new(const struct conf *conf)
+{
+    struct aws_profiles *p = mem_zalloc(sizeof(*p));
+    char *home = home_directory();
+    p->config.path = profile_locate(conf->aws_config_file, home, "config");
+    p->credentials.path =
+        profile_locate(conf->aws_shared_credentials_file, home, "credentials");
+    free(home);
+    return p;
+}
+
 enum result aws_profiles_read(const struct conf *conf,
                               struct aws_profiles **out, struct buf *reason)
 {
-    const char *config = conf->aws_config_file;
-    const char *credentials = conf->aws_shared_credentials_file;
-    struct aws_profiles *p = mem_zalloc(sizeof(*p));
-    char *home = home_directory();
-    p->config.path = profile_locate(config, home, "config");
-    p->credentials.path = profile_locate(credentials, home, "credentials");
-    free(home);
-    enum result r = read_file(&p->config, true, !is_set(config), reason);
+    struct aws_profiles *p = profiles_new(conf);
+    enum result r =
+        read_file(&p->config, true, conf->aws_config_file == NULL, reason);
     if (r == RESULT_OK)
-        r = read_file(&p->credentials, false, !is_set(credentials), reason);
+        r = read_file(&p->credentials, false,
+                      conf->aws_shared_credentials_file == NULL, reason);
     if (r != RESULT_OK) {
         aws_profiles_free(p);
         p = NULL;
@@ -354,7 +343,21 @@ void aws_profiles_free(struct aws_profiles *p)
     free(p);
 }
 
-/* ---- Asking ------------------------------------------------------------ */
+void aws_profiles_add_versions(const struct conf *conf, struct buf *out)
+{
+    struct aws_profiles *p = profiles_new(conf);
+    const char *const paths[] = {p->config.path, p->credentials.path};
+    for (size_t i = 0; i < 2; i++) {
+        struct stat st;
+        if (paths[i] != NULL && stat(paths[i], &st) == 0)
+            buf_addf(out, "%s %lld %lld.%09ld %llu\n", paths[i],
+                     (long long)st.st_size, (long long)st.st_mtim.tv_sec,
+                     (long)st.st_mtim.tv_nsec, (unsigned long long)st.st_ino);
+    }
+    aws_profiles_free(p);
+}
+
+/* ---- Settings ---------------------------------------------------------- */
 
 const char *aws_profiles_config_file(const struct aws_profiles *p)
 {
@@ -366,47 +369,38 @@ const char *aws_profiles_credentials_file(const struct aws_profiles *p)
     return p->credentials.path;
 }
 
-static void add_place(const struct file *f, struct buf *out)
-{
-    buf_add_str(out, f->path);
-    if (f->hidden)
-        buf_add_str(out, " (permission denied)");
-}
-
 void aws_profiles_add_places(const struct aws_profiles *p, struct buf *out)
 {
-    if (p->config.path == NULL && p->credentials.path == NULL)
+    const struct file *const files[] = {&p->config, &p->credentials};
+    const char *between = "";
+    for (size_t i = 0; i < 2; i++) {
+        if (files[i]->path == NULL)
+            continue;
+        buf_addf(out, "%s%s%s", between, files[i]->path,
+                 files[i]->hidden ? " (permission denied)" : "");
+        between = " or ";
+    }
+    if (between[0] == '\0')
         buf_add_str(out, "a home directory, which this user does not have");
-    if (p->config.path != NULL)
-        add_place(&p->config, out);
-    if (p->config.path != NULL && p->credentials.path != NULL)
-        buf_add_str(out, " or ");
-    if (p->credentials.path != NULL)
-        add_place(&p->credentials, out);
 }
 
 const char *aws_profiles_name(const struct conf *conf)
 {
-    return is_set(conf->aws_profile) ? conf->aws_profile : "default";
+    return conf->aws_profile != NULL ? conf->aws_profile : "default";
 }
 
-static bool is_entry(const struct entry *e, const char *profile, bool prefixed,
-                     const char *name)
-{
-    if (e->prefixed != prefixed || strcmp(e->profile, profile) != 0)
-        return false;
-    return name == NULL ? e->name == NULL
-                        : e->name != NULL && strcmp(e->name, name) == 0;
-}
-
-/* The last entry of that name, or beginning of a section; NULL: none. */
+/* The last entry of that name, or the beginning of a section (name NULL);
+ * NULL: none. */
 static const struct entry *profile_find(const struct file *f,
                                         const char *profile, bool prefixed,
                                         const char *name)
 {
     for (size_t i = f->count; i > 0; i--) {
-        if (is_entry(&f->entries[i - 1], profile, prefixed, name))
-            return &f->entries[i - 1];
+        const struct entry *e = &f->entries[i - 1];
+        if (e->prefixed == prefixed && strcmp(e->profile, profile) == 0 &&
+            (name == NULL || e->name == NULL ? name == e->name
+                                             : strcmp(e->name, name) == 0))
+            return e;
     }
     return NULL;
 }

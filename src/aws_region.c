@@ -13,25 +13,22 @@
 #define REGION_MAX 256
 #define REASON_MAX 2048
 
-/* Takes what a place names over. */
+/* Takes the region that a place names; NULL: it names none, missing is added to
+ * reason, and the result is RESULT_NOT_FOUND. */
 static enum result take_region(const char *region, const char *place,
-                               char **out, struct buf *reason)
+                               const char *missing, char **out,
+                               struct buf *reason)
 {
+    if (region == NULL) {
+        buf_addf(reason, "%s %s", place, missing);
+        return RESULT_NOT_FOUND;
+    }
     if (aws_endpoint_is_region(region)) {
         *out = mem_dup(region);
         return RESULT_OK;
     }
-    buf_addf(reason, "%s is no region's name, such as eu-west-1", place);
+    buf_addf(reason, "%s is not a valid region, such as eu-west-1", place);
     return RESULT_DENIED;
-}
-
-static enum result look_in_key(const char *value, const char *key, char **out,
-                               struct buf *reason)
-{
-    if (value != NULL && value[0] != '\0')
-        return take_region(value, key, out, reason);
-    buf_addf(reason, "%s is not set", key);
-    return RESULT_NOT_FOUND;
 }
 
 static enum result look_in_profiles(const struct conf *conf, char **out,
@@ -44,17 +41,18 @@ static enum result look_in_profiles(const struct conf *conf, char **out,
     const char *name = aws_profiles_name(conf);
     const char *file = aws_profiles_config_file(profiles);
     const char *region = aws_profiles_get(profiles, name, "region");
-    r = RESULT_NOT_FOUND;
-    if (region != NULL && region[0] != '\0') {
-        char *place = mem_printf("the region of profile %s", name);
-        r = take_region(region, place, out, reason);
-        free(place);
-    } else if (file == NULL) {
+    if (region == NULL && file == NULL) {
         buf_add_str(reason, "the user has no home directory for .aws/config");
+        r = RESULT_NOT_FOUND;
     } else {
-        buf_addf(reason, "profile %s in %s %s", name, file,
-                 aws_profiles_has(profiles, name) ? "has no region"
-                                                  : "is not there");
+        char *place = region != NULL
+                          ? mem_printf("the region of profile %s", name)
+                          : mem_printf("profile %s in %s", name, file);
+        r = take_region(region, place,
+                        aws_profiles_has(profiles, name) ? "has no region"
+                                                         : "does not exist",
+                        out, reason);
+        free(place);
     }
     aws_profiles_free(profiles);
     return r;
@@ -69,23 +67,24 @@ static enum result look_at_instance(const struct aws_source_request *request,
     if (r == RESULT_OK) {
         buf_truncate(&region, strcspn(region.data, "\r\n"));
         r = take_region(region.data,
-                        "the region of the instance metadata service", out,
+                        "the region of the instance metadata service", "", out,
                         reason);
     }
     buf_free(&region);
     return r;
 }
 
-/* The places that the configuration names, in order, up to the first that
- * decides; the reasons why the ones before did not are divided by ", ". */
+/* The places of the configuration in order, up to the first that decides;
+ * reason lists why the others did not. */
 static enum result look_in_configuration(const struct conf *conf, char **out,
                                          struct buf *reason)
 {
-    enum result r = look_in_key(conf->aws_region, "AWS_REGION", out, reason);
+    enum result r =
+        take_region(conf->aws_region, "AWS_REGION", "is not set", out, reason);
     if (r == RESULT_NOT_FOUND) {
         buf_add_str(reason, ", ");
-        r = look_in_key(conf->aws_default_region, "AWS_DEFAULT_REGION", out,
-                        reason);
+        r = take_region(conf->aws_default_region, "AWS_DEFAULT_REGION",
+                        "is not set", out, reason);
     }
     if (r == RESULT_NOT_FOUND) {
         buf_add_str(reason, ", ");

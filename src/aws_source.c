@@ -1,19 +1,17 @@
 /*
- * What the sources of credentials have in common: taking keys over, and
- * reading the documents, moments and files that they are written in.
+ * What the sources of credentials have in common, and the environment as one.
  */
 #include "aws_source.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "json.h"
 #include "mem.h"
 
@@ -21,8 +19,11 @@
  * thousand. */
 #define DOCUMENT_MAX (1u << 20)
 
+/* The longest token in a file, in bytes: STS takes no longer web identity. */
+#define TOKEN_MAX 20000
+
 /* The longest code of a failure that is shown, in bytes. */
-#define NAME_MAX_SHOWN 64
+#define CODE_MAX 64
 
 void aws_found_free(struct aws_found *found)
 {
@@ -33,280 +34,211 @@ void aws_found_free(struct aws_found *found)
     *found = (struct aws_found){0};
 }
 
-static bool is_empty(const char *s)
+bool aws_source_is_visible(const char *s)
 {
-    return s == NULL || s[0] == '\0';
-}
-
-/* Whether s can stand in a header and in a signature. */
-static bool is_plain(const char *s)
-{
-    for (; *s != '\0'; s++) {
-        if (*s <= ' ' || *s >= 0x7f)
-            return false;
-    }
-    return true;
+    while (*s > ' ' && *s < 0x7f)
+        s++;
+    return *s == '\0';
 }
 
 enum result aws_found_take(struct aws_found *out, const struct aws_keys *keys,
                            int64_t expires, const char *what,
                            struct buf *reason)
 {
-    const char *token = is_empty(keys->token) ? NULL : keys->token;
+    const char *id = keys->id != NULL ? keys->id : "";
+    const char *secret = keys->secret != NULL ? keys->secret : "";
+    const char *token = keys->token != NULL ? keys->token : "";
     const char *fault = NULL;
     *out = (struct aws_found){0};
-    if (is_empty(keys->id))
-        fault = "has no access key id";
-    else if (is_empty(keys->secret))
-        fault = "has no secret access key";
-    else if (!is_plain(keys->id))
-        fault = "has a character in its access key id that no key id has";
-    else if (!is_plain(keys->secret))
-        fault = "has a character in its secret access key that no key has";
-    else if (token != NULL && !is_plain(token))
-        fault = "has a character in its session token that no token has";
+    if (id[0] == '\0')
+        fault = "the access key id is missing";
+    else if (secret[0] == '\0')
+        fault = "the secret access key is missing";
+    else if (!aws_source_is_visible(id))
+        fault = "the access key id contains an invalid character";
+    else if (!aws_source_is_visible(secret))
+        fault = "the secret access key contains an invalid character";
+    else if (!aws_source_is_visible(token))
+        fault = "the session token contains an invalid character";
     if (fault != NULL) {
-        buf_addf(reason, "%s %s", what, fault);
+        buf_addf(reason, "%s: %s", what, fault);
         return RESULT_DENIED;
     }
+    if (expires != 0 && expires <= clock_now()) {
+        char text[CLOCK_TEXT_SIZE];
+        clock_text(expires, text);
+        buf_addf(reason, "%s: expired at %sZ; is this host's clock right?",
+                 what, text);
+        return RESULT_UNAVAILABLE;
+    }
     *out = (struct aws_found){
-        .id = mem_dup(keys->id),
-        .secret = mem_dup(keys->secret),
-        .token = mem_dup(token),
+        .id = mem_dup(id),
+        .secret = mem_dup(secret),
+        .token = token[0] != '\0' ? mem_dup(token) : NULL,
         .expires = expires,
         .where = mem_dup(what),
     };
     return RESULT_OK;
 }
 
+/* As in the SDKs, the key id decides whether this source is configured. */
+enum result aws_source_environment(const struct aws_source_request *request,
+                                   struct aws_found *out, struct buf *reason)
+{
+    const struct conf *conf = request->conf;
+    const struct aws_keys keys = {
+        .id = conf->aws_access_key_id,
+        .secret = conf->aws_secret_access_key,
+        .token = conf->aws_session_token,
+    };
+    *out = (struct aws_found){0};
+    if (keys.id == NULL) {
+        buf_add_str(reason, "AWS_ACCESS_KEY_ID is not set");
+        return RESULT_NOT_FOUND;
+    }
+    if (keys.secret == NULL) {
+        buf_add_str(reason, "AWS_ACCESS_KEY_ID is set, but "
+                            "AWS_SECRET_ACCESS_KEY is not");
+        return RESULT_DENIED;
+    }
+    return aws_found_take(out, &keys, 0, "environment", reason);
+}
+
 /* ---- JSON -------------------------------------------------------------- */
 
-/* The string member of that name, in any case: not all services write it as
- * AWS does. NULL: there is none, or it is no string, or has a NUL in it. */
-static const char *json_member(json_object *document, const char *wanted)
+/* The one JSON value that text is; NULL: it is not one, or null. */
+static json_object *document_parse(const char *text, size_t len)
+{
+    json_object *value = NULL;
+    if (len > DOCUMENT_MAX ||
+        json_parse(text, len, JSON_LEVELS, &value) != RESULT_OK)
+        return NULL;
+    return value;
+}
+
+/* The member of that name in any case, because not all services write it as
+ * AWS does; NULL: it is absent or null. */
+static json_object *document_member(json_object *document, const char *wanted)
 {
     json_object_object_foreach(document, name, value)
     {
-        if (strcasecmp(name, wanted) != 0 ||
-            !json_object_is_type(value, json_type_string))
-            continue;
-        const char *text = json_object_get_string(value);
-        if (strlen(text) == (size_t)json_object_get_string_len(value))
-            return text;
+        if (value != NULL && strcasecmp(name, wanted) == 0)
+            return value;
     }
     return NULL;
 }
 
-/* Whether there is a member of that name with a value that is not null. */
-static bool has_member(json_object *document, const char *wanted)
+/* The same as text; NULL also where it is not a string, or has a NUL in it. */
+static const char *document_text(json_object *document, const char *wanted)
 {
-    json_object_object_foreach(document, name, value)
-    {
-        if (strcasecmp(name, wanted) == 0 && value != NULL)
-            return true;
-    }
-    return false;
+    json_object *value = document_member(document, wanted);
+    if (!json_object_is_type(value, json_type_string))
+        return NULL;
+    const char *text = json_object_get_string(value);
+    return strlen(text) == (size_t)json_object_get_string_len(value) ? text
+                                                                     : NULL;
 }
 
-/* Whether a service's own word can be shown: letters and nothing else. What it
- * says besides may repeat what it was asked with, tokens included. */
-static bool is_name(const char *s)
-{
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "abcdefghijklmnopqrstuvwxyz";
-    size_t len = strspn(s, allowed);
-    return len > 0 && len <= NAME_MAX_SHOWN && s[len] == '\0';
-}
-
-/* A service that has no keys may say so in a document: Code, Message. */
-static bool is_refusal(json_object *document, const char *what,
-                       struct buf *reason)
-{
-    const char *code = json_member(document, "Code");
-    if (code == NULL || strcasecmp(code, "Success") == 0)
-        return false;
-    if (is_name(code))
-        buf_addf(reason, "%s answers with the code %s", what, code);
-    else
-        buf_addf(reason, "%s answers with a failure", what);
-    return true;
-}
-
-static enum result take_document(struct aws_found *out, json_object *document,
+/* Takes the credentials of an object, or the fault that it reports. */
+static enum result document_take(struct aws_found *out, json_object *document,
                                  const char *what, struct buf *reason)
 {
-    if (is_refusal(document, what, reason))
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "abcdefghijklmnopqrstuvwxyz";
+    const char *code = document_text(document, "Code");
+    if (code != NULL && strcasecmp(code, "Success") != 0) {
+        /* Anything else may repeat a token. */
+        const size_t len = strspn(code, letters);
+        if (len > 0 && len <= CODE_MAX && code[len] == '\0')
+            buf_addf(reason, "%s answers with the code %s", what, code);
+        else
+            buf_addf(reason, "%s answers with a failure", what);
         return RESULT_DENIED;
+    }
     int64_t expires = 0;
-    if (has_member(document, "Expiration")) {
-        const char *text = json_member(document, "Expiration");
-        if (text == NULL || !aws_found_read_time(text, &expires)) {
-            buf_addf(reason, "%s has an Expiration that is no RFC 3339 time",
-                     what);
+    if (document_member(document, "Expiration") != NULL) {
+        const char *text = document_text(document, "Expiration");
+        if (text == NULL || !clock_parse(text, &expires)) {
+            buf_addf(reason, "%s: Expiration is not an RFC 3339 time", what);
             return RESULT_DENIED;
         }
         if (expires <= 0)
             expires = 1; /* long ago; 0 would mean never */
     }
-    const char *token = json_member(document, "SessionToken");
-    struct aws_keys keys = {
-        .id = json_member(document, "AccessKeyId"),
-        .secret = json_member(document, "SecretAccessKey"),
-        .token = token != NULL ? token : json_member(document, "Token"),
+    const char *token = document_text(document, "SessionToken");
+    const struct aws_keys keys = {
+        .id = document_text(document, "AccessKeyId"),
+        .secret = document_text(document, "SecretAccessKey"),
+        .token = token != NULL ? token : document_text(document, "Token"),
     };
     return aws_found_take(out, &keys, expires, what, reason);
 }
 
-/* version: what the document's Version has to be; 0: it needs none. */
-static bool has_version(json_object *document, int version)
-{
-    bool same = version == 0;
-    json_object_object_foreach(document, name, value)
-    {
-        if (version != 0 && strcasecmp(name, "Version") == 0)
-            same = json_object_is_type(value, json_type_int) &&
-                   json_object_get_int64(value) == version;
-    }
-    return same;
-}
-
-static enum result read_document(struct aws_found *out, const char *text,
-                                 size_t len, int version, const char *what,
-                                 struct buf *reason)
+enum result aws_found_read_json(struct aws_found *out, const char *text,
+                                size_t len, int version, const char *what,
+                                struct buf *reason)
 {
     enum result r = RESULT_DENIED;
     *out = (struct aws_found){0};
-    json_object *document = NULL;
-    if (len > DOCUMENT_MAX ||
-        json_parse(text, len, JSON_LEVELS, &document) != RESULT_OK ||
-        !json_object_is_type(document, json_type_object))
-        buf_addf(reason, "%s is no JSON object", what);
-    else if (!has_version(document, version))
-        buf_addf(reason, "%s has no \"Version\": %d", what, version);
+    json_object *document = document_parse(text, len);
+    json_object *found = NULL;
+    if (!json_object_is_type(document, json_type_object))
+        buf_addf(reason, "%s is not a JSON object", what);
+    else if (version != 0 &&
+             ((found = document_member(document, "Version")) == NULL ||
+              !json_object_is_type(found, json_type_int) ||
+              json_object_get_int64(found) != version))
+        buf_addf(reason, "%s does not have \"Version\": %d", what, version);
     else
-        r = take_document(out, document, what, reason);
+        r = document_take(out, document, what, reason);
     json_object_put(document);
     return r;
 }
 
-enum result aws_found_read_json(struct aws_found *out, const char *text,
-                                size_t len, const char *what,
-                                struct buf *reason)
-{
-    return read_document(out, text, len, 0, what, reason);
-}
-
-enum result aws_found_read_process(struct aws_found *out, const char *text,
-                                   size_t len, const char *what,
-                                   struct buf *reason)
-{
-    return read_document(out, text, len, 1, what, reason);
-}
-
-/* ---- Times ------------------------------------------------------------- */
-
-/* Reads Z or +hh:mm, the end of a time, as seconds. */
-static bool read_offset(const char *s, int *seconds)
-{
-    int hours, minutes, end = 0;
-    *seconds = 0;
-    if (strcasecmp(s, "Z") == 0)
-        return true;
-    if ((*s != '+' && *s != '-') || strspn(s + 1, "0123456789:") != 5 ||
-        sscanf(s + 1, "%2d:%2d%n", &hours, &minutes, &end) != 2 || end != 5 ||
-        s[6] != '\0' || hours > 23 || minutes > 59)
-        return false;
-    *seconds = (hours * 60 + minutes) * (*s == '-' ? -60 : 60);
-    return true;
-}
-
-bool aws_found_read_time(const char *text, int64_t *out)
-{
-    static const char form[] = "0000-00-00?00:00:00";
-    struct tm tm = {.tm_isdst = 0};
-    int offset;
-    for (size_t i = 0; form[i] != '\0'; i++)
-        if (text[i] == '\0' ||
-            strchr(form[i] == '0'   ? "0123456789"
-                   : form[i] == '?' ? "Tt "
-                                    : (char[]){form[i], '\0'},
-                   text[i]) == NULL)
-            return false;
-    sscanf(text, "%4d-%2d-%2d%*c%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon,
-           &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec);
-    const char *rest = text + sizeof(form) - 1;
-    if (*rest == '.') {
-        const size_t digits = strspn(rest + 1, "0123456789");
-        if (digits == 0)
-            return false;
-        rest += 1 + digits;
-    }
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
-    const struct tm given = tm;
-    const bool leap_second = tm.tm_sec == 60;
-    tm.tm_sec -= leap_second;
-    const time_t t = timegm(&tm);
-    /* timegm() takes 2026-02-30 as 2026-03-02. */
-    if (!read_offset(rest, &offset) || tm.tm_mon != given.tm_mon ||
-        tm.tm_mday != given.tm_mday || tm.tm_hour != given.tm_hour ||
-        tm.tm_min != given.tm_min || tm.tm_year != given.tm_year ||
-        given.tm_year < -1899)
-        return false;
-    *out = t + leap_second - offset;
-    return true;
-}
-
 /* ---- Files ------------------------------------------------------------- */
-
-/* Reads until the end or until size bytes are there; -1 and errno if that
- * fails. */
-static ssize_t read_all(int fd, char *bytes, size_t size)
-{
-    size_t len = 0;
-    while (len < size) {
-        ssize_t n = read(fd, bytes + len, size - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
-}
-
-/* Makes a string of len bytes without the white space at their end; NULL and
- * errno if they are none. */
-static char *trimmed_copy(const char *bytes, size_t len, size_t max)
-{
-    if (len > max) {
-        errno = E2BIG;
-        return NULL;
-    }
-    if (memchr(bytes, '\0', len) != NULL) {
-        errno = EILSEQ;
-        return NULL;
-    }
-    while (len > 0 && strchr(" \t\r\n", bytes[len - 1]) != NULL)
-        len--;
-    return mem_dup_bytes(bytes, len);
-}
 
 char *aws_found_read_file(const char *path, size_t max)
 {
-    /* Without waiting for who may write into a FIFO. */
+    /* Does not wait for a writer of a FIFO. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return NULL;
-    char *bytes = mem_alloc(max + 1);
-    ssize_t len = read_all(fd, bytes, max + 1);
-    char *copy = len >= 0 ? trimmed_copy(bytes, (size_t)len, max) : NULL;
-    int reason = errno;
-    mem_wipe(bytes, len > 0 ? (size_t)len : 0);
+    char *bytes = mem_alloc(max + 1), *copy = NULL;
+    size_t len = 0;
+    ssize_t n;
+    while ((n = read(fd, bytes + len, max + 1 - len)) != 0) {
+        if (n < 0 && errno != EINTR)
+            break;
+        len += n > 0 ? (size_t)n : 0;
+    }
+    int fault = n < 0 ? errno : 0;
+    const size_t all = len;
+    if (fault == 0 && len > max)
+        fault = E2BIG;
+    if (fault == 0 && memchr(bytes, '\0', len) != NULL)
+        fault = EILSEQ;
+    while (len > 0 && strchr(" \t\r\n", bytes[len - 1]) != NULL)
+        len--;
+    if (fault == 0)
+        copy = mem_dup_bytes(bytes, len);
+    mem_wipe(bytes, all);
     free(bytes);
     close(fd);
-    errno = reason;
+    errno = fault;
     return copy;
+}
+
+char *aws_found_read_token(const char *setting, const char *path,
+                           struct buf *reason)
+{
+    char *token = aws_found_read_file(path, TOKEN_MAX);
+    if (token != NULL && token[0] != '\0')
+        return token;
+    buf_addf(reason, "%s: %s: %s", setting, path,
+             token != NULL                       ? "the file is empty"
+             : errno == E2BIG || errno == EILSEQ ? "the file does not contain "
+                                                   "a token"
+                                                 : strerror(errno));
+    mem_free_secret(token);
+    return NULL;
 }

@@ -1,7 +1,7 @@
 /*
  * Credentials from a profile of the shared files.
  *
- * What a profile says is taken in the order of botocore's chain
+ * The settings of a profile are used in the order of botocore's chain
  * (create_credential_resolver(), ProfileProviderBuilder):
  *
  *   1. role_arn, without web_identity_token_file: STS AssumeRole with the keys
@@ -11,11 +11,10 @@
  *   4. credential_process;
  *   5. keys in the config file.
  *
- * A source_profile begins at 2 if it has keys, so that it can be the one that
- * names it. sso_... stands between 2 and 3 there. It needs somebody who signs
- * in, so here it is passed over, and refused where nothing else is left.
+ * A source_profile begins at 2 if it has keys, so that a profile can be its
+ * own. sso_... is between 2 and 3 there. It needs a person who signs in, so
+ * here it is skipped, and refused where there is nothing else.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -31,16 +30,14 @@
 /* Most profiles of one chain of source_profile. */
 #define CHAIN_MAX 8
 
-/* The largest answer of a credential_process and the largest web identity
- * token, in bytes; STS takes no longer one. */
+/* The largest answer of a credential_process, in bytes. */
 #define ANSWER_MAX (64u << 10)
-#define TOKEN_MAX  20000
 
-/* The longest duration_seconds that is a number at all. */
+/* The largest duration_seconds that is sent. */
 #define DURATION_MAX 999999
 
-/* One question, with all profiles that it leads to. */
-struct asking {
+/* One search, with all profiles that it leads to. */
+struct search {
     const struct aws_source_request *request;
     const struct aws_profiles *profiles;
     const char *selected;
@@ -49,17 +46,16 @@ struct asking {
     size_t depth;
 };
 
-static enum result profile_resolve(struct asking *a, const char *profile,
+static enum result profile_resolve(struct search *a, const char *profile,
                                    struct aws_found *out) MUST_CHECK;
 
-static const char *profile_get(const struct asking *a, const char *profile,
+static const char *profile_get(const struct search *a, const char *profile,
                                const char *setting)
 {
     return aws_profiles_get(a->profiles, profile, setting);
 }
 
-/* Says what is wrong with a profile. */
-static enum result profile_deny(struct asking *a, const char *profile,
+static enum result profile_deny(struct search *a, const char *profile,
                                 const char *why)
 {
     buf_addf(a->reason, "profile %s %s", profile, why);
@@ -71,7 +67,7 @@ static enum result profile_deny(struct asking *a, const char *profile,
 typedef const char *getter(const struct aws_profiles *p, const char *profile,
                            const char *setting);
 
-static enum result take_keys(struct asking *a, const char *profile,
+static enum result take_keys(struct search *a, const char *profile,
                              getter *get_from, const char *path,
                              struct aws_found *out)
 {
@@ -90,7 +86,7 @@ static enum result take_keys(struct asking *a, const char *profile,
     return r;
 }
 
-static enum result ask_process(struct asking *a, const char *profile,
+static enum result ask_process(struct search *a, const char *profile,
                                const char *command, struct aws_found *out)
 {
     struct buf answer;
@@ -102,8 +98,8 @@ static enum result ask_process(struct asking *a, const char *profile,
         aws_process_run(command, a->request->deadline, &answer, a->reason);
     if (r == RESULT_OK) {
         buf_truncate(a->reason, mark);
-        r = aws_found_read_process(out, answer.data, answer.len, what,
-                                   a->reason);
+        r = aws_found_read_json(out, answer.data, answer.len, 1, what,
+                                a->reason);
     }
     buf_wipe(&answer);
     free(what);
@@ -112,105 +108,65 @@ static enum result ask_process(struct asking *a, const char *profile,
 
 /* ---- Roles ------------------------------------------------------------- */
 
-static bool is_set(const char *s)
-{
-    return s != NULL && s[0] != '\0';
-}
-
-/* Where STS is asked for a role of a profile, as in botocore: the environment,
- * then the profile that was selected; then the one with the role. NULL: none
- * says. */
-static const char *region_of(const struct asking *a, const char *profile)
+/* Requests the credentials of the profile's role from STS: with a web identity
+ * token, or, where that is NULL, with other credentials. The region is chosen
+ * as in botocore: the environment, the selected profile, the one with the role.
+ */
+static enum result assume_role(struct search *a, const char *profile,
+                               const char *token, const struct aws_keys *keys,
+                               struct aws_found *out)
 {
     const struct conf *conf = a->request->conf;
-    if (is_set(conf->aws_region))
-        return conf->aws_region;
-    if (is_set(conf->aws_default_region))
-        return conf->aws_default_region;
-    const char *region = profile_get(a, a->selected, "region");
-    return region != NULL ? region : profile_get(a, profile, "region");
-}
-
-static enum result check_region(struct asking *a, const char *profile)
-{
-    const char *region = region_of(a, profile);
-    if (region == NULL || aws_endpoint_is_region(region))
-        return RESULT_OK;
-    return profile_deny(a, profile,
-                        "has a role, and the region is no name of one, such as "
-                        "eu-west-1");
-}
-
-static struct aws_sts_role role_of(const struct asking *a, const char *profile)
-{
-    return (struct aws_sts_role){
+    const char *region =
+        conf->aws_region != NULL ? conf->aws_region : conf->aws_default_region;
+    if (region == NULL)
+        region = profile_get(a, a->selected, "region");
+    if (region == NULL)
+        region = profile_get(a, profile, "region");
+    if (region != NULL && !aws_endpoint_is_region(region))
+        return profile_deny(a, profile,
+                            "has a role, but the region is not a valid name, "
+                            "such as eu-west-1");
+    const struct aws_sts_role role = {
         .arn = profile_get(a, profile, "role_arn"),
         .session = profile_get(a, profile, "role_session_name"),
         .external_id = profile_get(a, profile, "external_id"),
-        .region = region_of(a, profile),
+        .region = region,
         .duration = profile_get(a, profile, "duration_seconds"),
     };
-}
-
-/* What STS said about a role: where its keys came from, or the end of reason,
- * which begins at mark with whose role it was. */
-static enum result finish_role(struct asking *a, const char *profile,
-                               enum result r, size_t mark,
-                               struct aws_found *out)
-{
-    if (r != RESULT_OK)
-        return r;
-    buf_truncate(a->reason, mark);
-    free(out->where);
-    out->where = mem_printf("role %s of profile %s",
-                            profile_get(a, profile, "role_arn"), profile);
+    const size_t mark = a->reason->len;
+    buf_addf(a->reason, "profile %s: ", profile);
+    enum result r =
+        token != NULL
+            ? aws_sts_web_identity(a->request, &role, token, out, a->reason)
+            : aws_sts_assume_role(a->request, &role, keys, out, a->reason);
+    if (r == RESULT_OK) {
+        buf_truncate(a->reason, mark);
+        free(out->where);
+        out->where = mem_printf("role %s of profile %s", role.arn, profile);
+    }
     return r;
 }
 
-/* Appends whose role is asked for, and returns where that begins. */
-static size_t name_profile(struct asking *a, const char *profile)
-{
-    size_t mark = a->reason->len;
-    buf_addf(a->reason, "profile %s: ", profile);
-    return mark;
-}
-
-/* Reads the token of a web identity; NULL, and reason, if there is none. */
-static char *read_token(struct asking *a, const char *profile, const char *path)
-{
-    char *token = aws_found_read_file(path, TOKEN_MAX);
-    if (token != NULL && token[0] != '\0')
-        return token;
-    const char *why = token != NULL     ? "it is empty"
-                      : errno == E2BIG  ? "it is too large"
-                      : errno == EILSEQ ? "it has a NUL byte in it"
-                                        : strerror(errno);
-    buf_addf(a->reason, "web_identity_token_file of profile %s: %s: %s",
-             profile, path, why);
-    mem_free_secret(token);
-    return NULL;
-}
-
-static enum result ask_web_identity(struct asking *a, const char *profile,
+static enum result ask_web_identity(struct search *a, const char *profile,
                                     const char *path, struct aws_found *out)
 {
     if (profile_get(a, profile, "role_arn") == NULL)
-        return profile_deny(a, profile,
-                            "has a web_identity_token_file and no role_arn");
-    enum result r = check_region(a, profile);
-    char *token = r == RESULT_OK ? read_token(a, profile, path) : NULL;
+        return profile_deny(
+            a, profile, "has a web_identity_token_file, but not a role_arn");
+    char *setting =
+        mem_printf("web_identity_token_file of profile %s", profile);
+    char *token = aws_found_read_token(setting, path, a->reason);
+    free(setting);
     if (token == NULL)
         return RESULT_DENIED;
-    const struct aws_sts_role role = role_of(a, profile);
-    size_t mark = name_profile(a, profile);
-    r = aws_sts_web_identity(a->request, &role, token, out, a->reason);
+    enum result r = assume_role(a, profile, token, NULL, out);
     mem_free_secret(token);
-    return finish_role(a, profile, r, mark, out);
+    return r;
 }
 
-/* The keys of credential_source. What it does not have is a fault here, since
- * the profile counts on it. */
-static enum result ask_source(struct asking *a, const char *profile,
+/* The credentials of credential_source, which must be configured. */
+static enum result ask_source(struct search *a, const char *profile,
                               const char *name, struct aws_found *out)
 {
     static const struct {
@@ -240,15 +196,14 @@ static enum result ask_source(struct asking *a, const char *profile,
                         "EcsContainer or Ec2InstanceMetadata");
 }
 
-static bool has_keys(const struct asking *a, const char *profile)
+static bool has_keys(const struct search *a, const char *profile)
 {
     return profile_get(a, profile, "aws_access_key_id") != NULL ||
            profile_get(a, profile, "aws_secret_access_key") != NULL;
 }
 
-/* Whether source, which profile names, can be gone to. */
-static enum result check_source_profile(struct asking *a, const char *profile,
-                                        const char *source)
+static enum result ask_source_profile(struct search *a, const char *profile,
+                                      const char *source, struct aws_found *out)
 {
     if (!aws_profiles_has(a->profiles, source)) {
         buf_addf(a->reason, "the source_profile %s of profile %s is not in ",
@@ -256,90 +211,66 @@ static enum result check_source_profile(struct asking *a, const char *profile,
         aws_profiles_add_places(a->profiles, a->reason);
         return RESULT_DENIED;
     }
-    bool itself = strcmp(source, profile) == 0;
-    if (itself && has_keys(a, source))
-        return RESULT_OK;
-    for (size_t i = 0; i < a->depth; i++) {
+    const bool itself = strcmp(source, profile) == 0;
+    for (size_t i = 0; i < a->depth && !(itself && has_keys(a, source)); i++) {
         if (strcmp(a->chain[i], source) == 0)
             return profile_deny(
                 a, profile,
-                itself ? "is its own source_profile and has no keys"
+                itself ? "is its own source_profile, but does not have keys"
                        : "has a source_profile that leads back to it");
     }
-    return RESULT_OK;
-}
-
-static enum result ask_source_profile(struct asking *a, const char *profile,
-                                      const char *source, struct aws_found *out)
-{
-    enum result r = check_source_profile(a, profile, source);
-    if (r == RESULT_OK)
-        r = profile_resolve(a, source, out);
+    enum result r = profile_resolve(a, source, out);
     return r == RESULT_NOT_FOUND ? RESULT_DENIED : r;
 }
 
-static enum result check_role(struct asking *a, const char *profile)
+/* What is wrong with the settings of a role, or NULL. */
+static const char *role_fault(const struct search *a, const char *profile)
 {
     uint64_t seconds;
     const char *duration = profile_get(a, profile, "duration_seconds");
-    bool source_profile = profile_get(a, profile, "source_profile") != NULL;
-    bool credential_source =
+    const bool source_profile =
+        profile_get(a, profile, "source_profile") != NULL;
+    const bool credential_source =
         profile_get(a, profile, "credential_source") != NULL;
     if (source_profile && credential_source)
-        return profile_deny(a, profile,
-                            "has both source_profile and credential_source");
+        return "has both source_profile and credential_source";
     if (!source_profile && !credential_source)
-        return profile_deny(
-            a, profile,
-            "has role_arn without source_profile, credential_source "
-            "or web_identity_token_file");
+        return "has role_arn without source_profile, credential_source or "
+               "web_identity_token_file";
     if (profile_get(a, profile, "mfa_serial") != NULL)
-        return profile_deny(
-            a, profile,
-            "has mfa_serial, and nobody is there to type the code; "
-            "use a role that can be assumed without it");
+        return "has mfa_serial, but a service cannot enter the code; use a "
+               "role that can be assumed without it";
     if (duration != NULL && !num_parse(duration, DURATION_MAX, &seconds))
-        return profile_deny(a, profile,
-                            "has a duration_seconds that is no number");
-    return check_region(a, profile);
+        return "has a duration_seconds that is not a number";
+    return NULL;
 }
 
-static enum result ask_role(struct asking *a, const char *profile,
+static enum result ask_role(struct search *a, const char *profile,
                             struct aws_found *out)
 {
     struct aws_found source = {0};
     const char *source_profile = profile_get(a, profile, "source_profile");
-    enum result r = check_role(a, profile);
+    const char *fault = role_fault(a, profile);
+    if (fault != NULL)
+        return profile_deny(a, profile, fault);
+    enum result r =
+        source_profile != NULL
+            ? ask_source_profile(a, profile, source_profile, &source)
+            : ask_source(a, profile,
+                         profile_get(a, profile, "credential_source"), &source);
     if (r != RESULT_OK)
         return r;
-    if (source_profile != NULL)
-        r = ask_source_profile(a, profile, source_profile, &source);
-    else
-        r = ask_source(a, profile, profile_get(a, profile, "credential_source"),
-                       &source);
-    if (r != RESULT_OK)
-        return r;
-    const struct aws_sts_role role = role_of(a, profile);
     const struct aws_keys keys = {source.id, source.secret, source.token};
-    size_t mark = name_profile(a, profile);
-    r = aws_sts_assume_role(a->request, &role, &keys, out, a->reason);
+    r = assume_role(a, profile, NULL, &keys, out);
     aws_found_free(&source);
-    return finish_role(a, profile, r, mark, out);
+    return r;
 }
 
 /* ---- Profiles ---------------------------------------------------------- */
 
-static bool has_sso(const struct asking *a, const char *profile)
-{
-    return profile_get(a, profile, "sso_session") != NULL ||
-           profile_get(a, profile, "sso_start_url") != NULL ||
-           profile_get(a, profile, "sso_account_id") != NULL ||
-           profile_get(a, profile, "sso_role_name") != NULL;
-}
-
 /* Steps 2 to 5 of the order. */
-static enum result ask_itself(struct asking *a, const char *profile,
-                              struct aws_found *out)
+static enum result ask_profile(struct search *a, const char *profile,
+                               struct aws_found *out)
 {
     static const char id[] = "aws_access_key_id";
     const struct aws_profiles *p = a->profiles;
@@ -355,7 +286,10 @@ static enum result ask_itself(struct asking *a, const char *profile,
     if (aws_profiles_get_config(p, profile, id) != NULL)
         return take_keys(a, profile, aws_profiles_get_config,
                          aws_profiles_config_file(p), out);
-    if (has_sso(a, profile)) {
+    if (profile_get(a, profile, "sso_session") != NULL ||
+        profile_get(a, profile, "sso_start_url") != NULL ||
+        profile_get(a, profile, "sso_account_id") != NULL ||
+        profile_get(a, profile, "sso_role_name") != NULL) {
         buf_addf(a->reason,
                  "profile %s is for `aws sso login`, which a service cannot "
                  "do; give curt a profile with credential_process = aws "
@@ -363,22 +297,23 @@ static enum result ask_itself(struct asking *a, const char *profile,
                  profile, profile);
         return RESULT_DENIED;
     }
-    buf_addf(a->reason, "profile %s has no credentials in ", profile);
+    buf_addf(a->reason, "profile %s does not have credentials in ", profile);
     aws_profiles_add_places(p, a->reason);
     return RESULT_NOT_FOUND;
 }
 
-static enum result profile_resolve(struct asking *a, const char *profile,
+static enum result profile_resolve(struct search *a, const char *profile,
                                    struct aws_found *out)
 {
     bool first = a->depth == 0;
     bool role = profile_get(a, profile, "role_arn") != NULL &&
                 profile_get(a, profile, "web_identity_token_file") == NULL;
     if (!role || (!first && has_keys(a, profile)))
-        return ask_itself(a, profile, out);
+        return ask_profile(a, profile, out);
     if (a->depth == CHAIN_MAX)
         return profile_deny(a, profile,
-                            "ends too long a chain of source_profile");
+                            "is at the end of a chain of source_profile that "
+                            "is too long");
     a->chain[a->depth++] = profile;
     return ask_role(a, profile, out);
 }
@@ -391,7 +326,7 @@ enum result aws_source_profile(const struct aws_source_request *request,
     enum result r = aws_profiles_read(request->conf, &profiles, reason);
     if (r != RESULT_OK)
         return r;
-    struct asking a = {
+    struct search a = {
         .request = request,
         .profiles = profiles,
         .selected = aws_profiles_name(request->conf),
@@ -400,10 +335,10 @@ enum result aws_source_profile(const struct aws_source_request *request,
     if (aws_profiles_has(profiles, a.selected)) {
         r = profile_resolve(&a, a.selected, out);
     } else {
-        bool named = is_set(request->conf->aws_profile);
+        const bool named = request->conf->aws_profile != NULL;
         buf_addf(reason,
                  named ? "profile %s (AWS_PROFILE) is not in "
-                       : "no profile %s in ",
+                       : "profile %s is not in ",
                  a.selected);
         aws_profiles_add_places(profiles, reason);
         r = named ? RESULT_DENIED : RESULT_NOT_FOUND;

@@ -14,8 +14,7 @@
 
 #define VERSION "2011-06-15"
 
-/* One attempt, in milliseconds. STS asks the identity provider in turn, which
- * takes its time. */
+/* One attempt, in milliseconds. STS queries the identity provider in turn. */
 #define TIMEOUT 5000
 
 /* Bytes of a request: STS takes a web identity token of 20,000 characters. */
@@ -23,7 +22,7 @@
 
 /* ---- What STS refuses ------------------------------------------------- */
 
-/* Without "Exception" at the end. What is passing may be gone in a moment. */
+/* Without "Exception" at the end. passing: a later call may succeed. */
 static const struct refusal {
     const char *code;
     bool passing;
@@ -46,11 +45,9 @@ static const struct refusal {
      "let the role's trust policy allow it, and the caller's policy where it "
      "needs one"},
     {"ExpiredToken", false,
-     "the token or the keys that were used are too old: see to it that they "
-     "are renewed"},
+     "the token or the credentials used have expired: renew them"},
     {"IDPRejectedClaim", false, "the identity provider must issue a new token"},
-    {"InvalidClientTokenId", false,
-     "the keys that were used are not known to AWS"},
+    {"InvalidClientTokenId", false, "the credentials used are unknown to AWS"},
     {"InvalidIdentityToken", false,
      "the role's account needs an identity provider for the token's issuer "
      "and audience"},
@@ -77,7 +74,7 @@ static const struct refusal *find_refusal(const char *code)
 
 /* ---- A request -------------------------------------------------------- */
 
-/* What is asked, and what must not be shown. */
+/* A request, and the secrets in it. */
 struct call {
     const struct aws_source_request *request;
     const struct aws_sts_role *role;
@@ -109,19 +106,8 @@ static void add_parameter(struct buf *form, const char *name, const char *value)
     percent_encode(form, value, strlen(value), "");
 }
 
-/* Makes room for len bytes, so that no copy of a secret is left behind in
- * memory that the form grew out of. */
-static void sts_reserve(struct buf *form, size_t len)
-{
-    char *blank = mem_zalloc(len);
-    buf_add(form, blank, len);
-    buf_reset(form);
-    free(blank);
-}
-
-/* Begins the form with what both actions have. secret: the length of what
- * follows and is one. */
-static void begin_form(struct call *call, size_t secret)
+/* Begins the form with the parameters of both actions. */
+static void begin_form(struct call *call)
 {
     char session[AWS_STS_SESSION_SIZE];
     const char *name = call->role->session;
@@ -133,23 +119,13 @@ static void begin_form(struct call *call, size_t secret)
         name = session;
     }
     buf_init(&call->form, FORM_MAX);
-    sts_reserve(&call->form,
-                2048 + 3 * (strlen(name) + strlen(call->role->arn) + secret));
     buf_addf(&call->form, "Action=%s&Version=" VERSION, call->action);
     add_parameter(&call->form, "RoleArn", call->role->arn);
     add_parameter(&call->form, "RoleSessionName", name);
     add_parameter(&call->form, "DurationSeconds", call->role->duration);
 }
 
-static void begin_reason(const struct call *call, struct buf *reason)
-{
-    const char *region = call->role->region;
-    buf_addf(reason,
-             "STS (%s), %s for %s: ", region != NULL ? region : "global",
-             call->action, call->role->arn);
-}
-
-/* The same request may be answered otherwise in a moment. */
+/* A later call may succeed. */
 static bool is_passing(const struct http_client_answer *http)
 {
     if (aws_retry_is_passing(http))
@@ -171,7 +147,6 @@ static enum result sts_refuse(const struct call *call,
     char code[AWS_ERROR_TYPE_SIZE];
     aws_error_type(answer->code, code);
     const struct refusal *refusal = find_refusal(code);
-    begin_reason(call, reason);
     buf_add_str(reason, code[0] != '\0' ? code : "an error without a code");
     const size_t before = reason->len;
     buf_add_str(reason, ": ");
@@ -188,42 +163,17 @@ static enum result sts_refuse(const struct call *call,
                                                  : RESULT_DENIED;
 }
 
-static enum result sts_take(const struct call *call,
-                            const struct aws_sts_answer *answer,
-                            struct aws_found *out, struct buf *reason)
-{
-    int64_t expires;
-    if (!aws_found_read_time(answer->expiration, &expires)) {
-        begin_reason(call, reason);
-        buf_add_str(reason, "the keys have an Expiration that is no time");
-        return RESULT_UNAVAILABLE;
-    }
-    if (expires <= clock_now()) {
-        begin_reason(call, reason);
-        buf_add_str(reason, "the keys have expired already; is this host's "
-                            "clock right?");
-        return RESULT_UNAVAILABLE;
-    }
-    const struct aws_keys keys = {answer->id, answer->secret, answer->token};
-    char *what = mem_printf("role %s (STS)", call->role->arn);
-    enum result r = aws_found_take(out, &keys, expires, what, reason);
-    free(what);
-    return r;
-}
-
 static enum result sts_result(const struct call *call,
                               const struct http_client_answer *http,
                               struct aws_found *out, struct buf *reason)
 {
     struct aws_sts_answer answer;
+    int64_t expires;
     enum result r = aws_sts_answer_read(http->body, http->len, &answer);
     if (r == RESULT_OK && answer.code != NULL) {
         r = sts_refuse(call, http, &answer, reason);
-    } else if (r == RESULT_OK && http->status == 200) {
-        r = sts_take(call, &answer, out, reason);
-    } else {
-        begin_reason(call, reason);
-        buf_addf(reason, "HTTP %ld with what is no answer of STS",
+    } else if (r != RESULT_OK || http->status != 200) {
+        buf_addf(reason, "HTTP %ld with an answer that is not from STS",
                  http->status);
         r = http->status == 200 || aws_retry_is_passing(http)
                 ? RESULT_UNAVAILABLE
@@ -231,31 +181,39 @@ static enum result sts_result(const struct call *call,
         if (r == RESULT_DENIED)
             buf_add_str(reason, "; AWS_ENDPOINT_URL_STS or AWS_ENDPOINT_URL "
                                 "may name another service");
+    } else if (!clock_parse(answer.expiration, &expires)) {
+        buf_add_str(reason, "Expiration is not a valid time");
+        r = RESULT_UNAVAILABLE;
+    } else {
+        const struct aws_keys keys = {answer.id, answer.secret, answer.token};
+        char *what = mem_printf("role %s (STS)", call->role->arn);
+        r = aws_found_take(out, &keys, expires > 0 ? expires : 1, what, reason);
+        free(what);
     }
     aws_sts_answer_free(&answer);
     return r;
 }
 
-/* Asks, and once more with the time of STS where this host's clock is off by
- * more than a signature may be. */
-static enum result ask_in_time(const struct call *call,
-                               struct aws_retry_call *ask,
-                               struct http_client_answer *answer)
+/* Sends the request, and once more with the time of STS where this host's clock
+ * is off by more than a signature may be. */
+static enum result send_in_time(const struct call *call,
+                                struct aws_retry_call *http,
+                                struct http_client_answer *answer)
 {
-    enum result r = aws_retry_send(call->request, ask, answer);
-    const struct aws_signing *signing = ask->http.signing;
+    enum result r = aws_retry_send(call->request, http, answer);
+    const struct aws_signing *signing = http->http.signing;
     if (r != RESULT_OK || signing == NULL || answer->status == 200 ||
         answer->date == 0)
         return r;
-    struct aws_signing mended = *signing;
-    mended.clock_offset = answer->date - clock_now();
-    if (llabs(mended.clock_offset) < AWS_SIGN_SKEW)
+    struct aws_signing corrected = *signing;
+    corrected.clock_offset = answer->date - clock_now();
+    if (llabs(corrected.clock_offset) < AWS_SIGN_SKEW)
         return r;
-    ask->http.signing = &mended;
-    return aws_retry_send(call->request, ask, answer);
+    http->http.signing = &corrected;
+    return aws_retry_send(call->request, http, answer);
 }
 
-/* Asks with the form, which it wipes. */
+/* Sends the form and wipes it. */
 static enum result send_form(struct call *call,
                              const struct aws_signing *signing,
                              struct aws_found *out, struct buf *reason)
@@ -266,15 +224,18 @@ static enum result send_form(struct call *call,
     char *url = aws_endpoint_sts(call->request->conf, call->role->region);
     bool loopback = false;
     enum result r = RESULT_DENIED;
+    const size_t mark = reason->len;
+    buf_addf(reason, "STS (%s), %s for %s: ",
+             call->role->region != NULL ? call->role->region : "global",
+             call->action, call->role->arn);
     if (buf_failed(&call->form)) {
-        begin_reason(call, reason);
-        buf_add_str(reason, "the token is larger than STS takes");
+        buf_add_str(reason, "the token is too large for STS");
     } else if (!http_client_check_url(url, &loopback)) {
         buf_add_str(reason, "AWS_ENDPOINT_URL_STS, or else AWS_ENDPOINT_URL, "
-                            "is no http or https URL of a host, without user "
-                            "and query");
+                            "must be an http or https URL of a host, without "
+                            "user and query");
     } else {
-        struct aws_retry_call ask = {
+        struct aws_retry_call http = {
             .http = {.method = "POST",
                      .url = url,
                      .headers = headers,
@@ -288,14 +249,14 @@ static enum result send_form(struct call *call,
             .is_passing = is_passing,
         };
         struct http_client_answer answer;
-        r = ask_in_time(call, &ask, &answer);
-        if (r == RESULT_OK) {
+        r = send_in_time(call, &http, &answer);
+        if (r == RESULT_OK)
             r = sts_result(call, &answer, out, reason);
-        } else {
-            begin_reason(call, reason);
+        else
             buf_add_str(reason, http_client_error(call->request->http));
-        }
     }
+    if (r == RESULT_OK)
+        buf_truncate(reason, mark);
     buf_wipe(&call->form);
     free(url);
     return r;
@@ -312,7 +273,7 @@ enum result aws_sts_web_identity(const struct aws_source_request *request,
         .action = "AssumeRoleWithWebIdentity",
         .secrets = {token},
     };
-    begin_form(&call, strlen(token));
+    begin_form(&call);
     add_parameter(&call.form, "WebIdentityToken", token);
     return send_form(&call, NULL, out, reason);
 }
@@ -328,7 +289,7 @@ enum result aws_sts_assume_role(const struct aws_source_request *request,
         .action = "AssumeRole",
         .secrets = {keys->id, keys->secret, keys->token},
     };
-    begin_form(&call, 0);
+    begin_form(&call);
     add_parameter(&call.form, "ExternalId", role->external_id);
     const struct aws_signing signing = {
         .keys = *keys,

@@ -10,7 +10,7 @@
 #define DEPTH_MAX   16
 #define MESSAGE_MAX 300
 
-/* So many bytes of a secret in a row do not get into a message by chance. */
+/* A message that has this many bytes of a secret in a row is not shown. */
 #define SECRET_PART 8
 
 /* ---- Reading an answer ------------------------------------------------ */
@@ -60,7 +60,7 @@ static void begin_field(struct reader *r, const char *name)
             continue;
         r->value = (char **)(void *)((char *)r->answer + fields[i].offset);
         if (*r->value != NULL)
-            give_up(r); /* twice: which one would be right? */
+            give_up(r); /* duplicate */
         return;
     }
 }
@@ -115,13 +115,6 @@ static void XMLCALL on_doctype(void *context, const char *name,
     give_up(context);
 }
 
-/* Whether an answer has what one must have; a part of the keys is nothing. */
-static bool is_whole(const struct aws_sts_answer *a)
-{
-    return a->code != NULL || (a->id != NULL && a->secret != NULL &&
-                               a->token != NULL && a->expiration != NULL);
-}
-
 enum result aws_sts_answer_read(const char *xml, size_t len,
                                 struct aws_sts_answer *out)
 {
@@ -140,7 +133,9 @@ enum result aws_sts_answer_read(const char *xml, size_t len,
     bool ok = XML_Parse(r.parser, xml, (int)len, XML_TRUE) == XML_STATUS_OK;
     XML_ParserFree(r.parser);
     buf_free(&r.text);
-    if (ok && !r.failed && is_whole(out))
+    if (ok && !r.failed &&
+        (out->code != NULL || (out->id != NULL && out->secret != NULL &&
+                               out->token != NULL && out->expiration != NULL)))
         return RESULT_OK;
     aws_sts_answer_free(out);
     return RESULT_CORRUPT;
@@ -159,22 +154,16 @@ void aws_sts_answer_free(struct aws_sts_answer *answer)
 
 /* ---- Its message ------------------------------------------------------ */
 
-/* Whether part of secret is in text. Both are short enough to look at each
- * place of one in the other. */
+/* Whether part of secret is in text. Both are short. */
 static bool shows_part_of(const char *text, const char *secret)
 {
     const size_t len = strlen(secret);
-    char part[SECRET_PART + 1] = {0};
-    if (len == 0)
-        return false;
-    const size_t part_len = len < SECRET_PART ? len : SECRET_PART;
-    bool shown = false;
-    for (size_t i = 0; i + part_len <= len && !shown; i++) {
-        memcpy(part, secret + i, part_len);
-        shown = strstr(text, part) != NULL;
+    const size_t part = len < SECRET_PART ? len : SECRET_PART;
+    for (size_t i = 0; part > 0 && i + part <= len; i++) {
+        if (memmem(text, strlen(text), secret + i, part) != NULL)
+            return true;
     }
-    mem_wipe(part, sizeof(part));
-    return shown;
+    return false;
 }
 
 void aws_sts_answer_add_message(struct buf *out,

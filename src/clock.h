@@ -2,6 +2,7 @@
 #ifndef CURT_CLOCK_H
 #define CURT_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* "2018-11-29T00:05:02" and its NUL. */
@@ -23,5 +24,10 @@ void clock_pause_ms(int64_t ms);
 /* Writes t as "2018-11-29T00:05:02", in UTC and without a zone, which is how
  * the item's created_at is stored (DESIGN: "A link, as stored"). */
 void clock_text(int64_t t, char text[CLOCK_TEXT_SIZE]);
+
+/* Reads an RFC 3339 time such as 2026-11-23T07:00:00Z, with a fraction or an
+ * offset +hh:mm where it has one, as seconds since the epoch. False, and *t
+ * unchanged: it is not one. */
+bool clock_parse(const char *text, int64_t *t);
 
 #endif

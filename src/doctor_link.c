@@ -1,10 +1,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http_client.h"
 #include "cache.h"
 #include "clock.h"
 #include "doctor_checks.h"
+#include "http_client.h"
 #include "link.h"
 #include "mem.h"
 

@@ -5,10 +5,10 @@
 
 #include "aws_credentials.h"
 #include "aws_endpoint.h"
-#include "http_client.h"
 #include "aws_region.h"
 #include "clock.h"
 #include "dynamodb_table.h"
+#include "http_client.h"
 #include "mem.h"
 
 /* How long an endpoint may take, in milliseconds, and the largest page that

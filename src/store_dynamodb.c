@@ -355,7 +355,8 @@ static enum result dynamodb_add_hits(struct store *s, const char *short_id,
     struct aws_answer answer;
     if (flush == NULL) {
         json_add_text(body, "UpdateExpression", "ADD hits :n");
-        json_add_text(body, "ConditionExpression", "attribute_exists(short_id)");
+        json_add_text(body, "ConditionExpression",
+                      "attribute_exists(short_id)");
         /* Never sent twice, which would count twice. */
         return dynamodb_write(s, "UpdateItem", body, ONCE, &answer);
     }

@@ -31,7 +31,7 @@ static enum result give(struct aws_found *out, const char *name,
         return recorder_answer;
     }
     const struct aws_keys keys = {"id-given", "secret-given", "token-given"};
-    return aws_found_take(out, &keys, 1795417200, name, reason);
+    return aws_found_take(out, &keys, 4102444800, name, reason);
 }
 
 static void record_role(const char *action, const struct aws_sts_role *role)

@@ -16,7 +16,7 @@
 #define PRINTS(name)                                                           \
     "credential_process = echo '{\"Version\": 1, \"AccessKeyId\": \"id-" name  \
     "\", \"SecretAccessKey\": \"secret-" name "\", \"SessionToken\": "         \
-    "\"token-" name "\", \"Expiration\": \"2026-11-23T07:00:00Z\"}'\n"
+    "\"token-" name "\", \"Expiration\": \"2100-01-01T00:00:00Z\"}'\n"
 #define ROLE(name) "role_arn = arn:" name "\n"
 
 /* What is asked of the network, a line for each question, in order; and what

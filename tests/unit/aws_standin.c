@@ -85,19 +85,18 @@ static enum result pretend(unsigned source,
         return r;
     }
     unsigned n = atomic_fetch_add(&s->gave, 1) + 1;
-    *out = (struct aws_found){
-        .id = mem_printf("AKIA%09u", n),
-        .secret = mem_printf("secret/%09u", n),
-        .token = s->life != 0 ? make_token(n, s->token_size) : NULL,
-        .expires = s->life != 0 ? clock_now() + s->life : 0,
-        .where = mem_printf("place %u", source)};
-    return RESULT_OK;
-}
-
-enum result aws_source_environment(const struct aws_source_request *request,
-                                   struct aws_found *out, struct buf *reason)
-{
-    return pretend(STANDIN_ENVIRONMENT, request, out, reason);
+    char *id = mem_printf("AKIA%09u", n),
+         *place = mem_printf("place %u", source);
+    char *secret = mem_printf("secret/%09u", n);
+    char *token = s->life != 0 ? make_token(n, s->token_size) : NULL;
+    const struct aws_keys keys = {id, secret, token};
+    r = aws_found_take(out, &keys, s->life != 0 ? clock_now() + s->life : 0,
+                       place, reason);
+    free(id);
+    free(secret);
+    free(token);
+    free(place);
+    return r;
 }
 
 enum result aws_source_web_identity(const struct aws_source_request *request,

@@ -1,6 +1,7 @@
 /*
- * Sources of credentials that do what a test says, instead of curt's own: they
- * are linked in their place. Every process sees the same orders and counts.
+ * Sources of credentials that do what a test says: they are linked in the place
+ * of curt's own, except for the environment. Every process sees the same orders
+ * and counts.
  */
 #ifndef CURT_TEST_AWS_STANDIN_H
 #define CURT_TEST_AWS_STANDIN_H
@@ -11,8 +12,7 @@
 #include "result.h"
 
 enum {
-    STANDIN_ENVIRONMENT,
-    STANDIN_WEB,
+    STANDIN_WEB = 1,
     STANDIN_PROFILE,
     STANDIN_CONTAINER,
     STANDIN_INSTANCE,

@@ -131,7 +131,9 @@ static void the_configuration_has_keys(void **state)
                      RESULT_DENIED);
     assert_non_null(strstr(aws_credentials_error(c),
                            "credentials from environment: AWS_ACCESS_KEY_ID "));
+    aws_credentials_free(c);
     conf->aws_secret_access_key = secret;
+    c = aws_credentials_new(conf, true);
     assert_int_equal(aws_credentials_get(c, clock_monotonic_ms() + 1000, &keys),
                      RESULT_OK);
     assert_null(keys.token);

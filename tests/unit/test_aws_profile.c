@@ -258,17 +258,17 @@ static void each_fault_has_its_place(void **state)
          "CONFIG:1: a setting comes before the first "
          "section"},
         {"[a]\n\nhidden-secret\n", NULL,
-         "CONFIG:3: this is no setting; it "
+         "CONFIG:3: not a setting; it "
          "needs a name, = and a value"},
         {NULL, "[a]\r\nx = y\r\n= hidden-secret",
-         "CREDENTIALS:3: this is no "
+         "CREDENTIALS:3: not a "
          "setting; it needs a name, = "
          "and a value"},
         {"[profile a]\nx = y\n[profile a]\n continued", NULL,
-         "CONFIG:4: this is no setting; it needs a name, = and a value"},
+         "CONFIG:4: not a setting; it needs a name, = and a value"},
         /* Also where nothing is read from. */
         {"[other]\nhidden-secret", "[a]",
-         "CONFIG:2: this is no setting; it "
+         "CONFIG:2: not a setting; it "
          "needs a name, = and a value"},
     };
     for (size_t i = 0; i < COUNT(table); i++) {
@@ -422,9 +422,7 @@ static void a_directory_that_is_closed_is_empty(void **state)
 static void aws_profile_says_which(void **state)
 {
     struct aws_files *f = *state;
-    char name[] = "prod", none[] = "";
-    assert_string_equal(aws_profiles_name(&f->conf), "default");
-    f->conf.aws_profile = none;
+    char name[] = "prod";
     assert_string_equal(aws_profiles_name(&f->conf), "default");
     f->conf.aws_profile = name;
     assert_string_equal(aws_profiles_name(&f->conf), "prod");

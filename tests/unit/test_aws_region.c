@@ -130,7 +130,7 @@ static void lists_what_was_looked_at(void **state)
     static const char *const words[] = {
         "AWS_REGION is not set", "AWS_DEFAULT_REGION is not set",
         "profile default",       ".absent",
-        "is not there",          "AWS_EC2_METADATA_DISABLED is true",
+        "does not exist",        "AWS_EC2_METADATA_DISABLED is true",
         "set AWS_REGION",
     };
     assert_refused(f, RESULT_DENIED, words, COUNT(words));
@@ -166,11 +166,11 @@ static void asks_the_instance_at_last(void **state)
 static void refuses_what_is_no_region(void **state)
 {
     struct fixture *f = *state;
-    static const char *const first[] = {"AWS_REGION is no region's name"};
+    static const char *const first[] = {"AWS_REGION is not a valid region"};
     static const char *const second[] = {
-        "AWS_DEFAULT_REGION is no region's name"};
+        "AWS_DEFAULT_REGION is not a valid region"};
     static const char *const profile[] = {
-        "the region of profile odd is no region's name"};
+        "the region of profile odd is not a valid region"};
     f->conf.aws_config_file = f->config;
     f->conf.aws_profile = (char[]){"odd"};
     assert_refused(f, RESULT_DENIED, profile, 1);

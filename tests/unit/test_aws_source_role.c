@@ -92,7 +92,7 @@ static void the_region_of_the_environment_goes_first(void **state)
     f->conf.aws_region = bad;
     recorder_check_bad(
         f, "p", config, NULL, RESULT_DENIED,
-        "profile p has a role, and the region is no name of one, such as "
+        "profile p has a role, but the region is not a valid name, such as "
         "eu-west-1");
     assert_int_equal(recorder_asked.len, 0);
 }
@@ -180,36 +180,37 @@ static void roles_that_cannot_be(void **state)
         {"[profile p]\n" ROLE("p") "source_profile = q\n",
          "the source_profile q of profile p is not in CONFIG or CREDENTIALS"},
         {"[profile p]\n" ROLE("p") "source_profile = q\n[profile q]\nx = y\n",
-         "profile q has no credentials in CONFIG or CREDENTIALS"},
+         "profile q does not have credentials in CONFIG or CREDENTIALS"},
         {"[profile p]\n" ROLE("p") "source_profile = p\n",
-         "profile p is its own source_profile and has no keys"},
+         "profile p is its own source_profile, but does not have keys"},
         {"[profile p]\n" ROLE("p") "source_profile = q\n[profile q]\n" ROLE(
              "q") "source_profile = p\n",
          "profile q has a source_profile that leads back to it"},
         {"[profile p]\n" ROLE("p") "source_profile = q\n[profile q]\n" ROLE(
              "q") "source_profile = q\n",
-         "profile q is its own source_profile and has no keys"},
+         "profile q is its own source_profile, but does not have keys"},
         {"[profile p]\nmfa_serial = arn:mfa\n" ROLE(
              "p") "source_profile = p\n" KEYS("p"),
-         "profile p has mfa_serial, and nobody is there to type the code; use "
+         "profile p has mfa_serial, but a service cannot enter the code; use "
          "a role that can be assumed without it"},
         {"[profile p]\nduration_seconds = 1h\n" ROLE(
              "p") "source_profile = p\n" KEYS("p"),
-         "profile p has a duration_seconds that is no number"},
+         "profile p has a duration_seconds that is not a number"},
         {"[profile p]\nregion = nowhere!\n" ROLE(
              "p") "source_profile = p\n" KEYS("p"),
-         "profile p has a role, and the region is no name of one, such as "
+         "profile p has a role, but the region is not a valid name, such as "
          "eu-west-1"},
         {"[profile p]\nsso_session = s\nsso_account_id = 1\n",
          "profile p is for `aws sso login`, which a service cannot do; give "
          "curt a profile with credential_process = aws configure "
          "export-credentials --profile p"},
         {"[profile p]\nweb_identity_token_file = /dev/null\n",
-         "profile p has a web_identity_token_file and no role_arn"},
+         "profile p has a web_identity_token_file, but not a role_arn"},
         {"[profile p]\nweb_identity_token_file = /dev/null\n" ROLE("p"),
-         "web_identity_token_file of profile p: /dev/null: it is empty"},
+         "web_identity_token_file of profile p: /dev/null: the file is empty"},
         {"[profile p]\nweb_identity_token_file = /dev/zero\n" ROLE("p"),
-         "web_identity_token_file of profile p: /dev/zero: it is too large"},
+         "web_identity_token_file of profile p: /dev/zero: the file does not "
+         "contain a token"},
         {"[profile p]\nweb_identity_token_file = /no/file\n" ROLE("p"),
          "web_identity_token_file of profile p: /no/file: No such file or "
          "directory"},
@@ -242,7 +243,8 @@ static void a_chain_has_an_end(void **state)
         } else {
             recorder_check_bad(
                 *state, "p1", config.data, NULL, RESULT_DENIED,
-                "profile p9 ends too long a chain of source_profile");
+                "profile p9 is at the end of a chain of source_profile that "
+                "is too long");
         }
         buf_free(&config);
     }

@@ -71,6 +71,88 @@ static void runs_forward(void **state)
     assert_in_range(passed, 29, 20000);
 }
 
+static void times_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t time;
+    } cases[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"1970-01-01T00:00:01Z", 1},
+        {"1969-12-31T23:59:59Z", -1},
+        {"2026-11-23T07:00:00Z", 1795417200},
+        {"2026-11-23t07:00:00z", 1795417200},
+        {"2026-11-23 07:00:00Z", 1795417200},
+        {"2026-11-23T07:00:00.1Z", 1795417200},
+        {"2026-11-23T07:00:00.999999999Z", 1795417200},
+        {"2026-11-23T07:00:00+00:00", 1795417200},
+        {"2026-11-23T07:00:00-00:00", 1795417200},
+        {"2026-11-23T12:30:00+05:30", 1795417200},
+        {"2026-11-22T23:00:00-08:00", 1795417200},
+        {"2026-11-23T07:00:00.5+00:00", 1795417200},
+        {"2000-02-29T00:00:00Z", 951782400},
+        {"2024-02-29T23:59:59Z", 1709251199},
+        {"2024-03-01T00:00:00Z", 1709251200},
+        {"2100-02-28T23:59:59Z", 4107542399},
+        {"2100-03-01T00:00:00Z", 4107542400},
+        {"2016-12-31T23:59:60Z", 1483228800}, /* a leap second */
+        {"2038-01-19T03:14:08Z", 2147483648},
+        {"0001-01-01T00:00:00Z", -62135596800},
+        {"9999-12-31T23:59:59Z", 253402300799},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t time = 42;
+        if (!clock_parse(cases[i].text, &time))
+            fail_msg("%s was refused", cases[i].text);
+        if (time != cases[i].time)
+            fail_msg("%s is %lld", cases[i].text, (long long)time);
+    }
+}
+
+static void other_texts_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "",
+        "2026",
+        "2026-11-23",
+        "2026-11-23T07:00:00",
+        "2026-11-23T07:00Z",
+        "2026-11-23T07:00:00Zx",
+        "2026-11-23T07:00:00Z ",
+        " 2026-11-23T07:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-00-01T00:00:00Z",
+        "2026-11-31T00:00:00Z",
+        "2026-11-00T00:00:00Z",
+        "2026-02-29T00:00:00Z",
+        "2100-02-29T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "2026-11-23T24:00:00Z",
+        "2026-11-23T07:60:00Z",
+        "2026-11-23T07:00:61Z",
+        "2026-11-23T07:00:00.Z",
+        "2026-11-23T07:00:00,5Z",
+        "2026-11-23T07:00:00+0530",
+        "2026-11-23T07:00:00+24:00",
+        "2026-11-23T07:00:00+05:60",
+        "2026-11-23T07:00:00+05",
+        "+026-11-23T07:00:00Z",
+        "2026-1-23T07:00:00Z",
+        "2026/11/23T07:00:00Z",
+        "12026-11-23T07:00:00Z",
+        "1795417200",
+        "Mon, 23 Nov 2026 07:00:00 GMT",
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t time = 42;
+        if (clock_parse(cases[i], &time))
+            fail_msg("\"%s\" was taken", cases[i]);
+        assert_int_equal(time, 42);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -78,6 +160,8 @@ int main(void)
         cmocka_unit_test(is_utc_whatever_the_zone),
         cmocka_unit_test(what_no_calendar_has_is_a_number),
         cmocka_unit_test(runs_forward),
+        cmocka_unit_test(times_are_read),
+        cmocka_unit_test(other_texts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

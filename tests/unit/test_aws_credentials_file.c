@@ -1,4 +1,5 @@
-/* The shared file of keys: whole states, whoever dies, and for nobody else. */
+/* The file of credentials: whole sets, whichever process dies, and only for
+ * processes of the same configuration. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -14,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "aws_share.h"
+#include "aws_credentials_file.h"
 #include "clock.h"
 #include "crew.h"
 #include "mapfile.h"
@@ -39,90 +40,91 @@ static int set_up(void **state)
     return r;
 }
 
-static struct aws_share *open_share(void)
+static struct aws_credentials_file *open_file(void)
 {
-    struct aws_share *s = aws_share_open(conf);
+    struct aws_credentials_file *s = aws_credentials_file_open(conf);
     assert_non_null(s);
     return s;
 }
 
-/* A state that is n all over. */
-static void fill(struct aws_share_state *state, unsigned n)
+/* A set that is n all over. */
+static void fill(struct aws_credentials_set *set, unsigned n)
 {
-    memset(state, 0, sizeof(*state));
-    state->keys.serial = n;
-    state->keys.plan.over_ms = (int64_t)n * 7;
-    snprintf(state->keys.id, sizeof(state->keys.id), "AKIA%09u", n);
-    memset(state->keys.secret, 'a' + (int)(n % 26), 40);
-    memset(state->keys.token, 'a' + (int)(n % 26), 900);
-    state->failure.count = n;
-    snprintf(state->failure.text, sizeof(state->failure.text), "%u times", n);
+    memset(set, 0, sizeof(*set));
+    set->fetched_ms = (int64_t)n * 7;
+    set->failures = n;
+    snprintf(set->id, sizeof(set->id), "AKIA%09u", n);
+    memset(set->secret, 'a' + (int)(n % 26), 40);
+    memset(set->token, 'a' + (int)(n % 26), 900);
+    snprintf(set->error, sizeof(set->error), "%u times", n);
 }
 
-static bool is_whole(const struct aws_share_state *found)
+static bool is_whole(const struct aws_credentials_set *found)
 {
-    static struct aws_share_state wanted;
-    fill(&wanted, found->failure.count);
+    static struct aws_credentials_set wanted;
+    fill(&wanted, found->failures);
     return memcmp(found, &wanted, sizeof(wanted)) == 0;
 }
 
 static void what_is_published_is_read(void **state)
 {
     (void)state;
-    struct aws_share *s = open_share(), *other = open_share();
-    static struct aws_share_state mine, theirs;
-    assert_int_equal(aws_share_generation(s), 0);
+    struct aws_credentials_file *f = open_file(), *other = open_file();
+    static struct aws_credentials_set mine, theirs;
+    assert_false(aws_credentials_file_read(other, &theirs));
     for (unsigned n = 1; n < 10; n++) {
         fill(&mine, n);
-        assert_int_equal(aws_share_publish(s, &mine), n);
-        assert_int_equal(aws_share_generation(other), n);
-        assert_int_equal(aws_share_read(other, &theirs), n);
+        aws_credentials_file_publish(f, &mine);
+        assert_false(aws_credentials_file_read(f, &theirs));
+        assert_true(aws_credentials_file_read(other, &theirs));
         assert_memory_equal(&mine, &theirs, sizeof(mine));
+        assert_false(aws_credentials_file_read(other, &theirs));
     }
-    aws_share_close(s);
-    aws_share_close(other);
+    aws_credentials_file_close(f);
+    aws_credentials_file_close(other);
 }
 
 static void read_all_the_time(void *arg)
 {
-    static struct aws_share_state found;
-    struct aws_share *s = open_share();
-    uint64_t last = 0;
+    static struct aws_credentials_set found;
+    struct aws_credentials_file *f = open_file();
+    uint32_t last = 0;
     (void)arg;
     atomic_fetch_add(&shared->gate, 1);
     while (atomic_load(&shared->done) < WRITERS) {
-        uint64_t generation = aws_share_read(s, &found);
-        if (generation < last || !is_whole(&found))
+        (void)aws_credentials_file_read(f, &found);
+        if (found.failures < last || !is_whole(&found))
             _exit(1);
-        last = generation;
+        last = found.failures;
     }
-    aws_share_close(s);
+    aws_credentials_file_close(f);
 }
 
 static void publish_all_the_time(void *arg)
 {
-    static struct aws_share_state state;
-    struct aws_share *s = open_share();
+    static struct aws_credentials_set set;
+    struct aws_credentials_file *f = open_file();
     (void)arg;
     for (unsigned i = 0; i < PUBLISHES; i++) {
-        while (!aws_share_lock(s, 1000000, 0))
+        while (!aws_credentials_file_lock(f, 1000000))
             continue;
-        fill(&state, (unsigned)aws_share_generation(s) + 1);
-        aws_share_publish(s, &state);
-        aws_share_unlock(s);
+        (void)aws_credentials_file_read(f, &set);
+        fill(&set, set.failures + 1);
+        aws_credentials_file_publish(f, &set);
+        aws_credentials_file_unlock(f);
     }
     atomic_fetch_add(&shared->done, 1);
-    aws_share_close(s);
+    aws_credentials_file_close(f);
 }
 
 static void readers_see_whole_states(void **state)
 {
     (void)state;
-    static struct aws_share_state first;
+    static struct aws_credentials_set first;
     pid_t children[READERS + WRITERS];
-    struct aws_share *s = open_share();
+    struct aws_credentials_file *s = open_file();
     fill(&first, 1);
-    aws_share_publish(s, &first);
+    aws_credentials_file_publish(s, &first);
     for (unsigned i = 0; i < READERS; i++)
         children[i] = crew_start(read_all_the_time, NULL);
     while (atomic_load(&shared->gate) < READERS)
@@ -131,19 +133,20 @@ static void readers_see_whole_states(void **state)
         children[i] = crew_start(publish_all_the_time, NULL);
     for (unsigned i = 0; i < READERS + WRITERS; i++)
         crew_finish(children[i]);
-    assert_int_equal(aws_share_generation(s), 1 + WRITERS * PUBLISHES);
-    aws_share_close(s);
+    assert_true(aws_credentials_file_read(s, &first));
+    assert_int_equal(first.failures, 1 + WRITERS * PUBLISHES);
+    aws_credentials_file_close(s);
 }
 
 static void publish_two(void *arg)
 {
-    static struct aws_share_state state;
-    struct aws_share *s = open_share();
+    static struct aws_credentials_set state;
+    struct aws_credentials_file *s = open_file();
     (void)arg;
-    if (!aws_share_lock(s, 0, 0))
+    if (!aws_credentials_file_lock(s, 0))
         _exit(1);
     fill(&state, 2);
-    aws_share_publish(s, &state);
+    aws_credentials_file_publish(s, &state);
 }
 
 static const void *watch_file(size_t *size)
@@ -159,35 +162,36 @@ static const void *watch_file(size_t *size)
     return bytes;
 }
 
-/* Which state was in force after the last writer was killed. */
+/* Which set was selected after the last writer was killed. */
 static unsigned survived;
 
 /* Kills a writer when so many bytes, or groups of them, have been written.
  * False: it came to its end. */
 static bool kill_writer(unsigned changes)
 {
-    static struct aws_share_state state;
+    static struct aws_credentials_set state;
     size_t size;
-    struct aws_share *s = open_share();
+    struct aws_credentials_file *s = open_file();
     fill(&state, 1);
-    aws_share_publish(s, &state);
+    aws_credentials_file_publish(s, &state);
     const void *watched = watch_file(&size);
     bool killed =
         crew_kill_at_change(publish_two, NULL, watched, size, changes);
     assert_int_equal(munmap((void *)(uintptr_t)watched, size), 0);
-    const uint64_t generation = aws_share_read(s, &state);
-    assert_int_equal(generation, state.failure.count);
+    (void)aws_credentials_file_read(s, &state);
     assert_true(is_whole(&state));
-    assert_in_range(state.failure.count, killed ? 1 : 2, 2);
-    survived = state.failure.count;
+    assert_in_range(state.failures, killed ? 1 : 2, 2);
+    survived = state.failures;
     /* The dead one's lock is free, and the next one can go on. */
-    assert_true(aws_share_lock(s, 0, 0));
+    assert_true(aws_credentials_file_lock(s, 0));
     fill(&state, 3);
-    aws_share_publish(s, &state);
-    aws_share_read(s, &state);
-    assert_int_equal(state.failure.count, 3);
+    aws_credentials_file_publish(s, &state);
+    aws_credentials_file_close(s);
+    s = open_file();
+    assert_true(aws_credentials_file_read(s, &state));
+    assert_int_equal(state.failures, 3);
     assert_true(is_whole(&state));
-    aws_share_close(s);
+    aws_credentials_file_close(s);
     assert_int_equal(unlink(crew_path(conf, "credentials")), 0);
     return killed;
 }
@@ -216,24 +220,24 @@ static void a_killed_writer_leaves_the_state_before(void **state)
 }
 
 /* A right header, and after it what no curt has written. */
-static void share_of_a_crafted_file_is_bounded(void **state)
+static void what_a_damaged_file_has_is_bounded(void **state)
 {
     (void)state;
-    static struct aws_share_state found;
-    aws_share_close(open_share());
+    static struct aws_credentials_set found;
+    aws_credentials_file_close(open_file());
     int fd = open(crew_path(conf, "credentials"), O_RDWR | O_CLOEXEC);
     struct stat st;
     assert_int_equal(fstat(fd, &st), 0);
     for (off_t at = sizeof(struct mapfile_header); at < st.st_size; at++)
         assert_int_equal(pwrite(fd, "\xff", 1, at), 1);
     close(fd);
-    struct aws_share *s = open_share();
-    (void)aws_share_read(s, &found);
-    assert_true(strlen(found.keys.token) < AWS_SHARE_TOKEN_SIZE);
-    assert_true(strlen(found.failure.text) < AWS_SHARE_TEXT_SIZE);
-    assert_true(found.failure.result <= RESULT_INTERNAL);
-    assert_true(aws_share_publish(s, &found) != UINT64_MAX);
-    aws_share_close(s);
+    struct aws_credentials_file *s = open_file();
+    (void)aws_credentials_file_read(s, &found);
+    assert_true(strlen(found.token) < AWS_CREDENTIALS_TOKEN_SIZE);
+    assert_true(strlen(found.error) < AWS_CREDENTIALS_TEXT_SIZE);
+    assert_true(found.result <= RESULT_INTERNAL);
+    aws_credentials_file_publish(s, &found);
+    aws_credentials_file_close(s);
 }
 
 static void only_the_owner_can_read_it(void **state)
@@ -241,11 +245,11 @@ static void only_the_owner_can_read_it(void **state)
     (void)state;
     struct stat st;
     mode_t before = umask(0);
-    struct aws_share *s = open_share();
+    struct aws_credentials_file *s = open_file();
     umask(before);
     assert_int_equal(stat(crew_path(conf, "credentials"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
-    aws_share_close(s);
+    aws_credentials_file_close(s);
 }
 
 static void core_dumps_leave_it_out(void **state)
@@ -253,7 +257,7 @@ static void core_dumps_leave_it_out(void **state)
     (void)state;
     char line[4096];
     bool inside = false, left_out = false;
-    struct aws_share *s = open_share();
+    struct aws_credentials_file *s = open_file();
     FILE *maps = fopen("/proc/self/smaps", "re");
     assert_non_null(maps);
     while (fgets(line, sizeof(line), maps) != NULL) {
@@ -267,26 +271,26 @@ static void core_dumps_leave_it_out(void **state)
     fclose(maps);
     assert_true(inside);
     assert_true(left_out);
-    aws_share_close(s);
+    aws_credentials_file_close(s);
 }
 
 /* Whether two processes with these configurations share. */
 static bool share_one_file(const struct conf *a, const struct conf *b)
 {
-    static struct aws_share_state state;
-    struct aws_share *first = aws_share_open(a);
+    static struct aws_credentials_set state;
+    struct aws_credentials_file *first = aws_credentials_file_open(a);
     assert_non_null(first);
     fill(&state, 1);
-    aws_share_publish(first, &state);
-    struct aws_share *second = aws_share_open(b);
+    aws_credentials_file_publish(first, &state);
+    struct aws_credentials_file *second = aws_credentials_file_open(b);
     assert_non_null(second);
-    uint64_t generation = aws_share_generation(second);
-    /* Who had it keeps what it had. */
-    assert_int_equal(aws_share_generation(first), 1);
-    aws_share_close(first);
-    aws_share_close(second);
+    const bool one = aws_credentials_file_read(second, &state);
+    /* The first process keeps its own. */
+    assert_false(aws_credentials_file_read(first, &state));
+    aws_credentials_file_close(first);
+    aws_credentials_file_close(second);
     assert_int_equal(unlink(crew_path(conf, "credentials")), 0);
-    return generation == 1;
+    return one;
 }
 
 static void another_configuration_gets_no_keys(void **state)
@@ -339,21 +343,21 @@ static void an_edited_profile_gets_no_old_keys(void **state)
 {
     (void)state;
     struct conf with = *conf;
-    static struct aws_share_state published;
+    static struct aws_credentials_set published;
     char *path = mem_dup(crew_path(conf, "profiles"));
     with.aws_config_file = path;
     write_file(path, "[default]\nrole_arn = one\n");
     assert_true(share_one_file(&with, &with));
-    struct aws_share *s = aws_share_open(&with);
+    struct aws_credentials_file *s = aws_credentials_file_open(&with);
     assert_non_null(s);
     fill(&published, 1);
-    aws_share_publish(s, &published);
+    aws_credentials_file_publish(s, &published);
     write_file(path, "[default]\nrole_arn = another\n");
-    struct aws_share *edited = aws_share_open(&with);
+    struct aws_credentials_file *edited = aws_credentials_file_open(&with);
     assert_non_null(edited);
-    assert_int_equal(aws_share_generation(edited), 0);
-    aws_share_close(s);
-    aws_share_close(edited);
+    assert_false(aws_credentials_file_read(edited, &published));
+    aws_credentials_file_close(s);
+    aws_credentials_file_close(edited);
     free(path);
 }
 
@@ -361,18 +365,18 @@ static void a_file_that_others_can_read_is_not_used(void **state)
 {
     (void)state;
     const char *path = crew_path(conf, "credentials");
-    aws_share_close(open_share());
+    aws_credentials_file_close(open_file());
     assert_int_equal(chmod(path, 0640), 0);
-    assert_null(aws_share_open(conf));
+    assert_null(aws_credentials_file_open(conf));
     assert_int_equal(chmod(path, 0602), 0);
-    assert_null(aws_share_open(conf));
+    assert_null(aws_credentials_file_open(conf));
     assert_int_equal(chmod(path, 0600), 0);
     char *second = mem_dup(crew_path(conf, "second-name"));
     assert_int_equal(link(crew_path(conf, "credentials"), second), 0);
-    assert_null(aws_share_open(conf));
+    assert_null(aws_credentials_file_open(conf));
     assert_int_equal(unlink(second), 0);
     free(second);
-    aws_share_close(open_share());
+    aws_credentials_file_close(open_file());
 }
 
 /* mapfile gives root's files to the owner of the directory. */
@@ -380,39 +384,24 @@ static void roots_keys_are_not_given_away(void **state)
 {
     (void)state;
     if (geteuid() != 0) {
-        aws_share_close(open_share());
+        aws_credentials_file_close(open_file());
         return;
     }
     assert_int_equal(chown(conf->runtime_dir, 65534, 65534), 0);
-    assert_null(aws_share_open(conf));
+    assert_null(aws_credentials_file_open(conf));
     assert_int_equal(access(crew_path(conf, "credentials"), F_OK), -1);
     assert_int_equal(chown(conf->runtime_dir, 0, 0), 0);
-    aws_share_close(open_share());
+    aws_credentials_file_close(open_file());
 }
 
-static void no_directory_is_no_share(void **state)
+static void a_missing_directory_is_a_fault(void **state)
 {
     (void)state;
     char none[] = "/nonexistent/curt";
     struct conf without = *conf;
     without.runtime_dir = none;
-    assert_null(aws_share_open(&without));
-    aws_share_close(NULL);
-}
-
-static void who_takes_too_long_is_overdue(void **state)
-{
-    (void)state;
-    struct aws_share *s = open_share(), *other = open_share();
-    int64_t now = clock_monotonic_ms();
-    assert_true(aws_share_lock(s, 0, now + 5000));
-    assert_false(aws_share_lock(other, 2000, now));
-    assert_false(aws_share_overdue(other, now + 5000));
-    assert_true(aws_share_overdue(other, now + 7000));
-    aws_share_unlock(s);
-    assert_true(aws_share_lock(other, 0, now));
-    aws_share_close(s);
-    aws_share_close(other);
+    assert_null(aws_credentials_file_open(&without));
+    aws_credentials_file_close(NULL);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
@@ -424,14 +413,13 @@ int main(void)
         TEST(readers_see_whole_states),
         TEST(a_killed_writer_leaves_the_state_before),
         TEST(only_the_owner_can_read_it),
-        TEST(share_of_a_crafted_file_is_bounded),
+        TEST(what_a_damaged_file_has_is_bounded),
         TEST(core_dumps_leave_it_out),
         TEST(another_configuration_gets_no_keys),
         TEST(an_edited_profile_gets_no_old_keys),
         TEST(a_file_that_others_can_read_is_not_used),
         TEST(roots_keys_are_not_given_away),
-        TEST(no_directory_is_no_share),
-        TEST(who_takes_too_long_is_overdue),
+        TEST(a_missing_directory_is_a_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
