@@ -46,7 +46,7 @@ const char *aws_endpoint_configured(const struct conf *conf);
 /* The URL of STS, which the caller frees: AWS_ENDPOINT_URL_STS, else the
  * (first) one of AWS_ENDPOINT_URL, else AWS's own in region with conf's FIPS
  * and dual stack (NULL or not a region name: the global one, or us-east-1's,
- * which it is, where one of those two is asked for). A configured one has not
+ * which it is, where one of those two is set). A configured one has not
  * been checked. */
 char *aws_endpoint_sts(const struct conf *conf, const char *region);
 
@@ -68,7 +68,7 @@ struct aws_endpoints {
  * may be NULL only where conf names some). RESULT_DENIED: what conf names
  * cannot be used, or not together with FIPS or dual stack, as in the SDKs; or
  * there is no usable region; reason, without the URL, which may hold a
- * password, says which and why. *out is NULL then. On RESULT_OK the caller
+ * password, names it and why. *out is NULL then. On RESULT_OK the caller
  * releases *out with aws_endpoints_free(). start: it chooses the first one to
  * be used, so that the processes of all hosts spread over them. */
 enum result aws_endpoints_new(const struct conf *conf, const char *region,

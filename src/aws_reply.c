@@ -97,7 +97,7 @@ static const char check_endpoint[] =
     "AWS_ENDPOINT_URL_DYNAMODB may name another service";
 static const char fix_keys[] =
     "AWS does not know the access key, or the session token does not belong to "
-    "it; `curt doctor` says where the keys come from";
+    "it; `curt doctor` shows where the keys come from";
 static const char fix_missing[] =
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 static const char fix_secret[] =
@@ -105,7 +105,7 @@ static const char fix_secret[] =
     "table's, or this host's clock is wrong";
 static const char fix_token[] =
     "the session token has expired, and its source has no newer one; `curt "
-    "doctor` says where it comes from";
+    "doctor` shows where it comes from";
 static const char fix_clock[] =
     "set this host's clock, with NTP (chrony, systemd-timesyncd)";
 static const char fix_policy[] =

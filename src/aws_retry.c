@@ -68,7 +68,7 @@ bool aws_retry_is_passing(const struct http_client_answer *answer)
 bool aws_retry_pause(const struct aws_retry *r, int64_t deadline)
 {
     const int64_t ms = aws_retry_pause_ms(r, jitter_bits());
-    if (clock_monotonic_ms() + ms >= deadline)
+    if (clock_monotonic_ms() + ms + AWS_RETRY_LEAST_MS > deadline)
         return false;
     clock_pause_ms(ms);
     return true;

@@ -40,6 +40,8 @@
  * next second has new units. */
 #define AWS_RETRY_THROTTLED_MAX_MS 400
 
+#define AWS_RETRY_LEAST_MS 20
+
 /* The quota of one process, and what the request under way took from it. */
 struct aws_retry {
     unsigned quota;
@@ -75,7 +77,8 @@ bool aws_retry_fixed(struct aws_retry *r);
 int64_t aws_retry_pause_ms(const struct aws_retry *r, uint32_t random);
 
 /* Makes that pause; a signal cuts it short, because the process may have to
- * end. False, without a pause: deadline would have passed after it. */
+ * end. False, without a pause: less than AWS_RETRY_LEAST_MS would be left until
+ * deadline, too little for an attempt. */
 bool aws_retry_pause(const struct aws_retry *r, int64_t deadline);
 
 /* The request succeeded: what its last retry cost comes back, or a little

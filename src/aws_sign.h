@@ -14,7 +14,7 @@
 #include "http_client.h"
 #include "result.h"
 
-/* What signs a request. Strings belong to whoever filled it in. */
+/* What signs a request. Strings belong to the caller. */
 struct aws_keys {
     const char *id;
     const char *secret;

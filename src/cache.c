@@ -40,7 +40,7 @@ struct entry {
     uint32_t url_len;
     int64_t ttl;
     int64_t read_ms;
-    uint32_t generation; /* when the store was asked */
+    uint32_t generation; /* when the store was queried */
     char id[IDS_MAX + 1];
     bool exists;
     char url[];
@@ -290,8 +290,8 @@ static void end_write(struct entry *e)
 }
 
 /* The place for a new entry: an empty one, else one that was not read since it
- * came or since the last time all had been read. So ids that are asked for
- * once push each other out, and not those that are asked for again. */
+ * came or since the last time all had been read. So ids that are requested
+ * once push each other out, and not those that are requested again. */
 static struct entry *cache_choose(struct cache *c, size_t kind, uint64_t hash)
 {
     struct entry *oldest = NULL;

@@ -9,7 +9,7 @@
  *
  * Invariants
  *
- * 1. What a reader gets was written as a whole, for the id it asked for.
+ * 1. What a reader gets was written as a whole, for the id it wanted.
  * 2. Writers hold the file's lock, which the kernel releases when its holder
  *    dies. An entry that a killed writer left half written has an odd number:
  *    it is not read, and the next writer that needs its place starts it over.
@@ -45,7 +45,7 @@ struct cache_entry {
     char url[URL_MAX + 1];
 };
 
-/* Whether CACHE_SIZE and CACHE_TTL ask for a cache. */
+/* Whether CACHE_SIZE and CACHE_TTL are above 0. */
 bool cache_is_wanted(const struct conf *conf);
 
 /* Opens the cache, and creates it where it is missing. NULL where it is not
@@ -55,7 +55,7 @@ bool cache_is_wanted(const struct conf *conf);
 struct cache *cache_open(const struct conf *conf, bool *failed);
 
 /* Opens the cache only if it exists; else NULL. It is the pool's, whatever
- * CACHE_SIZE, the region or the environment of this process say. */
+ * CACHE_SIZE, the region or the environment of this process have. */
 struct cache *cache_open_existing(const struct conf *conf);
 
 /* Whether another process has replaced the file since it was opened: it then
@@ -68,7 +68,7 @@ void cache_close(struct cache *c);
 bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out);
 
 /* The number of changes on this host that concern the id, to be read before
- * the store is asked. */
+ * the query of the store. */
 uint32_t cache_generation(struct cache *c, const char *short_id);
 
 /* Keeps what the store answered, unless there was a change since. False: the

@@ -46,7 +46,7 @@ struct http_client_request {
      * the kept one turns out to be dead before a byte of the answer came. The
      * server may then have carried it out twice. */
     bool may_repeat;
-    /* No proxy may be in between, whatever the environment says. */
+    /* No proxy may be in between, whatever the environment has. */
     bool direct;
 };
 

@@ -32,7 +32,7 @@ struct store;
 /* How much of an item a reader wants. */
 enum store_view {
     STORE_TARGET,  /* short_id, long_url and ttl: what a redirect needs */
-    STORE_REFRESH, /* the same, for a reader who has an older answer: it does
+    STORE_REFRESH, /* the same, for a reader with an older answer: it does
                       not wait for a store that throttles */
     STORE_WHOLE    /* every attribute */
 };
@@ -95,7 +95,8 @@ enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
                            int64_t deadline) MUST_CHECK;
 
 /* Removes at most limit links that expired STORE_KEEP_EXPIRED before now, and
- * says how many. A store that removes them itself (DynamoDB) does nothing. */
+ * returns how many. A store that removes them itself (DynamoDB) does nothing.
+ */
 enum result store_expire(struct store *s, int64_t now, unsigned limit,
                          unsigned *removed) MUST_CHECK;
 
@@ -121,7 +122,7 @@ enum store_billing {
 };
 
 /* Wishes for a table; all zero: only what curt needs. Only
- * DynamoDB knows such things. Strings belong to whoever filled it in. */
+ * DynamoDB knows such things. Strings belong to the caller. */
 struct store_table {
     enum store_billing billing;
     uint64_t read_units; /* per second, at least 1 where provisioned */

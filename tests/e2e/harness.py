@@ -183,6 +183,17 @@ def catches_term(pid):
     return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
+def is_resting(pid):
+    """Whether a janitor waits for its signals or the next thing to do; the
+    kernel may not say where a process sleeps."""
+    try:
+        where = Path("/proc/%d/wchan" % pid).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return parent_of(pid)[1] == "S" and (where == "0"
+                                         or "sigtimedwait" in where)
+
+
 def end_with_parent():
     """In a child: end when the test run is killed."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -374,6 +385,10 @@ class Pool(Process):
         if ready:
             self.wait_ready(self.complete)
             self.wait_ready(self.answers)
+        # A janitor flushes at once when it starts. Where no other flush shall
+        # come for the time of a test, that one must be over.
+        if ready and str(self.settings.get("HITS_FLUSH")) == "3600":
+            self.wait_ready(lambda: all(map(is_resting, self.janitors())))
         return self
 
     def answers(self):
@@ -406,8 +421,8 @@ class Pool(Process):
         """Whether all workers and the janitor are there; -w 0 has neither."""
         if self.worker_count == 0:
             return True
-        return (len(self.workers()) == self.worker_count
-                and len(self.janitors()) == 1)
+        workers = [catches_term(pid) for pid in self.children()]
+        return workers.count(True) == self.worker_count == len(workers) - 1
 
     def tool(self, *args, check=True, stdin=None):
         """Runs the curt tool with the configuration of this pool."""

@@ -12,9 +12,9 @@ import yaml
 
 import harness
 from aws_wire import HANG_UP, Proxy
-from test_dynamodb_wire import apply_and, create_in, id_of, items, once
-from test_dynamodb_wire import start_pool, table  # table is a fixture
-from test_table import ALL_OPTIONS, Aws
+from aws_table import ALL_OPTIONS, Aws
+from dynamodb_tool import apply_and, create_in, items, once
+from dynamodb_tool import start_pool, table  # table is a fixture
 
 DEPLOY = harness.ROOT / "deploy" / "aws"
 ROLES = ("redirect", "create", "operate")

@@ -115,14 +115,10 @@ def browser():
     shutil.rmtree(workdir, ignore_errors=True)
 
 
-@pytest.fixture(params=[
-    pytest.param((kind, store), id="%s-%s" % (kind, store))
-    for store in ("sqlite", "dynamodb") for kind in webservers.KINDS
-])
-def site(request, build, store_settings):
-    kind, store = request.param
-    with webservers.Site(build, kind, store_settings(store)) as s:
-        yield s
+# What a browser sees does not depend on the store.
+each_server = pytest.mark.parametrize("site", webservers.EACH_SERVER,
+                                      ids=webservers.setup_id,
+                                      indirect=True, scope="module")
 
 
 def create(site, long_url):
@@ -140,6 +136,7 @@ def element(dom, name):
     return html.unescape(found.group(2))
 
 
+@each_server
 def test_a_browser_lands_on_the_long_url(site, browser, landing):
     long_url = (landing.url + "/a/long/page;v=1/" + "x" * 1500
                 + "?q=caf%C3%A9&list=1&list=2&plus=a+b&pct=100%25#the-part")
@@ -155,6 +152,7 @@ def test_a_browser_lands_on_the_long_url(site, browser, landing):
     assert shown["hits"] == 1
 
 
+@each_server
 def test_a_browser_shows_the_page_for_an_unknown_id(site, browser, landing):
     dom = browser.visit(site.app_url + "0000000")
     title = re.search(r"<title>([^<]*)</title>", dom)

@@ -42,18 +42,32 @@ def status_and_location(url):
         return answer.code, answer.headers.get("Location")
 
 
-@pytest.fixture(params=["curt", "a b/" + 12 * "deep-path/" + "curt"],
-                ids=["plain", "space-and-deep"])
-def checkout(request):
+@pytest.fixture(scope="module")
+def plain_checkout():
     """A copy of the sources, at a path that other accounts can reach."""
     top = Path(tempfile.mkdtemp(prefix="curt-quickstart-"))
     top.chmod(0o755)
-    copy = top / request.param
+    copy = top / "curt"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(
         ".git", "build-tests*", "build-quickstart", "__pycache__", "e2e"))
     yield copy
     quickstart(copy, "--stop")
     shutil.rmtree(top)
+
+
+@pytest.fixture(scope="module", params=["plain", "space-and-deep"])
+def checkout(request, plain_checkout):
+    """The same, and a copy of it with the objects that were compiled there:
+    configured again, and linked again once a source has changed."""
+    if request.param == "plain":
+        yield plain_checkout
+        return
+    copy = plain_checkout.parent / "a b" / (12 * "deep-path/" + "curt")
+    shutil.copytree(plain_checkout, copy,
+                    ignore=shutil.ignore_patterns("run"))
+    (copy / "src" / "main.c").touch()
+    yield copy
+    quickstart(copy, "--stop")
 
 
 def quickstart(checkout, *arguments):
@@ -89,9 +103,11 @@ def test_quickstart_starts_again_and_stops(checkout):
 
 
 def test_quickstart_says_what_failed(checkout):
-    with open(checkout / "src" / "main.c", "a") as source:
-        source.write("int broken = ;\n")
+    source = checkout / "src" / "main.c"
+    good = source.read_text()
+    source.write_text(good + "int broken = ;\n")
     failed = quickstart(checkout)
+    source.write_text(good)
     assert failed.returncode == 1
     assert "quickstart: failed at: Build" in failed.stdout
     assert "src/main.c" in failed.stdout

@@ -307,9 +307,9 @@ def name_through_linked_directory(directory, secret):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="no other user's sockets")
-@pytest.mark.parametrize("owner", ["root", "daemon"])
-@pytest.mark.parametrize("name", [name_path, name_link,
-                                  name_through_linked_directory])
+@pytest.mark.parametrize("name, owner", [
+    (name_path, "root"), (name_path, "daemon"), (name_link, "daemon"),
+    (name_through_linked_directory, "root")])
 def test_socket_of_another_program_is_not_connected_to(build, settings, name,
                                                        owner):
     """RUNTIME_DIR/socket is a file of the pool's user, who may write into it
@@ -744,8 +744,8 @@ def test_no_database_yet_is_no_fault(host, begun):
 
 def test_database_that_is_damaged(host):
     host.run("table", "create")
-    for i in range(40):
-        host.run("create", "https://example.com/%d?%s" % (i, "x" * 900))
+    host.run("create", *["https://example.com/%d?%s" % (i, "x" * 900)
+                         for i in range(40)])
     path = host.path("STATE_DIR") / "curt.db"
     db = sqlite3.connect(path)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -6,89 +6,19 @@ import json
 import re
 import subprocess
 import time
-import uuid
 
 import pytest
 
 import harness
 from aws_wire import HANG_UP, Answer, Proxy, closed_port
+from dynamodb_tool import (SECRET, apply_and, create_in, id_of, items, once,
+                           start_pool)
+from dynamodb_tool import nowhere, table  # fixtures
 
 EX_DATAERR, EX_NOPERM, EX_TEMPFAIL = 65, 77, 75
 
 TOKEN = "FwoGZXIvYXdzEXAMPLE" + "T0k3n/+=" * 180
-SECRET = "s3cr3t/with:odd+characters%2F=&EXAMPLE"
 LONG_URL = "https://example.com/a?utm_source=\u00e4 \U0001f517&q=1#end"
-
-
-class Curt:
-    """The curt tool against one endpoint and one table."""
-
-    def __init__(self, build, workdir, local, **settings):
-        self.build = build
-        self.workdir = workdir
-        self.env = {
-            "CURT_CONF": "/dev/null",
-            "APP_URL": "https://sho.rt/t/",
-            "STORE": "dynamodb",
-            "STATE_DIR": str(workdir / "state"),
-            "RUNTIME_DIR": str(workdir / "run"),
-            "TABLE": "links-" + uuid.uuid4().hex[:12],
-            "AWS_REGION": "eu-west-1",
-            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            # What answers there is not for tests to ask.
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-        if local is not None:
-            self.env.update(local.env())
-        self.env.update(settings)
-
-    def at(self, proxy):
-        self.env["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.endpoint
-        return self
-
-    def __call__(self, *args):
-        """Status, standard output and standard error."""
-        done = subprocess.run(
-            [self.build.tool, *args],
-            env=harness.child_env(self.workdir, {
-                k: v for k, v in self.env.items() if v is not None}),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, timeout=60)
-        reports = list(self.workdir.glob("sanitizer*"))
-        assert reports == [], reports[0].read_text()
-        for secret in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            value = self.env.get(secret)
-            assert not value or value not in done.stdout + done.stderr
-        return done.returncode, done.stdout.strip(), done.stderr.strip()
-
-    def ok(self, *args):
-        status, out, error = self(*args)
-        assert (status, error) == (0, ""), (args, status, out, error)
-        return out
-
-
-@pytest.fixture
-def table(build, tmp_path, dynamodb_local):
-    """curt with a table of its own on DynamoDB Local."""
-    curt = Curt(build, tmp_path, dynamodb_local)
-    dynamodb_local.create_table(curt.env["TABLE"])
-    return curt
-
-
-@pytest.fixture
-def nowhere(build, tmp_path):
-    """curt where the other end is a fault alone."""
-    return Curt(build, tmp_path, None, STORE_TIMEOUT="2")
-
-
-def items(table, local):
-    return local.client().scan(TableName=table.env["TABLE"],
-                               ConsistentRead=True)["Items"]
-
-
-def id_of(short_url):
-    return short_url.removeprefix("https://sho.rt/t/")
 
 
 # ---- What is sent ---------------------------------------------------------
@@ -228,20 +158,6 @@ def test_each_store_keeps_one_connection(table, dynamodb_local, tmp_path):
             check_request(request, table.env, proxy.port)
 
 
-def start_pool(table, proxy, workdir):
-    settings = {k: v for k, v in table.at(proxy).env.items()
-                if k != "CURT_CONF"}
-    return harness.Pool(table.build, settings, workers=1,
-                        workdir=harness.make_dir(workdir / "pool"))
-
-
-def create_in(pool, url):
-    response = pool.request("POST", "/create",
-                            [("Content-Type", "application/json")],
-                            json.dumps({"long_url": url}).encode())
-    return response
-
-
 def test_a_worker_keeps_one_connection(table, dynamodb_local, tmp_path):
     with Proxy(dynamodb_local.endpoint) as proxy:
         pool = start_pool(table, proxy, tmp_path)
@@ -285,27 +201,8 @@ def test_a_connection_that_the_server_ended_costs_nothing(
 # ---- Lost answers ---------------------------------------------------------
 
 
-def once(action, what):
-    """A fault for the first request of one action."""
-    left = [what]
-
-    def fault(request, forward):
-        if request.action == action and left:
-            return left.pop()(request, forward)
-        return None
-    return fault
-
-
-def apply_and(answer):
-    """The request is carried out, and then answered otherwise."""
-    def fault(request, forward):
-        assert forward().status == 200
-        return answer() if callable(answer) else answer
-    return fault
-
-
 def hang(request=None, forward=None):
-    time.sleep(5)
+    time.sleep(15)
     return HANG_UP
 
 
@@ -322,7 +219,7 @@ def test_a_create_whose_answer_was_lost_is_found(table, dynamodb_local, lost):
     with Proxy(dynamodb_local.endpoint, once("PutItem", lost)) as proxy:
         start = time.monotonic()
         short_id = id_of(table.at(proxy).ok("create", "https://example.com/"))
-        assert time.monotonic() - start < 4.5
+        assert time.monotonic() - start < 12
         assert proxy.actions() == ["PutItem", "PutItem", "GetItem"]
         first, second, back = proxy.requests
         assert second.body == first.body
@@ -503,7 +400,7 @@ def test_the_deadline_is_kept(nowhere, slow, args):
         status, out, error = nowhere.at(proxy)(*args)
         took = time.monotonic() - start
     assert (status, out) == (EX_TEMPFAIL, "")
-    assert 0.9 < took < 4, took
+    assert 0.9 < took < 6, took
     assert "imed out" in error or "timeout" in error, error
     unknown = args[0] != "get"
     assert error.startswith("curt: outcome unknown: " if unknown

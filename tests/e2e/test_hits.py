@@ -10,15 +10,15 @@ import threading
 import time
 from pathlib import Path
 
-import boto3
 import pytest
 
 import dynamodb_local
 from aws_wire import HANG_UP, Proxy
-from harness import ForkedPool, MultiwatchPool, Pool, parent_of, wait_until
+from harness import (ForkedPool, MultiwatchPool, Pool, is_resting, parent_of,
+                     wait_until)
 from proctools import (Load, age_of, freeze, insert_links, lock_holders,
-                       lone_janitors, make_link, open_db, said, slay, steady,
-                       wait_complete, wait_gone, wait_said)
+                       lone_janitors, make_link, open_db, pending, said, slay,
+                       steady, wait_complete, wait_gone, wait_said)
 
 LINKS = 12
 
@@ -29,11 +29,8 @@ class Table:
     def __init__(self, settings):
         self.settings = settings
         if settings.get("STORE") == "dynamodb":
-            self.client = boto3.session.Session().client(
-                "dynamodb", region_name=dynamodb_local.REGION,
-                endpoint_url=settings["AWS_ENDPOINT_URL_DYNAMODB"],
-                aws_access_key_id=dynamodb_local.ACCESS_KEY,
-                aws_secret_access_key=dynamodb_local.SECRET_KEY)
+            self.client = dynamodb_local.client(
+                settings["AWS_ENDPOINT_URL_DYNAMODB"])
 
     def hits(self):
         """{short_id: hits} of all links."""
@@ -87,10 +84,6 @@ class Books:
         assert not wrong, "(301s, hits, cut off) by link: %r" % wrong
 
 
-def pending(pool):
-    return json.loads(pool.tool("hits", "--json").stdout)["pending"]
-
-
 def make_links(pool, n=LINKS):
     return [make_link(pool, "https://example.com/%d" % i) for i in range(n)]
 
@@ -102,7 +95,7 @@ def test_every_301_is_one_hit_whoever_is_killed(build, store_env):
         books = Books(pool, make_links(pool))
         killed = {"worker": 0, "janitor": 0}
         with Load(books.work, threads=3) as load:
-            while sum(killed.values()) < 24:
+            while sum(killed.values()) < 16 or min(killed.values()) < 4:
                 load.wait_calls(random.randrange(5, 60))
                 # One that dies young is replaced late.
                 old = [p for p in pool.children() if age_of(p) > 1.05]
@@ -116,9 +109,9 @@ def test_every_301_is_one_hit_whoever_is_killed(build, store_env):
                 killed["janitor" if victim in janitors else "worker"] += 1
                 slay(victim)
             load.wait_calls(50)
+            wait_until(lambda: load.errors or sum(books.seen.values()) > 500,
+                       "500 redirects", 60)
         wait_complete(pool)
-        assert min(killed.values()) >= 4, killed
-        assert sum(books.seen.values()) > 500
         pool.stop()
         assert pending(pool) == 0
         books.check(Table(store_env).hits())
@@ -157,7 +150,9 @@ def test_orderly_stop_leaves_nothing_pending(build, store_settings, kind,
     with kind(build, {**store, "HITS_FLUSH": 3600}, workers=workers) as pool:
         pool.start()
         books = Books(pool, make_links(pool, 4))
-        time.sleep(1.2)  # a lone worker looks for a janitor once a second
+        wait_until(lambda: any(map(is_resting, lock_holders(
+            store["STATE_DIR"], pool.janitors()
+            + lone_janitors(pool.workers() + [pool.pid])))), "a janitor")
         with Load(books.work, threads=3) as load:
             load.wait_calls(150)
         assert pending(pool) > 0
@@ -232,7 +227,7 @@ def test_locked_sqlite_only_delays_hits(build, store_settings):
 def dynamodb_through(proxy, store_settings, **more):
     store = store_settings("dynamodb")
     return store, {**store, "AWS_ENDPOINT_URL_DYNAMODB": proxy.endpoint,
-                   "HITS_FLUSH": 1, "STORE_TIMEOUT": 2, **more}
+                   "HITS_FLUSH": 1, "STORE_TIMEOUT": 10, **more}
 
 
 def is_update(request):
@@ -447,11 +442,11 @@ def test_alone_hits_follow_a_region_that_a_hup_changes(build, store_settings):
         pool.signal(signal.SIGHUP)
         wait_said(pool, "configuration reloaded", "info")
         wait_until(lambda: books.follow(1) or said(pool, "kept as hits."),
-                   "another journal", 10)
+                   "another journal")
         books.follow(4)
         wait_until(lambda: pool.request("GET", "/t/-").status == 404
                    and sum(Table(settings).hits().values())
-                   == sum(books.seen.values()), "a flush", 10)
+                   == sum(books.seen.values()), "a flush")
         books.check(Table(settings).hits())
 
 

@@ -11,9 +11,7 @@ import time
 import uuid
 from collections import Counter
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import dynamodb_local as local
@@ -22,8 +20,9 @@ import webservers
 from aws_faults import (CLOCK_SKEW, CORAL, EITHER, FAULTS, NOT_DONE, Fault,
                         FaultServer, Keys, RotatingKeys, error, id_in)
 from aws_wire import HANG_UP, Answer
+from dynamodb_local import all_items
 from proctools import (check_redirect, check_unavailable, create, make_link,
-                       said, slay, wait_complete)
+                       pending, said, slay, wait_complete)
 
 STORE_TIMEOUT = 4
 
@@ -77,21 +76,6 @@ class Site:
         `before` of all."""
         return [r for r in self.server.since(before) if r.action == action
                 and short_id in (None, id_in(r))]
-
-
-def all_items(client, table):
-    """All items of a table by their id."""
-    found = {}
-    for page in client.get_paginator("scan").paginate(
-            TableName=table, ConsistentRead=True):
-        for item in page["Items"]:
-            found[item["short_id"]["S"]] = item
-    return found
-
-
-def pending(pool):
-    """Hits that are not in the store yet."""
-    return json.loads(pool.tool("hits", "--json").stdout)["pending"]
 
 
 def start_site(build, dynamodb_local, settings, keys):
@@ -152,11 +136,7 @@ def own_site(build, dynamodb_local, store_settings):
 
 
 def boto(server, secret=local.SECRET_KEY, attempts=1):
-    return boto3.session.Session().client(
-        "dynamodb", region_name=local.REGION, endpoint_url=server.endpoint,
-        aws_access_key_id=local.ACCESS_KEY, aws_secret_access_key=secret,
-        config=Config(proxies={}, retries={"mode": "standard",
-                                           "total_max_attempts": attempts}))
+    return local.client(server.endpoint, secret, attempts)
 
 
 def test_the_server_knows_a_wrong_signature(dynamodb_local, store_settings):

@@ -5,15 +5,16 @@ import threading
 import time
 import uuid
 from collections import Counter
+from statistics import mean
 
 import pytest
 
 import dynamodb_local as local
 import harness
 from aws_faults import FAULTS, FaultServer, Keys
+from dynamodb_local import all_items
 from proctools import (Load, check_redirect, check_unavailable, create,
-                       make_link, slay, wait_complete)
-from test_store_faults import all_items, pending
+                       make_link, pending, slay, wait_complete)
 
 STORE_TIMEOUT = 2
 WORKERS = 4
@@ -26,7 +27,10 @@ FAILURES = 5
 OPEN_MAX = 5
 PROBE_MARGIN = 1
 ASIDE = 10
-MARGIN = 1.5
+MARGIN = 3
+
+# How long it takes after STORE_TIMEOUT until each process has met an outage.
+OPENING = 1.5
 
 # Sendings of one call: three attempts, and one more where a connection that
 # was kept turned out to be dead.
@@ -171,19 +175,22 @@ def test_an_outage_is_told_at_once_and_costs_the_store_little(
         for short_id in known:
             assert site.follow(short_id).status == 301
         clients = Clients(site, known)
-        with Load(clients.work, threads=WORKERS):
-            time.sleep(1)
+        with Load(clients.work, threads=WORKERS) as load:
+            load.wait_calls(3 * 3 * WORKERS)
+            fast = FAST + 2 * max(t for _, _, _, t in clients.log)
             before = len(site.server.requests)
+            down = time.monotonic()
             site.down(name)
             # A moment later each has met it, and the circuit is open.
-            opened = time.monotonic() + STORE_TIMEOUT + MARGIN
+            opened = down + STORE_TIMEOUT + OPENING
             time.sleep(seconds)
+            load.wait_calls(60)
             site.up()
             back = time.monotonic()
             sent = site.server.since(before)
             took = wait_back(site)
             again = time.monotonic()
-            time.sleep(0.5)
+            load.wait_calls(3 * 3 * WORKERS)
         end = time.monotonic()
         assert took < OPEN_MAX + STORE_TIMEOUT + MARGIN
 
@@ -197,9 +204,9 @@ def test_an_outage_is_told_at_once_and_costs_the_store_little(
         assert max(t for _, _, _, t in clients.log) < STORE_TIMEOUT + MARGIN
         # Only a probe takes its time, and there is one at a time.
         during = [t for at, _, _, t in clients.log if opened < at < back]
-        assert len(during) > 200
-        probes = probes_within(seconds, name)
-        assert sum(1 for t in during if t > FAST) <= probes
+        assert len(during) > 50
+        probes = probes_within(back - down, name)
+        assert sum(1 for t in during if t > fast) <= probes
 
         # Until it opens each has a call or two under way; then probes alone.
         calls = FAILURES + 2 * (WORKERS + JANITOR) + probes
@@ -286,12 +293,12 @@ def at_work(site, seconds, least=20):
 @pytest.mark.parametrize("name", ["close_before", "reset", "hang",
                                   "html_502"])
 def test_of_two_endpoints_one_is_dead(make_site, name):
-    # On a slow machine the one that answers must not be taken for dead, too.
+    # On a slow machine the one that answers must not be taken for dead.
     with make_site(servers=2, CACHE_TTL=0,
                    STORE_TIMEOUT=STORE_TIMEOUT if name == "hang" else 10
                    ) as site:
         dead, alive = site.servers
-        at_work(site, 1)
+        normal = at_work(site, 1)
         # Both are used as long as both are there.
         sizes = len(dead.requests), len(alive.requests)
         assert min(sizes) > sum(sizes) / 4
@@ -299,12 +306,13 @@ def test_of_two_endpoints_one_is_dead(make_site, name):
         before, connections = len(dead.requests), dead.connections
         site.down(name)
         took = at_work(site, 5)
-        assert sum(took) / len(took) < FAST
+        assert mean(took) < FAST + mean(normal)
         # Each process has to find out for itself, once in a while.
         assert len(dead.requests) - before <= 2 * (WORKERS + JANITOR)
         assert dead.connections - connections <= 2 * (WORKERS + JANITOR)
         if name == "hang":
-            assert sum(1 for t in took if t > FAST) <= WORKERS + JANITOR
+            assert sum(1 for t in took if t > FAST + 2 * max(normal)) <= (
+                WORKERS + JANITOR)
         site.check_hits()
 
 
@@ -319,8 +327,8 @@ def test_an_endpoint_that_was_dead_is_used_again(make_site):
         with Load(lambda n: check_redirect(
                 site.pool, make_link(site.pool)), threads=2):
             harness.wait_until(lambda: len(dead.requests) > used + 20,
-                               "the one that was dead", ASIDE + 5)
-        assert time.monotonic() - back < ASIDE + MARGIN
+                               "the one that was dead", ASIDE + 20)
+        assert dead.requests[used].at - back < ASIDE + MARGIN
         time.sleep(max(0, back + ASIDE + 0.5 - time.monotonic()))
         sizes = len(dead.requests), len(alive.requests)
         at_work(site, 1)

@@ -4,116 +4,14 @@ needs. What DynamoDB Local does not know is answered here in AWS's own form."""
 import json
 import uuid
 
-import botocore.session
 import pytest
-from botocore.validate import ParamValidator
 
-from aws_wire import Answer, Proxy
-from test_dynamodb_wire import Curt, items, once
-from test_dynamodb_wire import nowhere, table  # fixtures
+from aws_table import ALL_OPTIONS, ALL_TAGS, Aws, error, success
+from aws_wire import Proxy
+from dynamodb_tool import Curt, items, once
+from dynamodb_tool import nowhere, table  # fixtures
 
 EX_USAGE, EX_DATAERR, EX_NOPERM, EX_TEMPFAIL = 64, 65, 77, 75
-
-MODEL = botocore.session.get_session().get_service_model("dynamodb")
-
-# Newer than the botocore of the tests.
-NEWER_MEMBERS = {"DeletionProtectionEnabled": bool}
-
-
-def error(kind, message="", status=400):
-    return Answer(json.dumps({"__type": "com.amazonaws.dynamodb.v20120810#"
-                              + kind, "message": message}), status)
-
-
-def success(body):
-    return Answer(json.dumps(body))
-
-
-def check_shape(request):
-    """Fails unless the request is what the API's own model describes."""
-    body = dict(request.json)
-    for name, kind in NEWER_MEMBERS.items():
-        assert isinstance(body.pop(name, kind()), kind)
-    operation = MODEL.operation_model(request.action)
-    report = ParamValidator().validate(body, operation.input_shape)
-    assert not report.has_errors(), report.generate_report()
-
-
-class Aws:
-    """A fault that adds what AWS has and DynamoDB Local has not: deletion
-    protection, point-in-time recovery and tags. More of the description can be
-    given in table; busy: how often each change is refused at first."""
-
-    def __init__(self, busy=0, **table):
-        self.protection = False
-        self.backups = False
-        self.tags = {}
-        self.table = table
-        self.busy = busy
-        self.refused = {}
-
-    def refuses(self, action):
-        self.refused[action] = self.refused.get(action, 0) + 1
-        return self.refused[action] <= self.busy
-
-    def __call__(self, request, forward):
-        check_shape(request)
-        answer = getattr(self, request.action, lambda body, forward: None)
-        return answer(request.json, forward)
-
-    def add_tags(self, tags):
-        self.tags.update((tag["Key"], tag["Value"]) for tag in tags)
-
-    def CreateTable(self, body, forward):
-        answer = forward()
-        if answer.status == 200:
-            self.protection = body.get("DeletionProtectionEnabled", False)
-            self.add_tags(body.get("Tags", []))
-        return answer
-
-    def DescribeTable(self, body, forward):
-        answer = forward()
-        if answer.status != 200:
-            return answer
-        described = json.loads(answer.body)
-        described["Table"]["DeletionProtectionEnabled"] = self.protection
-        described["Table"].update(self.table)
-        return success(described)
-
-    def UpdateTable(self, body, forward):
-        if self.refuses("UpdateTable"):
-            return error("ResourceInUseException", "Attempt to change a "
-                         "resource which is still in use: Table is being "
-                         "updated: " + body["TableName"])
-        assert set(body) == {"TableName", "DeletionProtectionEnabled"}
-        self.protection = body["DeletionProtectionEnabled"]
-        return success({"TableDescription": {"TableStatus": "UPDATING"}})
-
-    def described_backups(self):
-        return success({"ContinuousBackupsDescription": {
-            "ContinuousBackupsStatus": "ENABLED",
-            "PointInTimeRecoveryDescription": {
-                "PointInTimeRecoveryStatus":
-                    "ENABLED" if self.backups else "DISABLED"}}})
-
-    def DescribeContinuousBackups(self, body, forward):
-        return self.described_backups()
-
-    def UpdateContinuousBackups(self, body, forward):
-        if self.refuses("UpdateContinuousBackups"):
-            return error("ContinuousBackupsUnavailableException", "Backups "
-                         "are being enabled for the table: %s. Please retry "
-                         "later" % body["TableName"])
-        self.backups = body["PointInTimeRecoverySpecification"][
-            "PointInTimeRecoveryEnabled"]
-        return self.described_backups()
-
-    def TagResource(self, body, forward):
-        if self.refuses("TagResource"):
-            return error("ResourceInUseException")
-        assert body["ResourceArn"].endswith(":table/" + self.name)
-        self.add_tags(body["Tags"])
-        return Answer(b"{}")
 
 
 def new_name(table, prefix):
@@ -213,10 +111,6 @@ def test_provisioned_capacity(table, dynamodb_local):
     assert "7 read and 3 write units" in note
 
 
-ALL_OPTIONS = ("--deletion-protection", "--point-in-time-recovery",
-               "--tag", "team=web", "--tag", "Umgebung=grün = ja",
-               "--tag", "empty=")
-ALL_TAGS = {"team": "web", "Umgebung": "grün = ja", "empty": ""}
 
 
 @pytest.mark.parametrize("busy", [0, 2])

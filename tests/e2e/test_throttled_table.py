@@ -10,8 +10,8 @@ import pytest
 import dynamodb_local as local
 import harness
 from aws_faults import NOT_DONE, Fault, FaultServer, Keys, error
-from proctools import check_redirect, create, said
-from test_store_faults import all_items, pending
+from dynamodb_local import all_items
+from proctools import check_redirect, create, pending, said
 
 
 class Units:

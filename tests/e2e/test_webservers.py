@@ -22,6 +22,11 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 PASSING = {"date", "server", "connection", "keep-alive", "content-length",
            "transfer-encoding", "accept-ranges"}
 
+# Errors, pages and headers are the same with each store.
+each_server = pytest.mark.parametrize("site", webservers.EACH_SERVER,
+                                      ids=webservers.setup_id,
+                                      indirect=True, scope="module")
+
 
 class Answer:
     def __init__(self, response):
@@ -195,6 +200,7 @@ def test_the_longest_url(site):
     assert ask(site, "HEAD", path).headers["location"] == long_url
 
 
+@each_server
 def test_a_url_that_is_too_long(site):
     answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
                  json.dumps({"long_url": "https://www.example.org/" + "a" * 7977}))
@@ -235,6 +241,7 @@ def test_the_query_of_a_short_url_is_ignored(site):
     assert (answer.status, answer.headers["location"]) == (301, LONG_URL)
 
 
+@each_server
 def test_what_a_sentence_leaves_after_an_id_is_dropped(site):
     path = create(site)
     after = (".", ",", ";", ":", "!", ")", "]", "%7D", "}", "%3E", "%22", "'",
@@ -247,6 +254,7 @@ def test_what_a_sentence_leaves_after_an_id_is_dropped(site):
     assert item(site, path)["hits"] == len(after)
 
 
+@each_server
 @pytest.mark.parametrize("fields,status", [
     ({"Sec-Fetch-Site": "same-origin", "Origin": "http://other.example"}, 200),
     ({"Sec-Fetch-Site": "none"}, 200),
@@ -267,6 +275,7 @@ def test_a_page_of_another_site_creates_nothing(site, fields, status):
         check_problem(answer, 403)
 
 
+@each_server
 def test_an_escaped_short_id(site):
     """Servers differ in what they make of the path; REQUEST_URI they all
     pass on as it came, and curt decodes it once."""
@@ -281,6 +290,7 @@ def test_an_escaped_short_id(site):
 # ---- Errors ------------------------------------------------------------
 
 
+@each_server
 @pytest.mark.parametrize("target", [
     "/t/0000000", "/t/no-id", "/t/0000000/x", "/t/" + "a" * 500,
     "/t/%C3%A9", "/t/x.php", "/t/index.html", "/t/.htaccess", "/t/a;b",
@@ -289,6 +299,7 @@ def test_what_is_no_link_is_404(site, target):
     check_problem(ask(site, "GET", target), 404)
 
 
+@each_server
 @pytest.mark.parametrize("target", [
     "/t/abc%2Fdef", "/t/%00", "/t/%0a", "/t/%ff", "/t/..%2fcreate", "/t/%zz",
 ])
@@ -297,6 +308,7 @@ def test_odd_escapes_harm_nobody(site, target):
     assert ask(site, "GET", target).status in (400, 404)
 
 
+@each_server
 def test_wrong_method(site):
     answer = ask(site, "GET", "/create")
     check_problem(answer, 405)
@@ -309,6 +321,7 @@ def test_wrong_method(site):
         assert sorted(allowed) == ["GET", "HEAD"]
 
 
+@each_server
 @pytest.mark.parametrize("body, word", [
     ("", "body"),
     ("{", "JSON"),
@@ -325,17 +338,20 @@ def test_a_bad_body(site, body, word):
     assert "set-cookie" not in answer.headers
 
 
+@each_server
 def test_a_loop(site):
     answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
                  json.dumps({"long_url": site.app_url + "abcdefg"}))
     assert "long_url" in check_problem(answer, 400)["detail"]
 
 
+@each_server
 def test_another_media_type(site):
     check_problem(ask(site, "POST", "/create", {"Content-Type": "image/png"},
                       "long_url=https://example.org/"), 415)
 
 
+@each_server
 @pytest.mark.parametrize("size", [65537, 200000, 2 << 20])
 def test_a_large_body(site, size):
     """Above MAX_BODY the answer is curt's own, up to what a server buffers."""
@@ -343,6 +359,7 @@ def test_a_large_body(site, size):
                       {"Content-Type": "application/json"}, b"{" * size), 413)
 
 
+@each_server
 @pytest.mark.parametrize("size", [65537, 200000])
 def test_a_large_chunked_body(site, size):
     check_problem(ask(site, "POST", "/create",
@@ -357,6 +374,7 @@ def test_the_largest_body(site):
     assert answer.status == 200, answer.text
 
 
+@each_server
 def test_a_browser_gets_a_page(site):
     for language, words in (("en", "There is no such link."),
                             ("de-AT,de;q=0.9,en;q=0.5",
@@ -452,10 +470,12 @@ def check_root_files(server, prefix, host=None):
                       "public, max-age=3600", host)
 
 
+@each_server
 def test_the_page_and_its_files(site):
     check_page_and_files(site, "/t/")
 
 
+@each_server
 def test_robots_and_the_icon(site):
     assert check_root_files(site, "/t/")[:4] == b"\0\0\1\0"
 
@@ -480,6 +500,7 @@ def test_a_qr_code(site):
     assert item(site, path)["hits"] == 0
 
 
+@each_server
 def test_path_and_query_arrive_as_they_were_sent(site):
     target = "/t/no-id+%2B.qr?format=png&size=300&a=%2B+%20&&b=?c=/../"
     problem = check_problem(ask(site, "GET", target), 404)
@@ -504,6 +525,7 @@ def test_the_form_of_the_page(site):
 # ---- What the web server tells curt -------------------------------------
 
 
+@each_server
 def test_the_trace_id_comes_back(site):
     answer = ask(site, "GET", "/t/0000000", {"X-Amzn-Trace-Id": TRACE})
     assert answer.headers["x-amzn-trace-id"] == TRACE
@@ -584,6 +606,7 @@ def check_site_file(server, target, name=None, host=None):
     assert (answer.status, answer.text) == (200, expected), target
 
 
+@each_server
 def test_other_paths_are_untouched(site):
     for name in webservers.SITE_FILES.keys() - {
             "t/index.html", "robots.txt", "favicon.ico"}:

@@ -384,6 +384,18 @@ KINDS = {
 }
 
 
+STORES = ("sqlite", "dynamodb")
+
+# Parameters of the fixture "site": each server with each store, and each
+# server once with the stores in turn, for what does not depend on the store.
+ALL_SETUPS = [(kind, store) for store in STORES for kind in KINDS]
+EACH_SERVER = [(kind, STORES[i % 2]) for i, kind in enumerate(KINDS)]
+
+
+def setup_id(setup):
+    return "%s-%s" % setup
+
+
 class Site:
     """A web server with curt behind it, one way or the other.
 

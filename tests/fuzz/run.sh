@@ -9,7 +9,7 @@
 # Needs clang with its runtime (Debian: clang, libclang-rt-14-dev) and what the
 # build needs. It builds in $CURT_FUZZ_BUILD, or in a directory that it removes
 # again. What was found is kept in $CURT_FUZZ_FOUND (default: ./fuzz-found),
-# and belongs into seeds/TARGET once it is mended. The exit status is 0 when
+# and belongs into seeds/TARGET once it is fixed. The exit status is 0 when
 # nothing was found.
 
 set -eu
@@ -19,6 +19,7 @@ root=${here%/tests/fuzz}
 seconds=${1:-5}
 [ $# -gt 0 ] && shift
 found=${CURT_FUZZ_FOUND:-$PWD/fuzz-found}
+jobs=$(nproc)
 
 if [ $# -eq 0 ]; then
     for file in "$here"/fuzz_*.c; do
@@ -42,16 +43,15 @@ sources=$(find "$root/src" -name '*.c' ! -name main.c ! -name 'ctl*.c' \
     ! -name master.c ! -name worker.c ! -name janitor.c ! -name fcgi.c |
     LC_ALL=C sort)
 
-# shellcheck disable=SC2046,SC2086 # lists of words, and no path has a space
-compile() {
-    clang -std=c17 -g -O1 -D_GNU_SOURCE -fno-omit-frame-pointer \
-        -fno-sanitize-recover=undefined -I"$root/src" \
-        -DCURT_VERSION='"fuzz"' -DCURT_SYSCONFDIR='"/nonexistent"' \
-        -DCURT_LOCALSTATEDIR='"/nonexistent"' \
-        -DCURT_RUNSTATEDIR='"/nonexistent"' \
-        -DCURT_BUILD_TIME=0 \
-        $(pkg-config --cflags $modules) "$@"
-}
+# Lists of words, no path has a space; the quotes belong to the macros.
+# shellcheck disable=SC2086,SC2089
+compile="clang -std=c17 -g -O1 -D_GNU_SOURCE -fno-omit-frame-pointer
+    -fno-sanitize-recover=undefined -I$root/src
+    -DCURT_VERSION=\"fuzz\" -DCURT_SYSCONFDIR=\"/nonexistent\"
+    -DCURT_LOCALSTATEDIR=\"/nonexistent\" -DCURT_RUNSTATEDIR=\"/nonexistent\"
+    -DCURT_BUILD_TIME=0 $(pkg-config --cflags $modules)"
+# shellcheck disable=SC2086
+libraries=$(pkg-config --libs $modules)
 
 echo "fuzz: building in $build"
 mkdir -p "$build/lib"
@@ -59,27 +59,41 @@ rm -f "$build"/lib/*.o
 # The pages, as Makefile.am builds them in.
 (cd "$root" && sh src/pages/embed.sh src/pages/*.*) >"$build/page_files.c"
 sources="$sources $build/page_files.c"
-# shellcheck disable=SC2086
-(cd "$build/lib" && compile -fsanitize=fuzzer-no-link,address,undefined \
-    -c $sources)
+# shellcheck disable=SC2086,SC2090
+(cd "$build/lib" && printf '%s\0' $sources | xargs -0 -P "$jobs" -n 1 \
+    $compile -fsanitize=fuzzer-no-link,address,undefined -c)
 
-status=0
-for name in "$@"; do
-    # shellcheck disable=SC2046,SC2086
-    compile -fsanitize=fuzzer,address,undefined "$here/fuzz_$name.c" \
-        "$build"/lib/*.o $(pkg-config --libs $modules) -o "$build/fuzz_$name"
+# fuzz NAME: builds one target and runs it.
+fuzz() {
+    name=$1
+    # shellcheck disable=SC2086,SC2090
+    $compile -fsanitize=fuzzer,address,undefined "$here/fuzz_$name.c" \
+        "$build"/lib/*.o $libraries -o "$build/fuzz_$name" || return
     mkdir -p "$build/corpus/$name" "$found"
-    echo "fuzz: $name for $seconds s"
     if ! "$build/fuzz_$name" -max_total_time="$seconds" -timeout=60 \
         -max_len=20000 -artifact_prefix="$found/$name-" -verbosity=0 \
         -print_final_stats=1 "$build/corpus/$name" "$here/seeds/$name" \
         >"$build/$name.log" 2>&1; then
-        status=1
         tail -n 60 "$build/$name.log" >&2
         echo "fuzz: $name: found something; see $found" >&2
-    else
-        grep -E 'number_of_executed_units|new_units_added' "$build/$name.log"
+        return 1
     fi
+    units=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$name.log")
+    echo "fuzz: $name: $units inputs in $seconds s"
+}
+
+# As many at a time as there are cores.
+status=0
+while [ $# -gt 0 ]; do
+    pids=
+    while [ $# -gt 0 ] && [ "$(echo "$pids" | wc -w)" -lt "$jobs" ]; do
+        fuzz "$1" &
+        pids="$pids $!"
+        shift
+    done
+    for pid in $pids; do
+        wait "$pid" || status=1
+    done
 done
 rmdir "$found" 2>/dev/null || true
 exit "$status"
