@@ -1,27 +1,16 @@
 #include "app_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "mem.h"
 #include "percent.h"
 #include "router.h"
+#include "test.h"
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
-static enum result told_get(struct store *s, const char *short_id,
+static enum result fake_get(struct store *s, const char *short_id,
                             enum store_view view, struct link *out)
 {
-    struct told_store *t = (struct told_store *)s;
+    struct fake_store *t = (struct fake_store *)s;
     (void)view;
     t->gets++;
     snprintf(t->asked, sizeof(t->asked), "%s", short_id);
@@ -36,10 +25,10 @@ static enum result told_get(struct store *s, const char *short_id,
     return RESULT_OK;
 }
 
-static enum result told_add_hits(struct store *s, const char *short_id,
+static enum result fake_add_hits(struct store *s, const char *short_id,
                                  uint64_t n, const struct store_flush *flush)
 {
-    struct told_store *t = (struct told_store *)s;
+    struct fake_store *t = (struct fake_store *)s;
     assert_null(flush);
     assert_string_equal(short_id, t->asked);
     assert_int_equal(n, 1);
@@ -47,9 +36,9 @@ static enum result told_add_hits(struct store *s, const char *short_id,
     return t->hit_result;
 }
 
-static enum result told_create(struct store *s, const struct link *l)
+static enum result fake_create(struct store *s, const struct link *l)
 {
-    struct told_store *t = (struct told_store *)s;
+    struct fake_store *t = (struct fake_store *)s;
     assert_in_range(t->creates, 0, CREATE_DRAWS - 1);
     snprintf(t->drawn[t->creates], sizeof(t->drawn[0]), "%s", l->short_id);
     t->creates++;
@@ -64,11 +53,11 @@ static enum result told_create(struct store *s, const struct link *l)
                                              : t->create_result;
 }
 
-static const struct store_ops told_ops = {
+static const struct store_ops fake_ops = {
     .name = "told",
-    .create = told_create,
-    .get = told_get,
-    .add_hits = told_add_hits,
+    .create = fake_create,
+    .get = fake_get,
+    .add_hits = fake_add_hits,
 };
 
 void app_serve_at(struct fixture *f, const char *app_url)
@@ -90,7 +79,7 @@ int app_set_up(void **state)
                  .max_body = 65536,
                  .store_timeout = 3,
                  .home = home},
-        .store = {.base = {.ops = &told_ops},
+        .store = {.base = {.ops = &fake_ops},
                   .long_url = "https://example.com/",
                   .ttl = LINK_NEVER},
     };
@@ -162,13 +151,9 @@ int app_request(struct fixture *f, const char *method, const char *path)
     snprintf(f->req.trace_id, sizeof(f->req.trace_id), "Root=1-2-3");
 
     log_set_level(LOG_LEVEL_ERROR);
-    int saved = dup(STDERR_FILENO);
-    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    dup2(null, STDERR_FILENO);
-    close(null);
+    start_capture();
     router_dispatch(&f->app, &f->req, &f->res);
-    dup2(saved, STDERR_FILENO);
-    close(saved);
+    end_capture(NULL, 0);
     check_answer(&f->res);
     return f->res.status;
 }

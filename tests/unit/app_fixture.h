@@ -1,7 +1,6 @@
 /*
- * What a worker is, for a test: an application over a store that answers what
- * a case wants, every result, the rare ones too. The stores themselves are
- * tested by store_contract.
+ * A worker's application with a fake store, whose results a case sets. The
+ * stores have tests of their own: store_contract.c.
  */
 #ifndef CURT_TEST_APP_FIXTURE_H
 #define CURT_TEST_APP_FIXTURE_H
@@ -9,12 +8,12 @@
 #include "create.h"
 #include "handlers.h"
 
-struct told_store {
+struct fake_store {
     struct store base;
     enum result get_result;
     enum result hit_result;
     enum result create_result;
-    unsigned create_conflicts; /* so many RESULT_CONFLICT before that */
+    unsigned create_conflicts; /* RESULT_CONFLICT so many times before */
     const char *long_url;      /* what get finds */
     int64_t ttl;
     const char *created_at; /* NULL: the item has none */
@@ -27,14 +26,14 @@ struct told_store {
 
 struct fixture {
     struct conf conf;
-    struct told_store store;
+    struct fake_store store;
     struct app app;
     struct http_request req;
     struct http_response res;
     struct buf path;
 };
 
-/* For cmocka_unit_test_setup_teardown(); *state is a struct fixture. */
+/* Set-up and tear-down; *state is a struct fixture. */
 int app_set_up(void **state);
 int app_tear_down(void **state);
 
@@ -43,7 +42,7 @@ void app_serve_at(struct fixture *f, const char *app_url);
 
 /* Sends a request, path still percent-encoded, with the fields that f->req
  * already has, and returns the status of the answer in f->res, after asserting
- * what every answer must have. What is logged goes nowhere. */
+ * what every answer must have. The log is discarded. */
 int app_request(struct fixture *f, const char *method, const char *path);
 
 /* POST /create with a body. */

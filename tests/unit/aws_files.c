@@ -1,16 +1,8 @@
 #include "aws_files.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
+
+#include "test.h"
 
 #define NOBODY 65534
 
@@ -47,23 +39,10 @@ int aws_files_remove(struct aws_files *f)
     return rmdir(dir) == 0 && rmdir(f->home) == 0 ? 0 : -1;
 }
 
-void aws_files_write_bytes(const char *path, const void *bytes, size_t len)
-{
-    FILE *out = fopen(path, "w");
-    assert_non_null(out);
-    assert_int_equal(fwrite(bytes, 1, len, out), len);
-    assert_int_equal(fclose(out), 0);
-}
-
-void aws_files_write(const char *path, const char *text)
-{
-    aws_files_write_bytes(path, text, strlen(text));
-}
-
 static void set(const char *path, const char *text)
 {
     if (text != NULL)
-        aws_files_write(path, text);
+        write_file(path, text);
     else
         unlink(path);
 }
@@ -97,14 +76,14 @@ void aws_files_assert_reason(struct aws_files *f, const char *expected)
     buf_reset(&f->reason);
 }
 
-void aws_files_lose_root(void)
+void drop_root(void)
 {
     was_root = geteuid() == 0;
     if (was_root)
         assert_int_equal(seteuid(NOBODY), 0);
 }
 
-void aws_files_regain_root(void)
+void restore_root(void)
 {
     if (was_root)
         assert_int_equal(seteuid(0), 0);

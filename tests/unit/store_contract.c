@@ -5,20 +5,12 @@
  */
 #include "store_contract.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <json-c/json.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 
 #include "clock.h"
 #include "mem.h"
+#include "test.h"
 
 /* ---- Helpers --------------------------------------------------------- */
 
@@ -151,7 +143,7 @@ static void keeps_analytics_of_any_text(void **state)
         "{\"q\":\"\\\"\\\\\\/\\u0001\\t\\r\\n\\u007f\\u2028\"}",
         "{\"nul\":\"a\\u0000b\"}",
     };
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < COUNT(texts); i++) {
         renew(s);
         suite_set(&s->link.analytics, texts[i]);
         suite_create(s);

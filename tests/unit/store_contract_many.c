@@ -1,15 +1,9 @@
 /* The store's contract where many processes work on one store. */
+#include "test.h"
+
 #include "store_contract.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdlib.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "mem.h"
 

@@ -1,19 +1,8 @@
 /* Whom the container's source asks, and with which token. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "test.h"
 
 #include "aws_source.h"
 #include "mem.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 #define FULL     "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 #define RELATIVE "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
@@ -91,9 +80,8 @@ static const char *const forbidden[] = {
     "http://127.0.0.1/\xc3\xa9",
 };
 
-static void asks_only_whom_the_sdks_ask(void **state)
+TEST(asks_only_whom_the_sdks_ask)
 {
-    (void)state;
     struct buf reason;
     buf_init(&reason, 2048);
     for (size_t i = 0; i < COUNT(allowed); i++)
@@ -108,9 +96,8 @@ static void asks_only_whom_the_sdks_ask(void **state)
     buf_free(&reason);
 }
 
-static void takes_a_path_first(void **state)
+TEST(takes_a_path_first)
 {
-    (void)state;
     static const char *const no_paths[] = {
         "keys", "@example.com/", ":80/", "/a b", "/a#b", ".example.com/"};
     struct buf reason;
@@ -130,9 +117,8 @@ static void takes_a_path_first(void **state)
     buf_free(&reason);
 }
 
-static void is_not_configured_by_a_token(void **state)
+TEST(is_not_configured_by_a_token)
 {
-    (void)state;
     struct buf reason;
     buf_init(&reason, 2048);
     const struct conf conf = {.aws_container_authorization_token =
@@ -143,9 +129,8 @@ static void is_not_configured_by_a_token(void **state)
     buf_free(&reason);
 }
 
-static void refuses_a_token_with_a_line_end(void **state)
+TEST(refuses_a_token_with_a_line_end)
 {
-    (void)state;
     static const char *const tokens[] = {"a\r\nX-Evil: 1", "a\nb", "a\tb",
                                          "a\x7f"};
     struct buf reason;
@@ -164,18 +149,9 @@ static void refuses_a_token_with_a_line_end(void **state)
     buf_free(&reason);
 }
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
 /* What is in the file counts, at each time that it is asked with. */
-static void reads_the_token_file_each_time(void **state)
+TEST(reads_the_token_file_each_time)
 {
-    (void)state;
     char path[] = "/tmp/curt-token-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -197,16 +173,4 @@ static void reads_the_token_file_each_time(void **state)
     assert_int_equal(ask(&conf, &reason), RESULT_DENIED);
     assert_non_null(strstr(reason.data, path));
     buf_free(&reason);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asks_only_whom_the_sdks_ask),
-        cmocka_unit_test(takes_a_path_first),
-        cmocka_unit_test(is_not_configured_by_a_token),
-        cmocka_unit_test(refuses_a_token_with_a_line_end),
-        cmocka_unit_test(reads_the_token_file_each_time),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

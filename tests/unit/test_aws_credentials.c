@@ -1,31 +1,24 @@
 /* Credentials: the order of the sources, keeping, renewing and sharing. The
  * sources are stand-ins that do as they are told. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "test.h"
 
 #include "aws_credentials.h"
-#include "aws_standin.h"
 #include "clock.h"
-#include "crew.h"
+#include "fake_sources.h"
 #include "mem.h"
+#include "processes.h"
 
 static struct conf *conf;
 static int set_up(void **state)
 {
-    int r = crew_set_up(state);
+    int r = temp_conf_set_up(state);
     conf = *state;
-    standin_reset();
+    fake_sources_reset();
     assert_int_equal(setenv("HOME", conf->state_dir, 1), 0);
     return r;
 }
+
+EACH_TEST(set_up, temp_conf_tear_down)
 
 static int64_t in_ms(int64_t ms)
 {
@@ -43,9 +36,9 @@ static unsigned get_within(struct aws_credentials *c, int64_t ms)
             abort();
         return 0;
     }
-    if (standin_number(&keys) == 0)
+    if (keys_number(&keys) == 0)
         abort();
-    return standin_number(&keys);
+    return keys_number(&keys);
 }
 
 static unsigned get(struct aws_credentials *c)
@@ -65,28 +58,26 @@ static void assert_refused(struct aws_credentials *c, enum result wanted,
 
 /* ---- The chain --------------------------------------------------------- */
 
-static void the_first_that_is_configured_serves(void **state)
+TEST(the_first_that_is_configured_serves)
 {
-    (void)state;
     static const char *const names[] = {
         "", "web identity (place 1)", "shared files (place 2)",
         "container (place 3)", "instance metadata (place 4)"};
-    for (unsigned i = STANDINS; i-- > STANDIN_WEB;) {
+    for (unsigned i = SOURCES; i-- > SOURCE_WEB;) {
         struct aws_credentials *c = aws_credentials_new(conf, false);
-        standin_serve(i, 0);
+        fake_source_serve(i, 0);
         assert_string_equal(aws_credentials_source(c), "");
         assert_int_equal(get(c), 1);
         assert_string_equal(aws_credentials_source(c), names[i]);
         assert_int_equal(aws_credentials_expires(c), 0);
-        for (unsigned later = i + 1; later < STANDINS; later++)
-            assert_int_equal(standins[later].calls, 1);
+        for (unsigned later = i + 1; later < SOURCES; later++)
+            assert_int_equal(fake_sources[later].calls, 1);
         aws_credentials_free(c);
     }
 }
 
-static void what_was_looked_at_is_said(void **state)
+TEST(what_was_looked_at_is_said)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, false);
     struct aws_keys keys;
     assert_int_equal(aws_credentials_get(c, in_ms(1000), &keys), RESULT_DENIED);
@@ -101,74 +92,70 @@ static void what_was_looked_at_is_said(void **state)
     aws_credentials_free(c);
 }
 
-static void one_that_fails_ends_the_search(void **state)
+TEST(one_that_fails_ends_the_search)
 {
-    (void)state;
     static const struct {
         enum result result, told;
     } cases[] = {{RESULT_DENIED, RESULT_DENIED},
                  {RESULT_INVALID, RESULT_DENIED},
                  {RESULT_UNAVAILABLE, RESULT_UNAVAILABLE},
                  {RESULT_THROTTLED, RESULT_UNAVAILABLE}};
-    standin_serve(STANDIN_CONTAINER, 0);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    fake_source_serve(SOURCE_CONTAINER, 0);
+    for (size_t i = 0; i < COUNT(cases); i++) {
         struct aws_credentials *c = aws_credentials_new(conf, false);
-        standins[STANDIN_PROFILE].result = cases[i].result;
+        fake_sources[SOURCE_PROFILE].result = cases[i].result;
         assert_refused(c, cases[i].told,
                        "credentials from shared files: source 2 is broken");
-        assert_int_equal(standins[STANDIN_CONTAINER].calls, 0);
+        assert_int_equal(fake_sources[SOURCE_CONTAINER].calls, 0);
         aws_credentials_free(c);
     }
 }
 
-static void keys_that_have_expired_are_no_keys(void **state)
+TEST(keys_that_have_expired_are_no_keys)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
-    standin_serve(STANDIN_INSTANCE, -30);
+    fake_source_serve(SOURCE_INSTANCE, -30);
     assert_refused(c, RESULT_UNAVAILABLE,
                    "credentials from instance metadata: place 4: expired at ");
-    assert_int_equal(standin_calls(), 1);
+    assert_int_equal(fake_source_calls(), 1);
     aws_credentials_free(c);
 }
 
 /* ---- Keys that last ---------------------------------------------------- */
 
-static void the_environment_is_asked_once(void **state)
+TEST(the_environment_is_asked_once)
 {
-    (void)state;
     static char id[] = "AKIA000000001", secret[] = "secret/000000001";
     struct aws_credentials *c = aws_credentials_new(conf, true);
     conf->aws_access_key_id = id;
     conf->aws_secret_access_key = secret;
-    standin_serve(STANDIN_WEB, 0);
+    fake_source_serve(SOURCE_WEB, 0);
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(get(c), 1);
     assert_string_equal(aws_credentials_source(c), "environment");
     assert_false(aws_credentials_expire(c));
     assert_int_equal(get(c), 1);
     aws_credentials_tend(c, in_ms(1000));
-    assert_int_equal(standin_calls(), 0);
-    assert_int_equal(access(crew_path(conf, "credentials"), F_OK), -1);
+    assert_int_equal(fake_source_calls(), 0);
+    assert_int_equal(access(temp_path(conf, "credentials"), F_OK), -1);
     aws_credentials_free(c);
 }
 
 static bool file_has(const char *text)
 {
     static char bytes[1 << 20];
-    FILE *file = fopen(crew_path(conf, "credentials"), "re");
+    FILE *file = fopen(temp_path(conf, "credentials"), "re");
     assert_non_null(file);
     size_t len = fread(bytes, 1, sizeof(bytes), file);
     fclose(file);
     return memmem(bytes, len, text, strlen(text)) != NULL;
 }
 
-static void lasting_keys_are_not_shared(void **state)
+TEST(lasting_keys_are_not_shared)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
     struct aws_credentials *other = aws_credentials_new(conf, true);
-    standin_serve(STANDIN_PROFILE, 0);
+    fake_source_serve(SOURCE_PROFILE, 0);
     assert_int_equal(get(c), 1);
     assert_int_equal(get(other), 2);
     assert_int_equal(get(c), 1);
@@ -176,7 +163,7 @@ static void lasting_keys_are_not_shared(void **state)
     /* They may be others now: but not a moment after they were read. */
     assert_false(aws_credentials_expire(c));
     assert_int_equal(get(c), 1);
-    crew_sleep_us(1100000);
+    sleep_us(1100000);
     assert_true(aws_credentials_expire(c));
     assert_int_equal(get(c), 3);
     assert_int_equal(get(other), 2);
@@ -186,13 +173,12 @@ static void lasting_keys_are_not_shared(void **state)
 
 /* ---- Keys that expire -------------------------------------------------- */
 
-static void temporary_keys_are_shared(void **state)
+TEST(temporary_keys_are_shared)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
     struct aws_credentials *other = aws_credentials_new(conf, true);
     struct aws_credentials *alone = aws_credentials_new(conf, false);
-    standin_serve(STANDIN_INSTANCE, 3600);
+    fake_source_serve(SOURCE_INSTANCE, 3600);
     assert_int_equal(get(c), 1);
     assert_int_equal(get(other), 1);
     assert_int_equal(get(alone), 2);
@@ -203,60 +189,57 @@ static void temporary_keys_are_shared(void **state)
     assert_in_range(aws_credentials_expires(c), clock_now() + 3590,
                     clock_now() + 3600);
     assert_true(file_has("secret/000000001"));
-    assert_int_equal(standin_calls(), 2);
+    assert_int_equal(fake_source_calls(), 2);
     aws_credentials_free(c);
     aws_credentials_free(other);
     aws_credentials_free(alone);
 }
 
-static void a_token_that_is_too_long_is_refused(void **state)
+TEST(a_token_that_is_too_long_is_refused)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
-    standin_serve(STANDIN_INSTANCE, 3600);
-    standins[STANDIN_INSTANCE].token_size = 16384;
+    fake_source_serve(SOURCE_INSTANCE, 3600);
+    fake_sources[SOURCE_INSTANCE].token_size = 16384;
     assert_int_equal(get(c), 1);
     aws_credentials_free(c);
-    assert_int_equal(unlink(crew_path(conf, "credentials")), 0);
+    assert_int_equal(unlink(temp_path(conf, "credentials")), 0);
     c = aws_credentials_new(conf, true);
-    standins[STANDIN_INSTANCE].token_size = 16385;
+    fake_sources[SOURCE_INSTANCE].token_size = 16385;
     assert_refused(c, RESULT_DENIED,
                    "credentials from instance metadata (place 4): too long");
     assert_false(file_has("secret/"));
     aws_credentials_free(c);
 }
 
-static void the_janitor_renews_and_workers_follow(void **state)
+TEST(the_janitor_renews_and_workers_follow)
 {
-    (void)state;
     struct aws_credentials *worker = aws_credentials_new(conf, true);
     struct aws_credentials *janitor = aws_credentials_new(conf, true);
-    standin_serve(STANDIN_INSTANCE, 9); /* due after 5 or 6 s */
+    fake_source_serve(SOURCE_INSTANCE, 9); /* due after 5 or 6 s */
     assert_int_equal(get(worker), 1);
     aws_credentials_tend(janitor, in_ms(1000));
-    assert_int_equal(standin_calls(), 1);
+    assert_int_equal(fake_source_calls(), 1);
     const int64_t start = clock_monotonic_ms();
-    while (clock_monotonic_ms() < start + 8000 && standin_calls() == 1) {
+    while (clock_monotonic_ms() < start + 8000 && fake_source_calls() == 1) {
         aws_credentials_tend(janitor, in_ms(1000));
-        crew_sleep_us(20000);
+        sleep_us(20000);
     }
-    assert_int_equal(standin_calls(), 2);
+    assert_int_equal(fake_source_calls(), 2);
     assert_in_range(clock_monotonic_ms() - start, 3900, 6900);
     assert_int_equal(get(worker), 2);
-    assert_int_equal(standin_calls(), 2);
+    assert_int_equal(fake_source_calls(), 2);
     aws_credentials_free(worker);
     aws_credentials_free(janitor);
 }
 
-static void without_a_janitor_a_worker_renews(void **state)
+TEST(without_a_janitor_a_worker_renews)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
-    standin_serve(STANDIN_INSTANCE, 6);
+    fake_source_serve(SOURCE_INSTANCE, 6);
     unsigned number = get(c);
     const int64_t start = clock_monotonic_ms();
     while (number == 1 && clock_monotonic_ms() < start + 7000) {
-        crew_sleep_us(20000);
+        sleep_us(20000);
         number = get(c);
     }
     assert_int_equal(number, 2);
@@ -264,131 +247,102 @@ static void without_a_janitor_a_worker_renews(void **state)
     aws_credentials_free(c);
 }
 
-static void old_keys_serve_until_their_end(void **state)
+TEST(old_keys_serve_until_their_end)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
     unsigned served = 0;
-    standin_serve(STANDIN_INSTANCE, 6);
+    fake_source_serve(SOURCE_INSTANCE, 6);
     assert_int_equal(get(c), 1);
     const int64_t end = aws_credentials_expires(c);
-    standins[STANDIN_INSTANCE].result = RESULT_UNAVAILABLE;
+    fake_sources[SOURCE_INSTANCE].result = RESULT_UNAVAILABLE;
     while (clock_now() < end) {
         aws_credentials_tend(c, in_ms(500));
         unsigned number = get(c);
         if (number == 0 && clock_now() < end)
             fail_msg("keys are gone before they end");
         served += number == 1;
-        crew_sleep_us(10000);
+        sleep_us(10000);
     }
     assert_true(served > 100);
     /* Due for two seconds and failing: pauses lie between the attempts. */
-    assert_in_range(standin_calls(), 2, 5);
+    assert_in_range(fake_source_calls(), 2, 5);
     assert_refused(c, RESULT_UNAVAILABLE, "source 4 is broken");
-    standins[STANDIN_INSTANCE].result = RESULT_OK;
+    fake_sources[SOURCE_INSTANCE].result = RESULT_OK;
     const int64_t limit = in_ms(5500);
     while (get(c) == 0 && clock_monotonic_ms() < limit)
-        crew_sleep_us(10000);
+        sleep_us(10000);
     assert_int_equal(get(c), 2);
     aws_credentials_free(c);
 }
 
 /* ---- What the server says ---------------------------------------------- */
 
-static void keys_that_the_server_refuses_are_replaced(void **state)
+TEST(keys_that_the_server_refuses_are_replaced)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
     struct aws_credentials *other = aws_credentials_new(conf, true);
     assert_false(aws_credentials_expire(c));
-    standin_serve(STANDIN_INSTANCE, 3600);
+    fake_source_serve(SOURCE_INSTANCE, 3600);
     assert_int_equal(get(c), 1);
     assert_int_equal(get(other), 1);
-    crew_sleep_us(1100000);
+    sleep_us(1100000);
     assert_true(aws_credentials_expire(c));
     assert_int_equal(get(c), 2);
     /* The other one had sent a request with the old ones before. */
     assert_true(aws_credentials_expire(other));
     assert_int_equal(get(other), 2);
-    assert_int_equal(standin_calls(), 2);
+    assert_int_equal(fake_source_calls(), 2);
     aws_credentials_free(c);
     aws_credentials_free(other);
 }
 
-static void a_server_that_refuses_all_makes_no_storm(void **state)
+TEST(a_server_that_refuses_all_makes_no_storm)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
     struct aws_credentials *other = aws_credentials_new(conf, true);
     unsigned pointless = 0;
-    standin_serve(STANDIN_INSTANCE, 3600);
+    fake_source_serve(SOURCE_INSTANCE, 3600);
     const int64_t end = in_ms(3500);
     while (clock_monotonic_ms() < end) {
         assert_int_not_equal(get(c), 0);
         assert_int_not_equal(get(other), 0);
         pointless += !aws_credentials_expire(c);
         pointless += !aws_credentials_expire(other);
-        crew_sleep_us(2000);
+        sleep_us(2000);
     }
-    assert_in_range(standin_calls(), 3, 5);
+    assert_in_range(fake_source_calls(), 3, 5);
     assert_true(pointless > 100);
     aws_credentials_free(c);
     aws_credentials_free(other);
 }
 
-static void refused_keys_stay_when_there_are_no_others(void **state)
+TEST(refused_keys_stay_when_there_are_no_others)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
-    standin_serve(STANDIN_INSTANCE, 3600);
+    fake_source_serve(SOURCE_INSTANCE, 3600);
     assert_int_equal(get(c), 1);
-    crew_sleep_us(1100000);
-    standins[STANDIN_INSTANCE].result = RESULT_UNAVAILABLE;
+    sleep_us(1100000);
+    fake_sources[SOURCE_INSTANCE].result = RESULT_UNAVAILABLE;
     assert_true(aws_credentials_expire(c));
     assert_int_equal(get(c), 1);
     assert_false(aws_credentials_expire(c));
-    assert_int_equal(standin_calls(), 2);
-    standins[STANDIN_INSTANCE].result = RESULT_OK;
-    crew_sleep_us(2100000);
+    assert_int_equal(fake_source_calls(), 2);
+    fake_sources[SOURCE_INSTANCE].result = RESULT_OK;
+    sleep_us(2100000);
     assert_int_equal(get(c), 2);
     aws_credentials_free(c);
 }
 
-static void secrets_are_recognised(void **state)
+TEST(secrets_are_recognised)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
     assert_false(aws_credentials_shown_in(c, ""));
     assert_false(aws_credentials_shown_in(c, "secret/000000001"));
-    standin_serve(STANDIN_INSTANCE, 3600);
+    fake_source_serve(SOURCE_INSTANCE, 3600);
     assert_int_equal(get(c), 1);
     assert_true(aws_credentials_shown_in(c, "x secret/000000001 y"));
     assert_true(aws_credentials_shown_in(c, "token-000000001."));
     assert_false(aws_credentials_shown_in(c, "secret/000000002"));
     assert_false(aws_credentials_shown_in(c, "AKIA000000001"));
     aws_credentials_free(c);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(the_first_that_is_configured_serves),
-        TEST(what_was_looked_at_is_said),
-        TEST(one_that_fails_ends_the_search),
-        TEST(keys_that_have_expired_are_no_keys),
-        TEST(the_environment_is_asked_once),
-        TEST(lasting_keys_are_not_shared),
-        TEST(temporary_keys_are_shared),
-        TEST(a_token_that_is_too_long_is_refused),
-        TEST(the_janitor_renews_and_workers_follow),
-        TEST(without_a_janitor_a_worker_renews),
-        TEST(old_keys_serve_until_their_end),
-        TEST(keys_that_the_server_refuses_are_replaced),
-        TEST(a_server_that_refuses_all_makes_no_storm),
-        TEST(refused_keys_stay_when_there_are_no_others),
-        TEST(secrets_are_recognised),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,24 +1,16 @@
 /* Credentials of many processes: one asks, whoever dies, and nobody ever gets
  * the id of one key with the secret of another. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "aws_credentials.h"
-#include "aws_standin.h"
 #include "clock.h"
-#include "crew.h"
+#include "fake_sources.h"
 #include "log.h"
+#include "processes.h"
 
 #define CROWD 8
 
@@ -35,14 +27,16 @@ static int64_t patience_ms;
 
 static int set_up(void **state)
 {
-    int r = crew_set_up(state);
+    int r = temp_conf_set_up(state);
     conf = *state;
-    shared = crew_share(sizeof(*shared));
-    standin_reset();
+    shared = share_memory(sizeof(*shared));
+    fake_sources_reset();
     patience_ms = 3000;
     assert_int_equal(setenv("HOME", conf->state_dir, 1), 0);
     return r;
 }
+
+EACH_TEST(set_up, temp_conf_tear_down)
 
 /* In a child: gets keys once, together with the others. */
 static void get_once(void *arg)
@@ -50,12 +44,12 @@ static void get_once(void *arg)
     unsigned i = *(unsigned *)arg;
     struct aws_credentials *c = aws_credentials_new(conf, true);
     struct aws_keys keys;
-    crew_meet(&shared->gate, CROWD);
+    process_barrier(&shared->gate, CROWD);
     const int64_t start = clock_monotonic_ms();
     enum result r = aws_credentials_get(c, start + patience_ms, &keys);
     shared->took_ms[i] = clock_monotonic_ms() - start;
     shared->results[i] = (int)r;
-    shared->numbers[i] = r == RESULT_OK ? standin_number(&keys) : 0;
+    shared->numbers[i] = r == RESULT_OK ? keys_number(&keys) : 0;
     if (r != RESULT_OK &&
         strstr(aws_credentials_error(c), "source 4 is broken") == NULL)
         _exit(2);
@@ -65,39 +59,37 @@ static void get_once(void *arg)
 static void send_crowd(pid_t children[CROWD])
 {
     for (unsigned i = 0; i < CROWD; i++)
-        children[i] = crew_start(get_once, &i);
+        children[i] = process_start(get_once, &i);
 }
 
 static void finish_crowd(const pid_t children[CROWD])
 {
     for (unsigned i = 0; i < CROWD; i++)
-        crew_finish(children[i]);
+        process_wait(children[i]);
 }
 
-static void one_asks_for_all(void **state)
+TEST(one_asks_for_all)
 {
-    (void)state;
     pid_t children[CROWD];
-    standin_serve(STANDIN_INSTANCE, 3600);
-    standins[STANDIN_INSTANCE].delay_ms = 300;
+    fake_source_serve(SOURCE_INSTANCE, 3600);
+    fake_sources[SOURCE_INSTANCE].delay_ms = 300;
     send_crowd(children);
     finish_crowd(children);
-    assert_int_equal(standin_calls(), 1);
+    assert_int_equal(fake_source_calls(), 1);
     for (unsigned i = 0; i < CROWD; i++) {
         assert_int_equal(shared->numbers[i], 1);
         assert_in_range(shared->took_ms[i], 250, 2000);
     }
 }
 
-static void a_failure_is_that_of_all(void **state)
+TEST(a_failure_is_that_of_all)
 {
-    (void)state;
     pid_t children[CROWD];
-    standins[STANDIN_INSTANCE].result = RESULT_UNAVAILABLE;
-    standins[STANDIN_INSTANCE].delay_ms = 500;
+    fake_sources[SOURCE_INSTANCE].result = RESULT_UNAVAILABLE;
+    fake_sources[SOURCE_INSTANCE].delay_ms = 500;
     send_crowd(children);
     finish_crowd(children);
-    assert_int_equal(standin_calls(), 1);
+    assert_int_equal(fake_source_calls(), 1);
     for (unsigned i = 0; i < CROWD; i++) {
         assert_int_equal(shared->results[i], RESULT_UNAVAILABLE);
         assert_in_range(shared->took_ms[i], 450, 2000);
@@ -109,54 +101,52 @@ static void a_failure_is_that_of_all(void **state)
     assert_int_equal(aws_credentials_get(c, start + 3000, &keys),
                      RESULT_UNAVAILABLE);
     assert_in_range(clock_monotonic_ms() - start, 0, 200);
-    assert_int_equal(standin_calls(), 1);
-    standin_serve(STANDIN_INSTANCE, 3600);
-    crew_sleep_us(2100000);
+    assert_int_equal(fake_source_calls(), 1);
+    fake_source_serve(SOURCE_INSTANCE, 3600);
+    sleep_us(2100000);
     assert_int_equal(aws_credentials_get(c, clock_monotonic_ms() + 3000, &keys),
                      RESULT_OK);
     aws_credentials_free(c);
 }
 
-static void a_service_that_hangs_takes_no_more_than_the_time(void **state)
+TEST(a_service_that_hangs_takes_no_more_than_the_time)
 {
-    (void)state;
     pid_t children[CROWD];
     patience_ms = 1500;
-    standins[STANDIN_INSTANCE].result = RESULT_UNAVAILABLE;
-    standins[STANDIN_INSTANCE].delay_ms = 60000;
+    fake_sources[SOURCE_INSTANCE].result = RESULT_UNAVAILABLE;
+    fake_sources[SOURCE_INSTANCE].delay_ms = 60000;
     send_crowd(children);
     finish_crowd(children);
     for (unsigned i = 0; i < CROWD; i++)
         assert_in_range(shared->took_ms[i], 1400, 2200);
 }
 
-static void the_janitor_has_more_time_than_a_worker(void **state)
+TEST(the_janitor_has_more_time_than_a_worker)
 {
-    (void)state;
     struct aws_credentials *worker = aws_credentials_new(conf, true);
     struct aws_credentials *janitor = aws_credentials_new(conf, true);
     struct aws_keys keys;
-    standins[STANDIN_INSTANCE].delay_ms = 1000;
-    standins[STANDIN_INSTANCE].result = RESULT_UNAVAILABLE;
+    fake_sources[SOURCE_INSTANCE].delay_ms = 1000;
+    fake_sources[SOURCE_INSTANCE].result = RESULT_UNAVAILABLE;
     assert_int_equal(
         aws_credentials_get(worker, clock_monotonic_ms() + 200, &keys),
         RESULT_UNAVAILABLE);
-    standin_serve(STANDIN_INSTANCE, 3600);
+    fake_source_serve(SOURCE_INSTANCE, 3600);
     aws_credentials_tend(janitor, clock_monotonic_ms() + 3000);
-    assert_int_equal(standin_calls(), 2);
+    assert_int_equal(fake_source_calls(), 2);
     assert_int_equal(
         aws_credentials_get(worker, clock_monotonic_ms() + 200, &keys),
         RESULT_OK);
-    assert_int_equal(standin_calls(), 2);
+    assert_int_equal(fake_source_calls(), 2);
     aws_credentials_free(worker);
     aws_credentials_free(janitor);
 }
 
 static unsigned wait_for_call(unsigned n)
 {
-    while (standin_calls() < n)
-        crew_sleep_us(1000);
-    return standin_calls();
+    while (fake_source_calls() < n)
+        sleep_us(1000);
+    return fake_source_calls();
 }
 
 /* In a child: alone, gets keys. */
@@ -170,49 +160,47 @@ static void get_alone(void *arg)
     aws_credentials_free(c);
 }
 
-static void another_takes_over_from_the_dead(void **state)
+TEST(another_takes_over_from_the_dead)
 {
-    (void)state;
     pid_t children[CROWD];
-    standin_serve(STANDIN_INSTANCE, 3600);
-    standins[STANDIN_INSTANCE].delay_ms = 20000;
-    pid_t asking = crew_start(get_alone, NULL);
+    fake_source_serve(SOURCE_INSTANCE, 3600);
+    fake_sources[SOURCE_INSTANCE].delay_ms = 20000;
+    pid_t asking = process_start(get_alone, NULL);
     wait_for_call(1);
     send_crowd(children);
-    crew_sleep_us(300000);
-    assert_int_equal(standin_calls(), 1);
-    standins[STANDIN_INSTANCE].delay_ms = 100;
-    crew_slay(asking);
+    sleep_us(300000);
+    assert_int_equal(fake_source_calls(), 1);
+    fake_sources[SOURCE_INSTANCE].delay_ms = 100;
+    process_kill(asking);
     finish_crowd(children);
-    assert_int_equal(standin_calls(), 2);
+    assert_int_equal(fake_source_calls(), 2);
     for (unsigned i = 0; i < CROWD; i++) {
         assert_int_equal(shared->numbers[i], 1);
         assert_in_range(shared->took_ms[i], 0, 1500);
     }
 }
 
-static void one_that_is_stopped_stops_nobody(void **state)
+TEST(one_that_is_stopped_stops_nobody)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
     struct aws_keys keys;
-    standin_serve(STANDIN_INSTANCE, 3600);
-    standins[STANDIN_INSTANCE].delay_ms = 2000;
-    pid_t asking = crew_start(get_alone, NULL);
+    fake_source_serve(SOURCE_INSTANCE, 3600);
+    fake_sources[SOURCE_INSTANCE].delay_ms = 2000;
+    pid_t asking = process_start(get_alone, NULL);
     wait_for_call(1);
-    crew_freeze(asking);
-    standins[STANDIN_INSTANCE].delay_ms = 0;
+    process_stop(asking);
+    fake_sources[SOURCE_INSTANCE].delay_ms = 0;
     const int64_t start = clock_monotonic_ms();
     assert_int_equal(aws_credentials_get(c, start + 1000, &keys), RESULT_OK);
     assert_in_range(clock_monotonic_ms() - start, 450, 900);
-    assert_int_equal(standin_number(&keys), 1);
-    assert_int_equal(standin_calls(), 2);
+    assert_int_equal(keys_number(&keys), 1);
+    assert_int_equal(fake_source_calls(), 2);
     /* It goes on, and its keys, newer ones, are for all. */
     kill(asking, SIGCONT);
-    crew_finish(asking);
+    process_wait(asking);
     assert_int_equal(aws_credentials_get(c, clock_monotonic_ms() + 3000, &keys),
                      RESULT_OK);
-    assert_int_equal(standin_number(&keys), 2);
+    assert_int_equal(keys_number(&keys), 2);
     aws_credentials_free(c);
 }
 
@@ -227,7 +215,7 @@ static void get_all_the_time(void *arg)
         if (aws_credentials_get(c, clock_monotonic_ms() + 3000, &keys) !=
             RESULT_OK)
             _exit(1);
-        unsigned number = standin_number(&keys);
+        unsigned number = keys_number(&keys);
         if (number == 0 || number < last ||
             aws_credentials_expires(c) <= clock_now() - 1)
             _exit(2);
@@ -238,29 +226,28 @@ static void get_all_the_time(void *arg)
     aws_credentials_free(c);
 }
 
-static void rotation_tears_no_keys(void **state)
+TEST(rotation_tears_no_keys)
 {
-    (void)state;
     pid_t children[CROWD];
     struct aws_credentials *janitor = aws_credentials_new(conf, true);
-    standin_serve(STANDIN_INSTANCE, 2);
-    standins[STANDIN_INSTANCE].token_size = 4000;
+    fake_source_serve(SOURCE_INSTANCE, 2);
+    fake_sources[SOURCE_INSTANCE].token_size = 4000;
     for (unsigned i = 0; i < CROWD; i++)
-        children[i] = crew_start(get_all_the_time, &i);
+        children[i] = process_start(get_all_the_time, &i);
     for (const int64_t end = clock_monotonic_ms() + 8000;
          clock_monotonic_ms() < end;) {
         aws_credentials_tend(janitor, clock_monotonic_ms() + 1000);
-        crew_sleep_us(crew_random(100000));
+        sleep_us(random_below(100000));
     }
     atomic_store(&shared->stop, 1);
     for (unsigned i = 0; i < CROWD; i++)
-        crew_finish(children[i]);
+        process_wait(children[i]);
     /* About one a second, for all of them together. */
-    assert_in_range(standin_calls(), 4, 12);
-    assert_int_equal(standins[STANDIN_INSTANCE].gave, standin_calls());
+    assert_in_range(fake_source_calls(), 4, 12);
+    assert_int_equal(fake_sources[SOURCE_INSTANCE].gave, fake_source_calls());
     assert_true(atomic_load(&shared->gets) > 10000);
     for (unsigned i = 0; i < CROWD; i++)
-        assert_true(shared->numbers[i] + 2 >= standin_calls());
+        assert_true(shared->numbers[i] + 2 >= fake_source_calls());
     aws_credentials_free(janitor);
 }
 
@@ -276,16 +263,16 @@ static void tend_in_vain(void *arg)
     log_set_level(LOG_LEVEL_INFO);
     if (aws_credentials_get(c, clock_monotonic_ms() + 1000, &keys) != RESULT_OK)
         _exit(1);
-    standins[STANDIN_INSTANCE].result = RESULT_UNAVAILABLE;
+    fake_sources[SOURCE_INSTANCE].result = RESULT_UNAVAILABLE;
     for (int phase = 0; phase < 2; phase++) {
         /* The first phase: renewal fails; then the keys are over, too. */
         for (const int64_t end = clock_monotonic_ms() + 7000;
              clock_monotonic_ms() < end;) {
             aws_credentials_tend(c, clock_monotonic_ms() + 1000);
             aws_credentials_tend(other, clock_monotonic_ms() + 1000);
-            crew_sleep_us(20000);
+            sleep_us(20000);
         }
-        standins[STANDIN_INSTANCE].result = RESULT_OK;
+        fake_sources[SOURCE_INSTANCE].result = RESULT_OK;
     }
     aws_credentials_free(c);
     aws_credentials_free(other);
@@ -304,14 +291,13 @@ static unsigned count_in(const char *path, const char *text)
     return n;
 }
 
-static void a_fault_is_logged_once(void **state)
+TEST(a_fault_is_logged_once)
 {
-    (void)state;
-    const char *path = crew_path(conf, "log");
+    const char *path = temp_path(conf, "log");
     char log[256];
     snprintf(log, sizeof(log), "%s", path);
-    standin_serve(STANDIN_INSTANCE, 5);
-    crew_finish(crew_start(tend_in_vain, log));
+    fake_source_serve(SOURCE_INSTANCE, 5);
+    process_wait(process_start(tend_in_vain, log));
     assert_int_equal(count_in(log, "level=warning"), 1);
     assert_int_equal(count_in(log, "source 4 is broken; the current "
                                    "credentials are used until "),
@@ -352,15 +338,14 @@ static bool is_left_out(const void *address)
     return left_out;
 }
 
-static void core_dumps_have_no_keys(void **state)
+TEST(core_dumps_have_no_keys)
 {
-    (void)state;
     const unsigned before = count_left_out();
     for (unsigned size = 0; size <= 16000; size += 16000) {
         struct aws_credentials *c = aws_credentials_new(conf, true);
         struct aws_keys keys;
-        standin_serve(STANDIN_INSTANCE, 3600);
-        standins[STANDIN_INSTANCE].token_size = size;
+        fake_source_serve(SOURCE_INSTANCE, 3600);
+        fake_sources[SOURCE_INSTANCE].token_size = size;
         assert_int_equal(
             aws_credentials_get(c, clock_monotonic_ms() + 1000, &keys),
             RESULT_OK);
@@ -371,24 +356,6 @@ static void core_dumps_have_no_keys(void **state)
         assert_true(count_left_out() > before);
         aws_credentials_free(c);
         assert_int_equal(count_left_out(), before);
-        assert_int_equal(unlink(crew_path(conf, "credentials")), 0);
+        assert_int_equal(unlink(temp_path(conf, "credentials")), 0);
     }
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(one_asks_for_all),
-        TEST(a_failure_is_that_of_all),
-        TEST(a_service_that_hangs_takes_no_more_than_the_time),
-        TEST(the_janitor_has_more_time_than_a_worker),
-        TEST(another_takes_over_from_the_dead),
-        TEST(one_that_is_stopped_stops_nobody),
-        TEST(rotation_tears_no_keys),
-        TEST(a_fault_is_logged_once),
-        TEST(core_dumps_have_no_keys),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,25 +1,17 @@
 /* The file of credentials: whole sets, whichever process dies, and only for
  * processes of the same configuration. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "aws_credentials_file.h"
 #include "clock.h"
-#include "crew.h"
 #include "mapfile.h"
 #include "mem.h"
+#include "processes.h"
 
 #define READERS   6
 #define WRITERS   2
@@ -33,12 +25,14 @@ static struct {
 
 static int set_up(void **state)
 {
-    int r = crew_set_up(state);
+    int r = temp_conf_set_up(state);
     conf = *state;
-    shared = crew_share(sizeof(*shared));
+    shared = share_memory(sizeof(*shared));
     assert_int_equal(setenv("HOME", conf->state_dir, 1), 0);
     return r;
 }
+
+EACH_TEST(set_up, temp_conf_tear_down)
 
 static struct aws_credentials_file *open_file(void)
 {
@@ -66,9 +60,8 @@ static bool is_whole(const struct aws_credentials_set *found)
     return memcmp(found, &wanted, sizeof(wanted)) == 0;
 }
 
-static void what_is_published_is_read(void **state)
+TEST(what_is_published_is_read)
 {
-    (void)state;
     struct aws_credentials_file *f = open_file(), *other = open_file();
     static struct aws_credentials_set mine, theirs;
     assert_false(aws_credentials_file_read(other, &theirs));
@@ -117,22 +110,21 @@ static void publish_all_the_time(void *arg)
     aws_credentials_file_close(f);
 }
 
-static void readers_see_whole_states(void **state)
+TEST(readers_see_whole_states)
 {
-    (void)state;
     static struct aws_credentials_set first;
     pid_t children[READERS + WRITERS];
     struct aws_credentials_file *s = open_file();
     fill(&first, 1);
     aws_credentials_file_publish(s, &first);
     for (unsigned i = 0; i < READERS; i++)
-        children[i] = crew_start(read_all_the_time, NULL);
+        children[i] = process_start(read_all_the_time, NULL);
     while (atomic_load(&shared->gate) < READERS)
-        crew_sleep_us(1000);
+        sleep_us(1000);
     for (unsigned i = READERS; i < READERS + WRITERS; i++)
-        children[i] = crew_start(publish_all_the_time, NULL);
+        children[i] = process_start(publish_all_the_time, NULL);
     for (unsigned i = 0; i < READERS + WRITERS; i++)
-        crew_finish(children[i]);
+        process_wait(children[i]);
     assert_true(aws_credentials_file_read(s, &first));
     assert_int_equal(first.failures, 1 + WRITERS * PUBLISHES);
     aws_credentials_file_close(s);
@@ -152,7 +144,7 @@ static void publish_two(void *arg)
 static const void *watch_file(size_t *size)
 {
     struct stat st;
-    int fd = open(crew_path(conf, "credentials"), O_RDONLY | O_CLOEXEC);
+    int fd = open(temp_path(conf, "credentials"), O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(fstat(fd, &st), 0);
     *size = (size_t)st.st_size;
@@ -176,7 +168,7 @@ static bool kill_writer(unsigned changes)
     aws_credentials_file_publish(s, &state);
     const void *watched = watch_file(&size);
     bool killed =
-        crew_kill_at_change(publish_two, NULL, watched, size, changes);
+        process_kill_at_change(publish_two, NULL, watched, size, changes);
     assert_int_equal(munmap((void *)(uintptr_t)watched, size), 0);
     (void)aws_credentials_file_read(s, &state);
     assert_true(is_whole(&state));
@@ -192,13 +184,12 @@ static bool kill_writer(unsigned changes)
     assert_int_equal(state.failures, 3);
     assert_true(is_whole(&state));
     aws_credentials_file_close(s);
-    assert_int_equal(unlink(crew_path(conf, "credentials")), 0);
+    assert_int_equal(unlink(temp_path(conf, "credentials")), 0);
     return killed;
 }
 
-static void a_killed_writer_leaves_the_state_before(void **state)
+TEST(a_killed_writer_leaves_the_state_before)
 {
-    (void)state;
     /* Here and there, then ever closer to the last change of all. */
     unsigned last = 1, too_many;
     for (too_many = 2; kill_writer(too_many); too_many = too_many * 4 + 1) {
@@ -220,12 +211,11 @@ static void a_killed_writer_leaves_the_state_before(void **state)
 }
 
 /* A right header, and after it what no curt has written. */
-static void what_a_damaged_file_has_is_bounded(void **state)
+TEST(what_a_damaged_file_has_is_bounded)
 {
-    (void)state;
     static struct aws_credentials_set found;
     aws_credentials_file_close(open_file());
-    int fd = open(crew_path(conf, "credentials"), O_RDWR | O_CLOEXEC);
+    int fd = open(temp_path(conf, "credentials"), O_RDWR | O_CLOEXEC);
     struct stat st;
     assert_int_equal(fstat(fd, &st), 0);
     for (off_t at = sizeof(struct mapfile_header); at < st.st_size; at++)
@@ -240,28 +230,26 @@ static void what_a_damaged_file_has_is_bounded(void **state)
     aws_credentials_file_close(s);
 }
 
-static void only_the_owner_can_read_it(void **state)
+TEST(only_the_owner_can_read_it)
 {
-    (void)state;
     struct stat st;
     mode_t before = umask(0);
     struct aws_credentials_file *s = open_file();
     umask(before);
-    assert_int_equal(stat(crew_path(conf, "credentials"), &st), 0);
+    assert_int_equal(stat(temp_path(conf, "credentials"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     aws_credentials_file_close(s);
 }
 
-static void core_dumps_leave_it_out(void **state)
+TEST(core_dumps_leave_it_out)
 {
-    (void)state;
     char line[4096];
     bool inside = false, left_out = false;
     struct aws_credentials_file *s = open_file();
     FILE *maps = fopen("/proc/self/smaps", "re");
     assert_non_null(maps);
     while (fgets(line, sizeof(line), maps) != NULL) {
-        if (strstr(line, crew_path(conf, "credentials")) != NULL)
+        if (strstr(line, temp_path(conf, "credentials")) != NULL)
             inside = true;
         if (inside && strncmp(line, "VmFlags:", 8) == 0) {
             left_out = strstr(line, " dd") != NULL;
@@ -289,13 +277,12 @@ static bool share_one_file(const struct conf *a, const struct conf *b)
     assert_false(aws_credentials_file_read(first, &state));
     aws_credentials_file_close(first);
     aws_credentials_file_close(second);
-    assert_int_equal(unlink(crew_path(conf, "credentials")), 0);
+    assert_int_equal(unlink(temp_path(conf, "credentials")), 0);
     return one;
 }
 
-static void another_configuration_gets_no_keys(void **state)
+TEST(another_configuration_gets_no_keys)
 {
-    (void)state;
     char other[] = "other";
     struct conf changed = *conf;
     char **const texts[] = {
@@ -316,7 +303,7 @@ static void another_configuration_gets_no_keys(void **state)
         &changed.aws_ec2_metadata_service_endpoint,
     };
     assert_true(share_one_file(conf, &changed));
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < COUNT(texts); i++) {
         *texts[i] = other;
         assert_false(share_one_file(conf, &changed));
         *texts[i] = NULL;
@@ -331,20 +318,11 @@ static void another_configuration_gets_no_keys(void **state)
     assert_false(share_one_file(&role, &profile));
 }
 
-static void write_file(const char *path, const char *text)
+TEST(an_edited_profile_gets_no_old_keys)
 {
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void an_edited_profile_gets_no_old_keys(void **state)
-{
-    (void)state;
     struct conf with = *conf;
     static struct aws_credentials_set published;
-    char *path = mem_dup(crew_path(conf, "profiles"));
+    char *path = mem_dup(temp_path(conf, "profiles"));
     with.aws_config_file = path;
     write_file(path, "[default]\nrole_arn = one\n");
     assert_true(share_one_file(&with, &with));
@@ -361,18 +339,17 @@ static void an_edited_profile_gets_no_old_keys(void **state)
     free(path);
 }
 
-static void a_file_that_others_can_read_is_not_used(void **state)
+TEST(a_file_that_others_can_read_is_not_used)
 {
-    (void)state;
-    const char *path = crew_path(conf, "credentials");
+    const char *path = temp_path(conf, "credentials");
     aws_credentials_file_close(open_file());
     assert_int_equal(chmod(path, 0640), 0);
     assert_null(aws_credentials_file_open(conf));
     assert_int_equal(chmod(path, 0602), 0);
     assert_null(aws_credentials_file_open(conf));
     assert_int_equal(chmod(path, 0600), 0);
-    char *second = mem_dup(crew_path(conf, "second-name"));
-    assert_int_equal(link(crew_path(conf, "credentials"), second), 0);
+    char *second = mem_dup(temp_path(conf, "second-name"));
+    assert_int_equal(link(temp_path(conf, "credentials"), second), 0);
     assert_null(aws_credentials_file_open(conf));
     assert_int_equal(unlink(second), 0);
     free(second);
@@ -380,46 +357,24 @@ static void a_file_that_others_can_read_is_not_used(void **state)
 }
 
 /* mapfile gives root's files to the owner of the directory. */
-static void roots_keys_are_not_given_away(void **state)
+TEST(roots_keys_are_not_given_away)
 {
-    (void)state;
     if (geteuid() != 0) {
         aws_credentials_file_close(open_file());
         return;
     }
     assert_int_equal(chown(conf->runtime_dir, 65534, 65534), 0);
     assert_null(aws_credentials_file_open(conf));
-    assert_int_equal(access(crew_path(conf, "credentials"), F_OK), -1);
+    assert_int_equal(access(temp_path(conf, "credentials"), F_OK), -1);
     assert_int_equal(chown(conf->runtime_dir, 0, 0), 0);
     aws_credentials_file_close(open_file());
 }
 
-static void a_missing_directory_is_a_fault(void **state)
+TEST(a_missing_directory_is_a_fault)
 {
-    (void)state;
     char none[] = "/nonexistent/curt";
     struct conf without = *conf;
     without.runtime_dir = none;
     assert_null(aws_credentials_file_open(&without));
     aws_credentials_file_close(NULL);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(what_is_published_is_read),
-        TEST(readers_see_whole_states),
-        TEST(a_killed_writer_leaves_the_state_before),
-        TEST(only_the_owner_can_read_it),
-        TEST(what_a_damaged_file_has_is_bounded),
-        TEST(core_dumps_leave_it_out),
-        TEST(another_configuration_gets_no_keys),
-        TEST(an_edited_profile_gets_no_old_keys),
-        TEST(a_file_that_others_can_read_is_not_used),
-        TEST(roots_keys_are_not_given_away),
-        TEST(a_missing_directory_is_a_fault),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,23 +1,15 @@
 /* Credentials of curt's own sources, without a network: the environment, and
  * profiles whose command counts how often it is run. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "aws_credentials.h"
 #include "clock.h"
-#include "crew.h"
 #include "mem.h"
+#include "processes.h"
 
 #define CROWD 8
 
@@ -28,12 +20,9 @@ static struct {
     _Atomic unsigned numbers[CROWD];
 } * shared;
 
-static void write_file(const char *name, const char *text)
+static void write_in_dir(const char *name, const char *text)
 {
-    FILE *file = fopen(crew_path(conf, name), "we");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
+    write_file(temp_path(conf, name), text);
 }
 
 /* A command that gives the keys of its n-th run, each of which takes as long
@@ -55,29 +44,29 @@ static void write_command(unsigned life)
              "printf '\"Expiration\":\"%%s\"}' "
              "\"$(date -u -d @$end +%%Y-%%m-%%dT%%H:%%M:%%SZ)\"\n",
              conf->state_dir, life);
-    write_file("command", text);
-    assert_int_equal(chmod(crew_path(conf, "command"), 0700), 0);
+    write_in_dir("command", text);
+    assert_int_equal(chmod(temp_path(conf, "command"), 0700), 0);
     snprintf(text, sizeof(text),
              "[default]\nregion = eu-west-1\n[profile run]\n"
              "credential_process = %s/command\n",
              conf->state_dir);
-    write_file("config", text);
+    write_in_dir("config", text);
 }
 
 static unsigned calls(void)
 {
     struct stat st;
-    return stat(crew_path(conf, "calls"), &st) == 0 ? (unsigned)st.st_size : 0;
+    return stat(temp_path(conf, "calls"), &st) == 0 ? (unsigned)st.st_size : 0;
 }
 
 static int set_up(void **state)
 {
-    int r = crew_set_up(state);
+    int r = temp_conf_set_up(state);
     conf = *state;
-    shared = crew_share(sizeof(*shared));
+    shared = share_memory(sizeof(*shared));
     assert_int_equal(setenv("HOME", conf->state_dir, 1), 0);
-    conf->aws_config_file = mem_dup(crew_path(conf, "config"));
-    conf->aws_shared_credentials_file = mem_dup(crew_path(conf, "shared"));
+    conf->aws_config_file = mem_dup(temp_path(conf, "config"));
+    conf->aws_shared_credentials_file = mem_dup(temp_path(conf, "shared"));
     conf->aws_ec2_metadata_disabled = 1;
     return r;
 }
@@ -86,8 +75,10 @@ static int tear_down(void **state)
 {
     free(conf->aws_config_file);
     free(conf->aws_shared_credentials_file);
-    return crew_tear_down(state);
+    return temp_conf_tear_down(state);
 }
+
+EACH_TEST(set_up, tear_down)
 
 static void run_profile(unsigned life)
 {
@@ -119,9 +110,8 @@ static unsigned get(struct aws_credentials *c)
     return number_of(&keys);
 }
 
-static void the_configuration_has_keys(void **state)
+TEST(the_configuration_has_keys)
 {
-    (void)state;
     static char id[] = "AKIA7", secret[] = "secret/7", token[] = "token-7";
     struct aws_credentials *c = aws_credentials_new(conf, true);
     struct aws_keys keys;
@@ -149,9 +139,8 @@ static void the_configuration_has_keys(void **state)
     aws_credentials_free(c);
 }
 
-static void all_places_are_named(void **state)
+TEST(all_places_are_named)
 {
-    (void)state;
     static const char *const said[] = {
         "no credentials; looked at: environment (",
         "AWS_ACCESS_KEY_ID is not set); web identity (",
@@ -165,7 +154,7 @@ static void all_places_are_named(void **state)
     struct aws_credentials *c = aws_credentials_new(conf, true);
     assert_int_equal(get(c), 0);
     const char *rest = aws_credentials_error(c);
-    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+    for (size_t i = 0; i < COUNT(said); i++) {
         const char *found = strstr(rest, said[i]);
         if (found == NULL)
             fail_msg("\"%s\" is not in \"%s\"", said[i], rest);
@@ -174,19 +163,18 @@ static void all_places_are_named(void **state)
     aws_credentials_free(c);
 }
 
-static void a_profile_that_was_edited_is_read_again(void **state)
+TEST(a_profile_that_was_edited_is_read_again)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
-    write_file("shared", "[default]\naws_access_key_id = AKIA1\n"
-                         "aws_secret_access_key = secret/1\n"
-                         "aws_session_token = token-1\n");
+    write_in_dir("shared", "[default]\naws_access_key_id = AKIA1\n"
+                           "aws_secret_access_key = secret/1\n"
+                           "aws_session_token = token-1\n");
     assert_int_equal(get(c), 1);
-    write_file("shared", "[default]\naws_access_key_id = AKIA2\n"
-                         "aws_secret_access_key = secret/2\n"
-                         "aws_session_token = token-2\n");
+    write_in_dir("shared", "[default]\naws_access_key_id = AKIA2\n"
+                           "aws_secret_access_key = secret/2\n"
+                           "aws_session_token = token-2\n");
     assert_int_equal(get(c), 1);
-    crew_sleep_us(1100000);
+    sleep_us(1100000);
     assert_true(aws_credentials_expire(c));
     assert_int_equal(get(c), 2);
     aws_credentials_free(c);
@@ -195,26 +183,25 @@ static void a_profile_that_was_edited_is_read_again(void **state)
 static void get_once(void *arg)
 {
     struct aws_credentials *c = aws_credentials_new(conf, true);
-    crew_meet(&shared->gate, CROWD);
+    process_barrier(&shared->gate, CROWD);
     shared->numbers[*(unsigned *)arg] = get(c);
     aws_credentials_free(c);
 }
 
-static void send_crowd(pid_t children[CROWD], crew_work *work)
+static void send_crowd(pid_t children[CROWD], process_work *work)
 {
     for (unsigned i = 0; i < CROWD; i++)
-        children[i] = crew_start(work, &i);
+        children[i] = process_start(work, &i);
 }
 
 static void finish_crowd(const pid_t children[CROWD])
 {
     for (unsigned i = 0; i < CROWD; i++)
-        crew_finish(children[i]);
+        process_wait(children[i]);
 }
 
-static void the_command_runs_once_for_all(void **state)
+TEST(the_command_runs_once_for_all)
 {
-    (void)state;
     pid_t children[CROWD];
     run_profile(3600);
     send_crowd(children, get_once);
@@ -223,7 +210,7 @@ static void the_command_runs_once_for_all(void **state)
     for (unsigned i = 0; i < CROWD; i++)
         assert_int_equal(shared->numbers[i], 1);
     struct stat st;
-    assert_int_equal(stat(crew_path(conf, "credentials"), &st), 0);
+    assert_int_equal(stat(temp_path(conf, "credentials"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
@@ -236,22 +223,21 @@ static void get_alone(void *arg)
     aws_credentials_free(c);
 }
 
-static void another_runs_it_when_one_is_killed(void **state)
+TEST(another_runs_it_when_one_is_killed)
 {
-    (void)state;
     pid_t children[CROWD];
     run_profile(3600);
-    write_file("slow", "");
-    pid_t asking = crew_start(get_alone, NULL);
+    write_in_dir("slow", "");
+    pid_t asking = process_start(get_alone, NULL);
     while (calls() == 0)
-        crew_sleep_us(1000);
+        sleep_us(1000);
     send_crowd(children, get_once);
-    crew_sleep_us(200000);
+    sleep_us(200000);
     assert_int_equal(calls(), 1);
-    crew_slay(asking);
+    process_kill(asking);
     while (calls() == 1)
-        crew_sleep_us(1000);
-    assert_int_equal(unlink(crew_path(conf, "slow")), 0);
+        sleep_us(1000);
+    assert_int_equal(unlink(temp_path(conf, "slow")), 0);
     finish_crowd(children);
     assert_int_equal(calls(), 2);
     for (unsigned i = 0; i < CROWD; i++)
@@ -272,9 +258,8 @@ static void get_all_the_time(void *arg)
     aws_credentials_free(c);
 }
 
-static void keys_rotate_under_load(void **state)
+TEST(keys_rotate_under_load)
 {
-    (void)state;
     pid_t children[CROWD];
     struct aws_credentials *janitor = aws_credentials_new(conf, true);
     run_profile(3);
@@ -282,7 +267,7 @@ static void keys_rotate_under_load(void **state)
     for (const int64_t end = clock_monotonic_ms() + 8000;
          clock_monotonic_ms() < end;) {
         aws_credentials_tend(janitor, clock_monotonic_ms() + 2000);
-        crew_sleep_us(100000);
+        sleep_us(100000);
     }
     atomic_store(&shared->stop, 1);
     finish_crowd(children);
@@ -292,48 +277,31 @@ static void keys_rotate_under_load(void **state)
     aws_credentials_free(janitor);
 }
 
-static void a_command_that_fails_costs_nothing_at_first(void **state)
+TEST(a_command_that_fails_costs_nothing_at_first)
 {
-    (void)state;
     struct aws_credentials *c = aws_credentials_new(conf, true);
     run_profile(5);
     assert_int_equal(get(c), 1);
     const int64_t end = aws_credentials_expires(c);
-    write_file("broken", "");
+    write_in_dir("broken", "");
     unsigned number = 1;
     while (clock_now() < end - 1) {
         aws_credentials_tend(c, clock_monotonic_ms() + 1000);
         number = get(c);
         assert_int_equal(number, 1);
-        crew_sleep_us(20000);
+        sleep_us(20000);
     }
     while (clock_now() < end)
-        crew_sleep_us(20000);
+        sleep_us(20000);
     assert_int_equal(get(c), 0);
     assert_non_null(
         strstr(aws_credentials_error(c), "credentials from shared files: "));
     assert_null(strstr(aws_credentials_error(c), "secret/"));
     assert_in_range(calls(), 2, 5);
-    assert_int_equal(unlink(crew_path(conf, "broken")), 0);
+    assert_int_equal(unlink(temp_path(conf, "broken")), 0);
     const int64_t limit = clock_monotonic_ms() + 6000;
     while (number != 0 && get(c) == 0 && clock_monotonic_ms() < limit)
-        crew_sleep_us(50000);
+        sleep_us(50000);
     assert_int_equal(get(c), calls());
     aws_credentials_free(c);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(the_configuration_has_keys),
-        TEST(all_places_are_named),
-        TEST(a_profile_that_was_edited_is_read_again),
-        TEST(the_command_runs_once_for_all),
-        TEST(another_runs_it_when_one_is_killed),
-        TEST(keys_rotate_under_load),
-        TEST(a_command_that_fails_costs_nothing_at_first),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,5 @@
 /* Endpoints: AWS's own for each region, configured ones, and which is used. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "test.h"
 
 #include "aws_endpoint.h"
 #include "mem.h"
@@ -88,11 +80,10 @@ static void check_url(const char *service, const char *region, bool fips,
     free(found);
 }
 
-static void test_regions(void **state)
+TEST(regions)
 {
-    (void)state;
     static const char *const services[] = {"dynamodb", "sts"};
-    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+    for (size_t i = 0; i < COUNT(expected); i++) {
         for (unsigned n = 0; n < 8; n++) {
             const char *service = services[n / 4];
             char *url =
@@ -104,9 +95,8 @@ static void test_regions(void **state)
     }
 }
 
-static void test_all_regions_of_aws(void **state)
+TEST(all_regions_of_aws)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof(aws_regions) / sizeof(char *); i++) {
         char *plain =
             mem_printf("https://dynamodb.%s.amazonaws.com/", aws_regions[i]);
@@ -118,9 +108,8 @@ static void test_all_regions_of_aws(void **state)
     }
 }
 
-static void test_names_that_are_no_places(void **state)
+TEST(names_that_are_no_places)
 {
-    (void)state;
     check_url("dynamodb", "local", false, false, "http://localhost:8000/");
     check_url("dynamodb", "local", true, true, "http://localhost:8000/");
     check_url("sts", "aws-global", false, false, "https://sts.amazonaws.com/");
@@ -134,18 +123,17 @@ static void test_names_that_are_no_places(void **state)
     assert_string_equal(aws_endpoint_signing_region("eu-west-1"), "eu-west-1");
 }
 
-static void test_is_region(void **state)
+TEST(is_region)
 {
-    (void)state;
     static const char *const good[] = {"eu-west-1", "a", "1", "local"};
     static const char *const bad[] = {
         "",        "-",           "-a",
         "a-",      "EU-WEST-1",   "eu_west_1",
         "eu.west", "eu-west-1/",  "eu-west-1@example.com",
         "eu west", "eu-west-1\n", "\xc3\xa4"};
-    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+    for (size_t i = 0; i < COUNT(good); i++)
         assert_true(aws_endpoint_is_region(good[i]));
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (size_t i = 0; i < COUNT(bad); i++)
         assert_false(aws_endpoint_is_region(bad[i]));
     assert_false(aws_endpoint_is_region(NULL));
     char label[65] = "";
@@ -181,9 +169,8 @@ static struct aws_endpoints *good(const char *list, uint64_t start)
     return e;
 }
 
-static void test_own(void **state)
+TEST(own)
 {
-    (void)state;
     struct aws_endpoints *e = good(NULL, 7);
     assert_int_equal(e->count, 1);
     assert_string_equal(e->all[0].url,
@@ -193,9 +180,8 @@ static void test_own(void **state)
     aws_endpoints_free(NULL);
 }
 
-static void test_own_with_switches(void **state)
+TEST(own_with_switches)
 {
-    (void)state;
     struct conf conf = {.aws_use_fips_endpoint = 1,
                         .aws_use_dualstack_endpoint = 1,
                         .aws_endpoint_url = (char[]){""}};
@@ -210,9 +196,8 @@ static void test_own_with_switches(void **state)
     buf_free(&reason);
 }
 
-static void test_list(void **state)
+TEST(list)
 {
-    (void)state;
     struct aws_endpoints *e =
         good(" http://127.0.0.1:8000/ ,https://db2.example.org\t,"
              "http://[::1]:8001,https://db3.example.org/alternator//,\n"
@@ -234,9 +219,8 @@ static void test_list(void **state)
     aws_endpoints_free(e);
 }
 
-static void test_which_key(void **state)
+TEST(which_key)
 {
-    (void)state;
     struct aws_endpoints *e;
     struct buf reason;
     buf_init(&reason, 1000);
@@ -257,9 +241,8 @@ static void test_which_key(void **state)
     assert_null(aws_endpoint_configured(&conf));
 }
 
-static void test_bad_lists(void **state)
+TEST(bad_lists)
 {
-    (void)state;
     static const struct {
         const char *list;
         const char *which;
@@ -279,7 +262,7 @@ static void test_bad_lists(void **state)
         {"http://a b/", "endpoint 1 "},
         {"file:///etc/passwd", "endpoint 1 "},
     };
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    for (size_t i = 0; i < COUNT(bad); i++) {
         struct aws_endpoints *e = (void *)&bad;
         struct buf reason;
         buf_init(&reason, 1000);
@@ -309,9 +292,8 @@ static char *list_of(size_t n)
     return list;
 }
 
-static void test_most(void **state)
+TEST(most)
 {
-    (void)state;
     char *most = list_of(AWS_ENDPOINTS_MAX);
     char *more = list_of(AWS_ENDPOINTS_MAX + 1);
     struct aws_endpoints *e = good(most, 0);
@@ -327,9 +309,8 @@ static void test_most(void **state)
     free(more);
 }
 
-static void test_refused(void **state)
+TEST(refused)
 {
-    (void)state;
     static const struct {
         int fips, dual_stack;
         const char *url, *region, *says;
@@ -339,7 +320,7 @@ static void test_refused(void **state)
         {1, 0, "http://a", "eu-west-1", "AWS_USE_FIPS_ENDPOINT"},
         {0, 1, "http://a", "eu-west-1", "AWS_USE_DUALSTACK_ENDPOINT"},
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         struct conf conf = {.aws_endpoint_url = mem_dup(cases[i].url),
                             .aws_use_fips_endpoint = cases[i].fips,
                             .aws_use_dualstack_endpoint = cases[i].dual_stack};
@@ -356,9 +337,8 @@ static void test_refused(void **state)
     }
 }
 
-static void test_sts(void **state)
+TEST(sts)
 {
-    (void)state;
     static const struct {
         const char *sts, *all, *region, *url;
         int fips, dual_stack;
@@ -380,7 +360,7 @@ static void test_sts(void **state)
         {NULL, "http://b/", "eu-west-1", "http://b/", 0, 0},
         {"", " http://b , http://c", NULL, "http://b/", 0, 0},
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         struct conf conf = {.aws_endpoint_url_sts = mem_dup(cases[i].sts),
                             .aws_endpoint_url = mem_dup(cases[i].all),
                             .aws_endpoint_url_dynamodb = (char[]){"http://d"},
@@ -398,9 +378,8 @@ static void test_sts(void **state)
 
 #define THREE "http://a,http://b,http://c"
 
-static void test_in_turn(void **state)
+TEST(in_turn)
 {
-    (void)state;
     for (uint64_t start = UINT64_MAX - 5; start != 5; start++) {
         struct aws_endpoints *e = good(THREE, start);
         for (uint64_t n = 0; n < 7; n++)
@@ -409,9 +388,8 @@ static void test_in_turn(void **state)
     }
 }
 
-static void test_set_aside(void **state)
+TEST(set_aside)
 {
-    (void)state;
     struct aws_endpoints *e = good(THREE, 0);
     assert_true(aws_endpoints_report(e, 1, 5000, false));
     for (unsigned n = 0; n < 4; n++) {
@@ -434,9 +412,8 @@ static void test_set_aside(void **state)
     aws_endpoints_free(e);
 }
 
-static void test_all_aside(void **state)
+TEST(all_aside)
 {
-    (void)state;
     struct aws_endpoints *e = good(THREE, 0);
     assert_true(aws_endpoints_report(e, 0, 3000, false));
     assert_true(aws_endpoints_report(e, 1, 1000, false));
@@ -451,9 +428,8 @@ static void test_all_aside(void **state)
 }
 
 /* All at the same moment: still each in turn. */
-static void test_all_aside_alike(void **state)
+TEST(all_aside_alike)
 {
-    (void)state;
     struct aws_endpoints *e = good(THREE, 2);
     for (size_t i = 0; i < 3; i++)
         assert_true(aws_endpoints_report(e, i, 1000, false));
@@ -462,37 +438,12 @@ static void test_all_aside_alike(void **state)
     aws_endpoints_free(e);
 }
 
-static void test_only_one(void **state)
+TEST(only_one)
 {
-    (void)state;
     struct aws_endpoints *e = good("http://a", 9);
     assert_int_equal(aws_endpoints_choose(e, 0), 0);
     assert_false(aws_endpoints_report(e, 0, INT64_MAX / 2, false));
     assert_int_equal(aws_endpoints_choose(e, INT64_MAX / 2), 0);
     assert_false(aws_endpoints_report(e, 0, 0, true));
     aws_endpoints_free(e);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_regions),
-        cmocka_unit_test(test_all_regions_of_aws),
-        cmocka_unit_test(test_names_that_are_no_places),
-        cmocka_unit_test(test_is_region),
-        cmocka_unit_test(test_own),
-        cmocka_unit_test(test_own_with_switches),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_which_key),
-        cmocka_unit_test(test_bad_lists),
-        cmocka_unit_test(test_most),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_sts),
-        cmocka_unit_test(test_in_turn),
-        cmocka_unit_test(test_set_aside),
-        cmocka_unit_test(test_all_aside),
-        cmocka_unit_test(test_all_aside_alike),
-        cmocka_unit_test(test_only_one),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

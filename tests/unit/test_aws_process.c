@@ -1,23 +1,15 @@
 /* credential_process: what the command is given, what is taken from it, and
  * that nothing is left of it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "aws_process.h"
 #include "clock.h"
@@ -48,6 +40,8 @@ static int tear_down(void **state)
     return 0;
 }
 
+EACH_TEST(set_up, tear_down)
+
 static enum result run(struct fixture *f, const char *command, int64_t ms)
 {
     return aws_process_run(command, clock_monotonic_ms() + ms, &f->out,
@@ -64,7 +58,7 @@ static void assert_prints(struct fixture *f, const char *command,
     assert_int_equal(f->reason.len, 0);
 }
 
-static void its_output_is_taken(void **state)
+TEST(its_output_is_taken)
 {
     struct fixture *f = *state;
     assert_prints(f, "printf '{\"Version\": 1}'", "{\"Version\": 1}");
@@ -78,7 +72,7 @@ static void its_output_is_taken(void **state)
     assert_string_equal(f->out.data, "before after");
 }
 
-static void it_has_no_input_and_no_error_output(void **state)
+TEST(it_has_no_input_and_no_error_output)
 {
     struct fixture *f = *state;
     assert_prints(f, "cat; echo end", "end\n");
@@ -87,7 +81,7 @@ static void it_has_no_input_and_no_error_output(void **state)
     assert_prints(f, "echo out; echo secret >&2", "out\n");
 }
 
-static void it_inherits_no_descriptor(void **state)
+TEST(it_inherits_no_descriptor)
 {
     struct fixture *f = *state;
     int fd = open("/dev/null", O_RDONLY); /* without O_CLOEXEC */
@@ -116,7 +110,7 @@ static uint64_t signals_of_child(struct fixture *f, const char *which)
 }
 
 /* The janitor blocks TERM, a worker ignores SIGPIPE. */
-static void its_signals_are_the_usual_ones(void **state)
+TEST(its_signals_are_the_usual_ones)
 {
     struct fixture *f = *state;
     sigset_t some, before;
@@ -134,14 +128,14 @@ static void its_signals_are_the_usual_ones(void **state)
     assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
 }
 
-static void it_leads_a_group_of_its_own(void **state)
+TEST(it_leads_a_group_of_its_own)
 {
     struct fixture *f = *state;
     assert_prints(f, "test $(cut -d' ' -f5 /proc/$$/stat) = $$ && printf leads",
                   "leads");
 }
 
-static void a_status_is_a_fault(void **state)
+TEST(a_status_is_a_fault)
 {
     struct fixture *f = *state;
     static const struct {
@@ -153,7 +147,7 @@ static void a_status_is_a_fault(void **state)
         {"printf hidden; kill -9 $$", "the command was ended by signal 9"},
         {"if hidden", "the command ended with status 2"},
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         buf_reset(&f->reason);
         assert_int_equal(run(f, cases[i].command, LONG), RESULT_DENIED);
         char *whole = mem_printf("%s; run it as user %u to see why",
@@ -164,7 +158,7 @@ static void a_status_is_a_fault(void **state)
     }
 }
 
-static void only_so_much_is_taken(void **state)
+TEST(only_so_much_is_taken)
 {
     struct fixture *f = *state;
     buf_init(&f->out, 10);
@@ -190,7 +184,7 @@ static bool is_let_go(int fifo)
 }
 
 /* At the deadline, it and what it has started are ended. */
-static void nothing_outlives_the_deadline(void **state)
+TEST(nothing_outlives_the_deadline)
 {
     struct fixture *f = *state;
     char dir[] = "/tmp/curt-test-process-XXXXXX";
@@ -203,7 +197,7 @@ static void nothing_outlives_the_deadline(void **state)
         "trap '' TERM; sleep 60 >%s & sleep 60", "printf hidden; sleep 60 >%s",
         "exec >%s; sleep 60", /* has closed the pipe */
     };
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+    for (size_t i = 0; i < COUNT(formats); i++) {
         struct buf command;
         buf_init(&command, 1000);
         const char *place = strstr(formats[i], "%s");
@@ -226,7 +220,7 @@ static void nothing_outlives_the_deadline(void **state)
     rmdir(dir);
 }
 
-static void a_deadline_that_is_over_ends_it_at_once(void **state)
+TEST(a_deadline_that_is_over_ends_it_at_once)
 {
     struct fixture *f = *state;
     int64_t begin = clock_monotonic_ms();
@@ -236,7 +230,7 @@ static void a_deadline_that_is_over_ends_it_at_once(void **state)
 
 /* ---- The process that asks ---------------------------------------------- */
 
-static void other_children_are_not_waited_for(void **state)
+TEST(other_children_are_not_waited_for)
 {
     struct fixture *f = *state;
     pid_t other = fork();
@@ -252,7 +246,7 @@ static void other_children_are_not_waited_for(void **state)
     assert_int_equal(errno, ECHILD);
 }
 
-static void an_ignored_sigchld_does_no_harm(void **state)
+TEST(an_ignored_sigchld_does_no_harm)
 {
     struct fixture *f = *state;
     void (*before)(int) = signal(SIGCHLD, SIG_IGN);
@@ -271,7 +265,7 @@ static int odd_process(struct fixture *f)
     return r == RESULT_OK && strcmp(f->out.data, "out") == 0 ? 0 : 1;
 }
 
-static void it_works_without_standard_streams(void **state)
+TEST(it_works_without_standard_streams)
 {
     pid_t pid = fork();
     if (pid == 0)
@@ -299,9 +293,8 @@ static void *run_often(void *argument)
     return argument;
 }
 
-static void threads_do_not_mix_them_up(void **state)
+TEST(threads_do_not_mix_them_up)
 {
-    (void)state;
     char numbers[4][4] = {"100", "200", "300", "400"};
     pthread_t threads[4];
     for (size_t i = 0; i < 4; i++)
@@ -312,26 +305,4 @@ static void threads_do_not_mix_them_up(void **state)
         assert_int_equal(pthread_join(threads[i], &good), 0);
         assert_non_null(good);
     }
-}
-
-#define RUN(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        RUN(its_output_is_taken),
-        RUN(it_has_no_input_and_no_error_output),
-        RUN(it_inherits_no_descriptor),
-        RUN(its_signals_are_the_usual_ones),
-        RUN(it_leads_a_group_of_its_own),
-        RUN(a_status_is_a_fault),
-        RUN(only_so_much_is_taken),
-        RUN(nothing_outlives_the_deadline),
-        RUN(a_deadline_that_is_over_ends_it_at_once),
-        RUN(other_children_are_not_waited_for),
-        RUN(an_ignored_sigchld_does_no_harm),
-        RUN(it_works_without_standard_streams),
-        RUN(threads_do_not_mix_them_up),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,21 +1,12 @@
 /* The shared files of AWS's tools: what is read from them, and what is not. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <pwd.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "aws_files.h"
 #include "aws_profile.h"
 #include "mem.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static int set_up(void **state)
 {
@@ -28,6 +19,8 @@ static int tear_down(void **state)
 {
     return aws_files_remove(*state);
 }
+
+EACH_TEST(set_up, tear_down)
 
 /* Reads both files, which must be in order. */
 static struct aws_profiles *read_files(struct aws_files *f)
@@ -63,7 +56,7 @@ static void check(struct aws_files *f, const struct expected *e)
     aws_profiles_free(p);
 }
 
-static void reads_settings(void **state)
+TEST(reads_settings)
 {
     static const struct expected table[] = {
         {"[profile foo]\nname = value", NULL, "foo", "name", "value"},
@@ -95,7 +88,7 @@ static void reads_settings(void **state)
         check(*state, &table[i]);
 }
 
-static void the_last_of_equals_counts(void **state)
+TEST(the_last_of_equals_counts)
 {
     static const struct expected table[] = {
         {"[profile foo]\nname = v\nname = w", NULL, "foo", "name", "w"},
@@ -111,7 +104,7 @@ static void the_last_of_equals_counts(void **state)
         check(*state, &table[i]);
 }
 
-static void comments_are_no_values(void **state)
+TEST(comments_are_no_values)
 {
     static const struct expected table[] = {
         {"# x = y\n[profile foo] # c\nname = value # with # sign", NULL, "foo",
@@ -134,7 +127,7 @@ static void comments_are_no_values(void **state)
         check(*state, &table[i]);
 }
 
-static void indented_lines_belong_to_the_one_before(void **state)
+TEST(indented_lines_belong_to_the_one_before)
 {
     static const struct expected table[] = {
         {"[profile foo]\nname = v\n -w\n \t -x \t \r\n", NULL, "foo", "name",
@@ -160,7 +153,7 @@ static void indented_lines_belong_to_the_one_before(void **state)
         check(*state, &table[i]);
 }
 
-static void names_of_profiles(void **state)
+TEST(names_of_profiles)
 {
     static const struct expected table[] = {
         {"[profile \tfoo \t]\na = b", NULL, "foo", "a", "b"},
@@ -197,7 +190,7 @@ static void names_of_profiles(void **state)
         check(*state, &table[i]);
 }
 
-static void profile_default_goes_before_default(void **state)
+TEST(profile_default_goes_before_default)
 {
     static const struct expected table[] = {
         {"[profile default]\na = b\n[default]\na = c\nx = y", NULL, "default",
@@ -215,7 +208,7 @@ static void profile_default_goes_before_default(void **state)
         check(*state, &table[i]);
 }
 
-static void one_file_can_be_asked_alone(void **state)
+TEST(one_file_can_be_asked_alone)
 {
     struct aws_files *f = *state;
     aws_files_set(f, "[profile p]\na = 1\nb = 2", "[p]\nb = 3\nc = 4");
@@ -227,7 +220,7 @@ static void one_file_can_be_asked_alone(void **state)
     aws_profiles_free(p);
 }
 
-static void an_empty_profile_is_there(void **state)
+TEST(an_empty_profile_is_there)
 {
     struct aws_files *f = *state;
     aws_files_set(f, "[profile a]\n[profile b]\n[x]\n", "[c]");
@@ -241,7 +234,7 @@ static void an_empty_profile_is_there(void **state)
     aws_profiles_free(p);
 }
 
-static void each_fault_has_its_place(void **state)
+TEST(each_fault_has_its_place)
 {
     struct aws_files *f = *state;
     static const char *const table[][3] = {
@@ -281,11 +274,11 @@ static void each_fault_has_its_place(void **state)
     }
 }
 
-static void what_is_no_text_is_refused(void **state)
+TEST(what_is_no_text_is_refused)
 {
     struct aws_files *f = *state;
     struct aws_profiles *p;
-    aws_files_write_bytes(f->config, "[default]\na\0b = c\n", 17);
+    write_bytes(f->config, "[default]\na\0b = c\n", 17);
     assert_int_equal(aws_profiles_read(&f->conf, &p, &f->reason),
                      RESULT_DENIED);
     aws_files_assert_reason(f, "CONFIG has a NUL byte in it");
@@ -293,9 +286,9 @@ static void what_is_no_text_is_refused(void **state)
 
     char *large = mem_alloc(AWS_PROFILES_MAX + 1);
     memset(large, '#', AWS_PROFILES_MAX + 1);
-    aws_files_write_bytes(f->credentials, large, AWS_PROFILES_MAX);
+    write_bytes(f->credentials, large, AWS_PROFILES_MAX);
     aws_profiles_free(read_files(f));
-    aws_files_write_bytes(f->credentials, large, AWS_PROFILES_MAX + 1);
+    write_bytes(f->credentials, large, AWS_PROFILES_MAX + 1);
     free(large);
     assert_int_equal(aws_profiles_read(&f->conf, &p, &f->reason),
                      RESULT_DENIED);
@@ -309,7 +302,7 @@ static void what_is_no_text_is_refused(void **state)
     assert_int_equal(rmdir(f->config), 0);
 }
 
-static void files_that_are_not_there_are_empty(void **state)
+TEST(files_that_are_not_there_are_empty)
 {
     struct aws_files *f = *state;
     struct aws_profiles *p = read_files(f);
@@ -323,11 +316,11 @@ static void files_that_are_not_there_are_empty(void **state)
     aws_profiles_free(NULL);
 }
 
-static void the_configuration_names_other_files(void **state)
+TEST(the_configuration_names_other_files)
 {
     struct aws_files *f = *state;
     aws_files_set(f, "[default]\na = 1", "[default]\nb = 2");
-    aws_files_write(f->other, "[default]\na = 3");
+    write_file(f->other, "[default]\na = 3");
     f->conf.aws_config_file = f->other;
     struct aws_profiles *p = read_files(f);
     assert_string_equal(aws_profiles_get(p, "default", "a"), "3");
@@ -350,7 +343,7 @@ static void the_configuration_names_other_files(void **state)
     aws_profiles_free(p);
 }
 
-static void without_home_the_password_file_says(void **state)
+TEST(without_home_the_password_file_says)
 {
     struct aws_files *f = *state;
     char tilde[] = "~/no-such-file-of-curt";
@@ -372,16 +365,16 @@ static void without_home_the_password_file_says(void **state)
     free(path);
 }
 
-static void permissions_are_told(void **state)
+TEST(permissions_are_told)
 {
     struct aws_files *f = *state;
     struct aws_profiles *p;
     aws_files_set(f, "[default]\na = 1", "[default]\nb = 2");
     assert_int_equal(chmod(f->credentials, 0), 0);
-    aws_files_lose_root();
+    drop_root();
     unsigned me = (unsigned)geteuid();
     enum result r = aws_profiles_read(&f->conf, &p, &f->reason);
-    aws_files_regain_root();
+    restore_root();
     assert_int_equal(r, RESULT_DENIED);
     char *expected = mem_printf("CREDENTIALS: permission denied; let user %u "
                                 "read it, or name another file",
@@ -391,16 +384,16 @@ static void permissions_are_told(void **state)
 }
 
 /* Root's home directory, say, of a service that root started. */
-static void a_directory_that_is_closed_is_empty(void **state)
+TEST(a_directory_that_is_closed_is_empty)
 {
     struct aws_files *f = *state;
     struct aws_profiles *p;
     char *dir = mem_printf("%s/.aws", f->home);
     aws_files_set(f, "[default]\na = 1", "[default]\nb = 2");
     assert_int_equal(chmod(dir, 0), 0);
-    aws_files_lose_root();
+    drop_root();
     enum result r = aws_profiles_read(&f->conf, &p, &f->reason);
-    aws_files_regain_root();
+    restore_root();
     assert_int_equal(r, RESULT_OK);
     assert_false(aws_profiles_has(p, "default"));
     aws_profiles_add_places(p, &f->reason);
@@ -410,16 +403,16 @@ static void a_directory_that_is_closed_is_empty(void **state)
 
     /* But not where it was named. */
     f->conf.aws_config_file = f->config;
-    aws_files_lose_root();
+    drop_root();
     r = aws_profiles_read(&f->conf, &p, &f->reason);
-    aws_files_regain_root();
+    restore_root();
     assert_int_equal(r, RESULT_DENIED);
     assert_non_null(strstr(f->reason.data, "permission denied"));
     assert_int_equal(chmod(dir, 0711), 0);
     free(dir);
 }
 
-static void aws_profile_says_which(void **state)
+TEST(says_which)
 {
     struct aws_files *f = *state;
     char name[] = "prod";
@@ -429,7 +422,7 @@ static void aws_profile_says_which(void **state)
 }
 
 /* As many sections as fit must not take longer than their bytes. */
-static void a_large_file_is_read_quickly(void **state)
+TEST(a_large_file_is_read_quickly)
 {
     struct aws_files *f = *state;
     struct buf text;
@@ -445,30 +438,4 @@ static void a_large_file_is_read_quickly(void **state)
         assert_null(aws_profiles_get(p, "none", "y"));
     }
     aws_profiles_free(p);
-}
-
-#define FILES(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        FILES(reads_settings),
-        FILES(the_last_of_equals_counts),
-        FILES(comments_are_no_values),
-        FILES(indented_lines_belong_to_the_one_before),
-        FILES(names_of_profiles),
-        FILES(profile_default_goes_before_default),
-        FILES(one_file_can_be_asked_alone),
-        FILES(an_empty_profile_is_there),
-        FILES(each_fault_has_its_place),
-        FILES(what_is_no_text_is_refused),
-        FILES(files_that_are_not_there_are_empty),
-        FILES(the_configuration_names_other_files),
-        FILES(without_home_the_password_file_says),
-        FILES(permissions_are_told),
-        FILES(a_directory_that_is_closed_is_empty),
-        FILES(aws_profile_says_which),
-        FILES(a_large_file_is_read_quickly),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,19 +1,8 @@
 /* Where the region comes from, as far as the configuration says so. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "test.h"
 
 #include "aws_region.h"
 #include "mem.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 struct fixture {
     char config[32];
@@ -22,14 +11,6 @@ struct fixture {
     struct conf conf;
     struct buf reason;
 };
-
-static void write_config(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
 
 static int set_up(void **state)
 {
@@ -40,10 +21,10 @@ static int set_up(void **state)
     if (fd < 0 || close(fd) != 0)
         return -1;
     snprintf(f->absent, sizeof(f->absent), "%s.absent", f->config);
-    write_config(f->config, "[default]\nregion = ap-south-1\n"
-                            "[profile other]\nregion = sa-east-1\n"
-                            "[profile odd]\nregion = Not A Region\n"
-                            "[profile bare]\noutput = json\n");
+    write_file(f->config, "[default]\nregion = ap-south-1\n"
+                          "[profile other]\nregion = sa-east-1\n"
+                          "[profile odd]\nregion = Not A Region\n"
+                          "[profile bare]\noutput = json\n");
     /* Neither the home directory nor the network has a say here. */
     f->conf.aws_config_file = f->absent;
     f->conf.aws_shared_credentials_file = f->absent;
@@ -63,6 +44,8 @@ static int tear_down(void **state)
     free(f);
     return 0;
 }
+
+EACH_TEST(set_up, tear_down)
 
 /* Finds the region; NULL where there is none. Both functions must agree,
  * unless the network is asked. */
@@ -105,7 +88,7 @@ static void assert_refused(struct fixture *f, enum result expected,
     }
 }
 
-static void goes_by_the_order(void **state)
+TEST(goes_by_the_order)
 {
     struct fixture *f = *state;
     f->conf.aws_config_file = f->config;
@@ -116,7 +99,7 @@ static void goes_by_the_order(void **state)
     assert_found(f, "eu-west-1");
 }
 
-static void takes_the_profile_that_applies(void **state)
+TEST(takes_the_profile_that_applies)
 {
     struct fixture *f = *state;
     f->conf.aws_config_file = f->config;
@@ -124,7 +107,7 @@ static void takes_the_profile_that_applies(void **state)
     assert_found(f, "sa-east-1");
 }
 
-static void lists_what_was_looked_at(void **state)
+TEST(lists_what_was_looked_at)
 {
     struct fixture *f = *state;
     static const char *const words[] = {
@@ -142,7 +125,7 @@ static void lists_what_was_looked_at(void **state)
     assert_refused(f, RESULT_DENIED, bare, COUNT(bare));
 }
 
-static void asks_the_instance_at_last(void **state)
+TEST(asks_the_instance_at_last)
 {
     struct fixture *f = *state;
     static const char *const words[] = {"AWS_REGION is not set", "profile",
@@ -163,7 +146,7 @@ static void asks_the_instance_at_last(void **state)
 }
 
 /* A place that names no region is not passed over for the next one. */
-static void refuses_what_is_no_region(void **state)
+TEST(refuses_what_is_no_region)
 {
     struct fixture *f = *state;
     static const char *const first[] = {"AWS_REGION is not a valid region"};
@@ -182,33 +165,15 @@ static void refuses_what_is_no_region(void **state)
     assert_refused(f, RESULT_DENIED, first, 1);
 }
 
-static void refuses_a_broken_file(void **state)
+TEST(refuses_a_broken_file)
 {
     struct fixture *f = *state;
     static const char *const words[] = {"AWS_DEFAULT_REGION is not set",
                                         "/tmp/curt-region-"};
-    write_config(f->config, "[default\nregion = eu-west-1\n");
+    write_file(f->config, "[default\nregion = eu-west-1\n");
     f->conf.aws_config_file = f->config;
     assert_refused(f, RESULT_DENIED, words, COUNT(words));
     /* It is not even read where it is not needed. */
     f->conf.aws_region = (char[]){"eu-west-1"};
     assert_found(f, "eu-west-1");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(goes_by_the_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(takes_the_profile_that_applies, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(lists_what_was_looked_at, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(asks_the_instance_at_last, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(refuses_what_is_no_region, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(refuses_a_broken_file, set_up,
-                                        tear_down),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

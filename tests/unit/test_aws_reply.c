@@ -1,16 +1,10 @@
 /* What aws_reply makes of DynamoDB's answers, and of what is none. */
-#include <json-c/json.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
+#include "test.h"
 
-#include <cmocka.h>
+#include <json-c/json.h>
 
 #include "aws_reply.h"
 #include "mem.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The CRC-32 of "{}" (ISO 3309), computed elsewhere. */
 #define CRC32_OF_EMPTY_OBJECT 0xa3a6bf43u
@@ -26,9 +20,8 @@ static struct aws_reply read_reply(long status, const char *body,
     return reply;
 }
 
-static void takes_a_whole_object(void **state)
+TEST(takes_a_whole_object)
 {
-    (void)state;
     struct buf text;
     buf_init(&text, 4096);
     struct aws_reply reply =
@@ -43,9 +36,8 @@ static void takes_a_whole_object(void **state)
     buf_free(&text);
 }
 
-static void checks_the_sum(void **state)
+TEST(checks_the_sum)
 {
-    (void)state;
     struct buf text;
     buf_init(&text, 4096);
     struct http_client_answer http = {.status = 200,
@@ -74,9 +66,8 @@ static void checks_the_sum(void **state)
 }
 
 /* What is not DynamoDB's own form is asked again, and is not an answer. */
-static void tells_damage_from_answers(void **state)
+TEST(tells_damage_from_answers)
 {
-    (void)state;
     static const struct {
         long status;
         const char *body;
@@ -100,9 +91,8 @@ static void tells_damage_from_answers(void **state)
     buf_free(&text);
 }
 
-static void knows_the_error_types(void **state)
+TEST(knows_the_error_types)
 {
-    (void)state;
     static const struct {
         long status;
         const char *type;
@@ -161,9 +151,8 @@ static void knows_the_error_types(void **state)
 }
 
 /* Messages about signatures repeat the request, its session token included. */
-static void keeps_messages_about_signatures_back(void **state)
+TEST(keeps_messages_about_signatures_back)
 {
-    (void)state;
     struct buf text;
     buf_init(&text, 4096);
     read_reply(400,
@@ -179,9 +168,8 @@ static void keeps_messages_about_signatures_back(void **state)
     buf_free(&text);
 }
 
-static void bounds_the_nesting(void **state)
+TEST(bounds_the_nesting)
 {
-    (void)state;
     struct buf text, body;
     buf_init(&text, 4096);
     buf_init(&body, 1u << 20);
@@ -196,17 +184,4 @@ static void bounds_the_nesting(void **state)
     assert_true(reply.answered);
     buf_free(&text);
     buf_free(&body);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_a_whole_object),
-        cmocka_unit_test(checks_the_sum),
-        cmocka_unit_test(tells_damage_from_answers),
-        cmocka_unit_test(knows_the_error_types),
-        cmocka_unit_test(keeps_messages_about_signatures_back),
-        cmocka_unit_test(bounds_the_nesting),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,5 @@
 /* Retries: attempts, quota and pauses. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdlib.h>
+#include "test.h"
 
 #include "aws_retry.h"
 
@@ -17,18 +11,16 @@ static struct aws_retry begun(void)
     return r;
 }
 
-static void test_full_at_first(void **state)
+TEST(full_at_first)
 {
-    (void)state;
     struct aws_retry r;
     aws_retry_init(&r);
     assert_int_equal(r.quota, 500);
     assert_int_equal(r.taken, 0);
 }
 
-static void test_three_attempts(void **state)
+TEST(three_attempts)
 {
-    (void)state;
     struct aws_retry r = begun();
     assert_true(aws_retry_again(&r, false));
     assert_true(aws_retry_again(&r, false));
@@ -40,9 +32,8 @@ static void test_three_attempts(void **state)
 }
 
 /* An attempt after something was mended is one of the three, and is free. */
-static void test_mended(void **state)
+TEST(mended)
 {
-    (void)state;
     struct aws_retry r = begun();
     assert_true(aws_retry_fixed(&r));
     assert_int_equal(r.quota, 500);
@@ -53,12 +44,11 @@ static void test_mended(void **state)
 
 /* A throttled answer is no failure: as many attempts as the time allows, from
  * no quota, with pauses that grow to a maximum of their own. */
-static void test_throttled(void **state)
+TEST(throttled)
 {
-    (void)state;
     struct aws_retry r = begun();
     static const int64_t most[] = {50, 100, 200, 400, 400, 400};
-    for (size_t i = 0; i < sizeof(most) / sizeof(most[0]); i++) {
+    for (size_t i = 0; i < COUNT(most); i++) {
         aws_retry_throttled(&r);
         assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), most[i]);
         assert_int_equal(aws_retry_pause_ms(&r, 0), 0);
@@ -74,9 +64,8 @@ static void test_throttled(void **state)
 }
 
 /* The SDKs' own cases: two retries and a success end at 495. */
-static void test_success_gives_last_cost_back(void **state)
+TEST(success_gives_last_cost_back)
 {
-    (void)state;
     struct aws_retry r = begun();
     assert_true(aws_retry_again(&r, false));
     assert_int_equal(r.quota, 495);
@@ -89,9 +78,8 @@ static void test_success_gives_last_cost_back(void **state)
     assert_int_equal(r.quota, 496);
 }
 
-static void test_timeout_costs_more(void **state)
+TEST(timeout_costs_more)
 {
-    (void)state;
     struct aws_retry r = begun();
     assert_true(aws_retry_again(&r, true));
     assert_int_equal(r.quota, 490);
@@ -106,9 +94,8 @@ static void test_timeout_costs_more(void **state)
     assert_int_equal(r.quota, 495);
 }
 
-static void test_failure_gives_nothing_back(void **state)
+TEST(failure_gives_nothing_back)
 {
-    (void)state;
     struct aws_retry r = begun();
     assert_true(aws_retry_again(&r, false));
     aws_retry_begin(&r); /* the one before was given up */
@@ -117,9 +104,8 @@ static void test_failure_gives_nothing_back(void **state)
     assert_int_equal(r.quota, 496);
 }
 
-static void test_never_above_full(void **state)
+TEST(never_above_full)
 {
-    (void)state;
     struct aws_retry r = begun();
     aws_retry_succeeded(&r);
     assert_int_equal(r.quota, 500);
@@ -131,9 +117,8 @@ static void test_never_above_full(void **state)
 }
 
 /* A refund belongs to one success. */
-static void test_refund_once(void **state)
+TEST(refund_once)
 {
-    (void)state;
     struct aws_retry r = begun();
     assert_true(aws_retry_again(&r, true));
     assert_true(aws_retry_again(&r, true));
@@ -145,9 +130,8 @@ static void test_refund_once(void **state)
 
 /* An outage: every request is retried until the quota is empty, then each is
  * tried once. Successes then pay for retries again. */
-static void test_empty_quota(void **state)
+TEST(empty_quota)
 {
-    (void)state;
     struct aws_retry r;
     unsigned retries = 0;
     aws_retry_init(&r);
@@ -173,9 +157,8 @@ static void test_empty_quota(void **state)
     assert_int_equal(r.quota, 0);
 }
 
-static void test_pauses(void **state)
+TEST(pauses)
 {
-    (void)state;
     struct aws_retry r = begun();
     assert_true(aws_retry_again(&r, false));
     assert_int_equal(aws_retry_pause_ms(&r, 0), 0);
@@ -188,9 +171,8 @@ static void test_pauses(void **state)
 }
 
 /* However many attempts there were, the pause has its maximum. */
-static void test_longest_pause(void **state)
+TEST(longest_pause)
 {
-    (void)state;
     struct aws_retry r = begun();
     r.attempts = 10;
     assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 50 << 8);
@@ -202,9 +184,8 @@ static void test_longest_pause(void **state)
 }
 
 /* Each pause is about as likely as each other. */
-static void test_jitter(void **state)
+TEST(jitter)
 {
-    (void)state;
     unsigned seen[51] = {0};
     struct aws_retry r = begun();
     assert_true(aws_retry_again(&r, false));
@@ -217,24 +198,4 @@ static void test_jitter(void **state)
     }
     for (size_t i = 0; i < 51; i++)
         assert_in_range(seen[i], 800, 1200);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full_at_first),
-        cmocka_unit_test(test_three_attempts),
-        cmocka_unit_test(test_mended),
-        cmocka_unit_test(test_throttled),
-        cmocka_unit_test(test_success_gives_last_cost_back),
-        cmocka_unit_test(test_timeout_costs_more),
-        cmocka_unit_test(test_failure_gives_nothing_back),
-        cmocka_unit_test(test_never_above_full),
-        cmocka_unit_test(test_refund_once),
-        cmocka_unit_test(test_empty_quota),
-        cmocka_unit_test(test_pauses),
-        cmocka_unit_test(test_longest_pause),
-        cmocka_unit_test(test_jitter),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,12 +3,7 @@
  * Version 4 (get-vanilla, post-vanilla) and against one of botocore's. The
  * end-to-end tests compare every request with botocore.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "test.h"
 
 #include "aws_sign.h"
 
@@ -29,9 +24,8 @@ static void expect(const struct aws_signing *signing,
     buf_free(&out);
 }
 
-static void signs_as_the_suite(void **state)
+TEST(signs_as_the_suite)
 {
-    (void)state;
     static const char *const lines[] = {"Host:example.amazonaws.com",
                                         "X-Amz-Date:20150830T123600Z", NULL};
     struct aws_sign_request request = {
@@ -51,9 +45,8 @@ static void signs_as_the_suite(void **state)
 }
 
 /* Lines in any order, a path, a body that is not ASCII. */
-static void signs_as_botocore(void **state)
+TEST(signs_as_botocore)
 {
-    (void)state;
     static const char *const lines[] = {
         "X-Odd: a b",
         "X-Amz-Target: DynamoDB_20120810.GetItem",
@@ -78,9 +71,8 @@ static void signs_as_botocore(void **state)
            "0029776c8a9b9e335966daf4cc98e9bcbb5b9be69fb13c382cca2cbc4000ebcd");
 }
 
-static void refuses_what_it_cannot_hold(void **state)
+TEST(refuses_what_it_cannot_hold)
 {
-    (void)state;
     const char *lines[HTTP_CLIENT_LINES_MAX + 2] = {NULL};
     for (size_t i = 0; i <= HTTP_CLIENT_LINES_MAX; i++)
         lines[i] = "X-Line: x";
@@ -93,23 +85,11 @@ static void refuses_what_it_cannot_hold(void **state)
     buf_free(&out);
 }
 
-static void writes_dates(void **state)
+TEST(writes_dates)
 {
-    (void)state;
     char date[AWS_SIGN_DATE_SIZE];
     aws_sign_date(1440938160, date);
     assert_string_equal(date, "20150830T123600Z");
     aws_sign_date(0, date);
     assert_string_equal(date, "19700101T000000Z");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(signs_as_the_suite),
-        cmocka_unit_test(signs_as_botocore),
-        cmocka_unit_test(refuses_what_it_cannot_hold),
-        cmocka_unit_test(writes_dates),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,22 +1,13 @@
 /* What the sources of credentials share, and the one that is the environment.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "aws_files.h"
 #include "aws_source.h"
 #include "mem.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 /* 2100-01-01T00:00:00Z */
 #define LATER 4102444800
@@ -30,9 +21,8 @@ static void assert_nothing(const struct aws_found *found)
 
 /* ---- Keys ---------------------------------------------------------------- */
 
-static void keys_are_copied(void **state)
+TEST(keys_are_copied)
 {
-    (void)state;
     struct aws_found found;
     struct buf reason;
     char id[] = "AKID", secret[] = "a/secret+", token[] = "tok==";
@@ -61,9 +51,8 @@ static void keys_are_copied(void **state)
     buf_free(&reason);
 }
 
-static void keys_that_cannot_be_sent_are_refused(void **state)
+TEST(keys_that_cannot_be_sent_are_refused)
 {
-    (void)state;
     static const struct {
         struct aws_keys keys;
         const char *reason;
@@ -96,9 +85,8 @@ static void keys_that_cannot_be_sent_are_refused(void **state)
     }
 }
 
-static void credentials_that_have_expired_are_refused(void **state)
+TEST(credentials_that_have_expired_are_refused)
 {
-    (void)state;
     static const char *const cases[][2] = {
         {"2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"},
         /* Long ago is not never. */
@@ -130,9 +118,8 @@ static void credentials_that_have_expired_are_refused(void **state)
 
 #define AB "\"AccessKeyId\": \"A\", \"SecretAccessKey\": \"B\""
 
-static void documents_are_read(void **state)
+TEST(documents_are_read)
 {
-    (void)state;
     static const struct {
         const char *text;
         const char *token; /* NULL: none */
@@ -189,9 +176,8 @@ static void check_refused(const char *text, size_t len, const char *expected)
     buf_free(&reason);
 }
 
-static void other_documents_are_refused(void **state)
+TEST(other_documents_are_refused)
 {
-    (void)state;
     static const char *const cases[][2] = {
         {"", "it is not a JSON object"},
         {"  ", "it is not a JSON object"},
@@ -235,9 +221,8 @@ static void other_documents_are_refused(void **state)
     check_refused("{" AB "}", 5, "it is not a JSON object");
 }
 
-static void odd_sizes_are_refused(void **state)
+TEST(odd_sizes_are_refused)
 {
-    (void)state;
     enum { SIZE = (1 << 20) + 1 };
     char *text = mem_alloc(SIZE);
     memset(text, '[', SIZE);
@@ -258,9 +243,8 @@ static void odd_sizes_are_refused(void **state)
     buf_free(&long_code);
 }
 
-static void a_process_says_its_version(void **state)
+TEST(a_process_says_its_version)
 {
-    (void)state;
     static const struct {
         const char *text;
         bool good;
@@ -303,7 +287,9 @@ static int remove_files(void **state)
     return aws_files_remove(*state);
 }
 
-static void small_files_are_read(void **state)
+EACH_TEST(make_files, remove_files)
+
+TEST(small_files_are_read)
 {
     struct aws_files *f = *state;
     static const char *const cases[][2] = {
@@ -315,7 +301,7 @@ static void small_files_are_read(void **state)
         {"\n", ""},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        aws_files_write(f->other, cases[i][0]);
+        write_file(f->other, cases[i][0]);
         char *text = aws_found_read_file(f->other, 20);
         assert_non_null(text);
         assert_string_equal(text, cases[i][1]);
@@ -327,7 +313,7 @@ static void small_files_are_read(void **state)
     mem_free_secret(empty);
 }
 
-static void other_files_are_not(void **state)
+TEST(other_files_are_not)
 {
     struct aws_files *f = *state;
     assert_null(aws_found_read_file(f->other, 20));
@@ -336,14 +322,14 @@ static void other_files_are_not(void **state)
     assert_int_equal(errno, EISDIR);
     assert_null(aws_found_read_file("/dev/zero", 20));
     assert_int_equal(errno, E2BIG);
-    aws_files_write(f->other, "01234567890123456789");
+    write_file(f->other, "01234567890123456789");
     char *whole = aws_found_read_file(f->other, 20);
     assert_non_null(whole);
     assert_string_equal(whole, "01234567890123456789");
     mem_free_secret(whole);
     assert_null(aws_found_read_file(f->other, 19));
     assert_int_equal(errno, E2BIG);
-    aws_files_write_bytes(f->other, "a\0b", 3);
+    write_bytes(f->other, "a\0b", 3);
     assert_null(aws_found_read_file(f->other, 20));
     assert_int_equal(errno, EILSEQ);
     /* Nobody waits for somebody who writes into it. */
@@ -354,9 +340,8 @@ static void other_files_are_not(void **state)
 
 /* ---- The environment ----------------------------------------------------- */
 
-static void the_environment_is_a_source(void **state)
+TEST(the_environment_is_a_source)
 {
-    (void)state;
     static const struct {
         const char *id;
         const char *secret;
@@ -399,24 +384,4 @@ static void the_environment_is_a_source(void **state)
         free(conf.aws_secret_access_key);
         free(conf.aws_session_token);
     }
-}
-
-#define FILES(test)                                                            \
-    cmocka_unit_test_setup_teardown(test, make_files, remove_files)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_are_copied),
-        cmocka_unit_test(keys_that_cannot_be_sent_are_refused),
-        cmocka_unit_test(credentials_that_have_expired_are_refused),
-        cmocka_unit_test(documents_are_read),
-        cmocka_unit_test(other_documents_are_refused),
-        cmocka_unit_test(odd_sizes_are_refused),
-        cmocka_unit_test(a_process_says_its_version),
-        FILES(small_files_are_read),
-        FILES(other_files_are_not),
-        cmocka_unit_test(the_environment_is_a_source),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

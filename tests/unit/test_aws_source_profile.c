@@ -1,23 +1,16 @@
 /* Credentials of a profile: which of its settings counts, and what each that
  * cannot be used says. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "aws_recorder.h"
 #include "clock.h"
+#include "fake_services.h"
 #include "mem.h"
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+EACH_TEST(services_set_up, services_tear_down)
 
-static void keys_of_either_file(void **state)
+TEST(keys_of_either_file)
 {
-    static const struct recorder_case table[] = {
+    static const struct profile_case table[] = {
         {NULL, NULL, "[default]\n" KEYS("x"), "x",
          "profile default in CREDENTIALS", ""},
         {NULL, "[default]\n" KEYS("x"), NULL, "x", "profile default in CONFIG",
@@ -28,10 +21,10 @@ static void keys_of_either_file(void **state)
          "profile my name in CREDENTIALS", ""},
     };
     for (size_t i = 0; i < COUNT(table); i++)
-        recorder_check_good(*state, &table[i]);
+        assert_credentials(*state, &table[i]);
 }
 
-static void a_token_makes_them_temporary(void **state)
+TEST(a_token_makes_them_temporary)
 {
     static const char *const files[][2] = {
         {"[default]\n" KEYS("x") "aws_session_token = t\n", "t"},
@@ -40,7 +33,7 @@ static void a_token_makes_them_temporary(void **state)
     };
     for (size_t i = 0; i < COUNT(files); i++) {
         struct aws_found found;
-        assert_int_equal(recorder_ask(*state, NULL, NULL, files[i][0], &found),
+        assert_int_equal(query_profile(*state, NULL, NULL, files[i][0], &found),
                          RESULT_OK);
         if (files[i][1] != NULL)
             assert_string_equal(found.token, files[i][1]);
@@ -52,9 +45,9 @@ static void a_token_makes_them_temporary(void **state)
 }
 
 /* botocore's order. */
-static void settings_have_an_order(void **state)
+TEST(settings_have_an_order)
 {
-    static const struct recorder_case table[] = {
+    static const struct profile_case table[] = {
         {"p", "[profile p]\n" PRINTS("run") KEYS("config"),
          "[p]\n" KEYS("file"), "file", "profile p in CREDENTIALS", ""},
         {"p", "[profile p]\n" PRINTS("run") KEYS("config"), NULL, "run",
@@ -73,23 +66,23 @@ static void settings_have_an_order(void **state)
          "profile p in CREDENTIALS", ""},
     };
     for (size_t i = 0; i < COUNT(table); i++)
-        recorder_check_good(*state, &table[i]);
+        assert_credentials(*state, &table[i]);
 }
 
-static void keys_must_be_whole(void **state)
+TEST(keys_must_be_whole)
 {
-    recorder_check_bad(
+    assert_no_credentials(
         *state, "p", NULL, "[p]\naws_access_key_id = a", RESULT_DENIED,
         "profile p in CREDENTIALS: the secret access key is missing");
-    recorder_check_bad(
+    assert_no_credentials(
         *state, "p", "[profile p]\naws_secret_access_key = s",
         "[p]\naws_access_key_id = a", RESULT_DENIED,
         "profile p in CREDENTIALS: the secret access key is missing");
-    recorder_check_bad(
+    assert_no_credentials(
         *state, "p", NULL, "[p]\naws_secret_access_key = hidden",
         RESULT_NOT_FOUND,
         "profile p does not have credentials in CONFIG or CREDENTIALS");
-    recorder_check_bad(
+    assert_no_credentials(
         *state, NULL, NULL,
         "[default]\naws_access_key_id = a\n"
         "aws_secret_access_key = hid den",
@@ -98,55 +91,55 @@ static void keys_must_be_whole(void **state)
         "an invalid character");
 }
 
-static void a_profile_need_not_be_there(void **state)
+TEST(a_profile_need_not_be_there)
 {
-    recorder_check_bad(*state, NULL, NULL, NULL, RESULT_NOT_FOUND,
-                       "profile default is not in CONFIG or CREDENTIALS");
-    recorder_check_bad(*state, NULL, "[profile p]\n" KEYS("x"),
-                       "[q]\n" KEYS("x"), RESULT_NOT_FOUND,
-                       "profile default is not in CONFIG or CREDENTIALS");
-    recorder_check_bad(
+    assert_no_credentials(*state, NULL, NULL, NULL, RESULT_NOT_FOUND,
+                          "profile default is not in CONFIG or CREDENTIALS");
+    assert_no_credentials(*state, NULL, "[profile p]\n" KEYS("x"),
+                          "[q]\n" KEYS("x"), RESULT_NOT_FOUND,
+                          "profile default is not in CONFIG or CREDENTIALS");
+    assert_no_credentials(
         *state, NULL, "[default]\nregion = eu-west-1", NULL, RESULT_NOT_FOUND,
         "profile default does not have credentials in CONFIG or CREDENTIALS");
     /* But one that is asked for by name must. */
-    recorder_check_bad(
+    assert_no_credentials(
         *state, "p", "[default]\n" KEYS("x"), NULL, RESULT_DENIED,
         "profile p (AWS_PROFILE) is not in CONFIG or CREDENTIALS");
-    recorder_check_bad(
+    assert_no_credentials(
         *state, "default", NULL, NULL, RESULT_DENIED,
         "profile default (AWS_PROFILE) is not in CONFIG or CREDENTIALS");
-    recorder_check_bad(*state, NULL, "hidden", NULL, RESULT_DENIED,
-                       "CONFIG:1: a setting comes before the first section");
+    assert_no_credentials(*state, NULL, "hidden", NULL, RESULT_DENIED,
+                          "CONFIG:1: a setting comes before the first section");
 }
 
 /* ---- A process ----------------------------------------------------------- */
 
-static void a_process_gives_temporary_keys(void **state)
+TEST(a_process_gives_temporary_keys)
 {
     struct aws_found found;
     assert_int_equal(
-        recorder_ask(*state, "p", "[profile p]\n" PRINTS("x"), NULL, &found),
+        query_profile(*state, "p", "[profile p]\n" PRINTS("x"), NULL, &found),
         RESULT_OK);
     assert_string_equal(found.token, "token-x");
     assert_int_equal(found.expires, 4102444800);
     aws_found_free(&found);
 }
 
-static void a_process_can_fail(void **state)
+TEST(a_process_can_fail)
 {
     struct aws_files *f = *state;
     char *expected = mem_printf("credential_process of profile p: the command "
                                 "ended with status 4; run it as user %u to "
                                 "see why",
                                 (unsigned)geteuid());
-    recorder_check_bad(f, "p",
-                       "[profile p]\ncredential_process = echo hidden; exit 4",
-                       NULL, RESULT_DENIED, expected);
+    assert_no_credentials(
+        f, "p", "[profile p]\ncredential_process = echo hidden; exit 4", NULL,
+        RESULT_DENIED, expected);
     free(expected);
-    recorder_check_bad(f, "p", "[profile p]\ncredential_process = echo hidden",
-                       NULL, RESULT_DENIED,
-                       "credential_process of profile p is not a JSON object");
-    recorder_check_bad(
+    assert_no_credentials(
+        f, "p", "[profile p]\ncredential_process = echo hidden", NULL,
+        RESULT_DENIED, "credential_process of profile p is not a JSON object");
+    assert_no_credentials(
         f, "p",
         "[profile p]\ncredential_process = echo '{\"AccessKeyId\": "
         "\"hidden\", \"SecretAccessKey\": \"hidden\"}'",
@@ -163,21 +156,4 @@ static void a_process_can_fail(void **state)
     aws_files_assert_reason(f, "credential_process of profile default: the "
                                "command did not end in time");
     assert_memory_equal(&found, &empty, sizeof(empty));
-}
-
-#define FILES(test)                                                            \
-    cmocka_unit_test_setup_teardown(test, recorder_set_up, recorder_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        FILES(keys_of_either_file),
-        FILES(a_token_makes_them_temporary),
-        FILES(settings_have_an_order),
-        FILES(keys_must_be_whole),
-        FILES(a_profile_need_not_be_there),
-        FILES(a_process_gives_temporary_keys),
-        FILES(a_process_can_fail),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

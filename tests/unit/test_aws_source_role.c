@@ -1,21 +1,15 @@
 /* Credentials of a role that a profile names: whose keys it is asked for with,
  * and which cannot be. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
-#include <stdlib.h>
-
-#include "aws_recorder.h"
+#include "fake_services.h"
 #include "mem.h"
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+EACH_TEST(services_set_up, services_tear_down)
 
-static void a_role_has_the_keys_of_another_profile(void **state)
+TEST(a_role_has_the_keys_of_another_profile)
 {
-    static const struct recorder_case table[] = {
+    static const struct profile_case table[] = {
         {"p",
          "[profile p]\n" ROLE("p") "source_profile = base\n"
                                    "role_session_name = me\nexternal_id = e\n"
@@ -66,16 +60,16 @@ static void a_role_has_the_keys_of_another_profile(void **state)
          "keys=id-given,secret-given,token-given\n"},
     };
     for (size_t i = 0; i < COUNT(table); i++)
-        recorder_check_good(*state, &table[i]);
+        assert_credentials(*state, &table[i]);
 }
 
-static void the_region_of_the_environment_goes_first(void **state)
+TEST(the_region_of_the_environment_goes_first)
 {
     struct aws_files *f = *state;
     char first[] = "ap-south-1", second[] = "sa-east-1", bad[] = "x.evil/";
     static const char config[] = "[profile p]\nregion = eu-west-1\n" ROLE(
         "p") "source_profile = p\n" KEYS("p");
-    struct recorder_case c = {
+    struct profile_case c = {
         "p",
         config,
         NULL,
@@ -84,23 +78,23 @@ static void the_region_of_the_environment_goes_first(void **state)
         "assume arn:p session=- external=- region=sa-east-1 "
         "duration=- keys=id-p,secret-p,-\n"};
     f->conf.aws_default_region = second;
-    recorder_check_good(f, &c);
+    assert_credentials(f, &c);
     f->conf.aws_region = first;
     c.asked = "assume arn:p session=- external=- region=ap-south-1 duration=- "
               "keys=id-p,secret-p,-\n";
-    recorder_check_good(f, &c);
+    assert_credentials(f, &c);
     f->conf.aws_region = bad;
-    recorder_check_bad(
+    assert_no_credentials(
         f, "p", config, NULL, RESULT_DENIED,
         "profile p has a role, but the region is not a valid name, such as "
         "eu-west-1");
-    assert_int_equal(recorder_asked.len, 0);
+    assert_int_equal(service_requests.len, 0);
 }
 
-static void a_role_has_the_keys_of_a_source(void **state)
+TEST(a_role_has_the_keys_of_a_source)
 {
     struct aws_files *f = *state;
-    static const struct recorder_case table[] = {
+    static const struct profile_case table[] = {
         {"p",
          "[profile p]\n" ROLE("p") "credential_source = Ec2InstanceMetadata\n",
          NULL, "given", "role arn:p of profile p",
@@ -121,10 +115,10 @@ static void a_role_has_the_keys_of_a_source(void **state)
     f->conf.aws_access_key_id = id;
     f->conf.aws_secret_access_key = secret;
     for (size_t i = 0; i < COUNT(table); i++)
-        recorder_check_good(f, &table[i]);
+        assert_credentials(f, &table[i]);
 }
 
-static void what_the_others_say_is_passed_on(void **state)
+TEST(what_the_others_say_is_passed_on)
 {
     struct aws_files *f = *state;
     static const char role[] =
@@ -139,27 +133,29 @@ static void what_the_others_say_is_passed_on(void **state)
         "credential_source EcsContainer of profile p: container refuses";
     static const char instance_says[] =
         "credential_source Ec2InstanceMetadata of profile p: instance refuses";
-    recorder_answer = RESULT_UNAVAILABLE;
-    recorder_check_bad(f, "p", role, NULL, recorder_answer,
-                       "profile p: STS refuses");
-    recorder_check_bad(f, "p", container, NULL, recorder_answer,
-                       container_says);
-    recorder_answer = RESULT_DENIED;
-    recorder_check_bad(f, "p", role, NULL, recorder_answer,
-                       "profile p: STS refuses");
-    recorder_check_bad(f, "p", instance, NULL, recorder_answer, instance_says);
+    service_result = RESULT_UNAVAILABLE;
+    assert_no_credentials(f, "p", role, NULL, service_result,
+                          "profile p: STS refuses");
+    assert_no_credentials(f, "p", container, NULL, service_result,
+                          container_says);
+    service_result = RESULT_DENIED;
+    assert_no_credentials(f, "p", role, NULL, service_result,
+                          "profile p: STS refuses");
+    assert_no_credentials(f, "p", instance, NULL, service_result,
+                          instance_says);
     /* No other source of the chain is asked instead. */
-    recorder_answer = RESULT_NOT_FOUND;
-    recorder_check_bad(f, "p", container, NULL, RESULT_DENIED, container_says);
-    recorder_check_bad(f, "p", instance, NULL, RESULT_UNAVAILABLE,
-                       instance_says);
-    recorder_check_bad(
+    service_result = RESULT_NOT_FOUND;
+    assert_no_credentials(f, "p", container, NULL, RESULT_DENIED,
+                          container_says);
+    assert_no_credentials(f, "p", instance, NULL, RESULT_UNAVAILABLE,
+                          instance_says);
+    assert_no_credentials(
         f, "p", environment, NULL, RESULT_DENIED,
         "credential_source Environment of profile p: AWS_ACCESS_KEY_ID "
         "is not set");
 }
 
-static void roles_that_cannot_be(void **state)
+TEST(roles_that_cannot_be)
 {
     static const struct {
         const char *config;
@@ -216,13 +212,13 @@ static void roles_that_cannot_be(void **state)
          "directory"},
     };
     for (size_t i = 0; i < COUNT(table); i++) {
-        recorder_check_bad(*state, "p", table[i].config, NULL, RESULT_DENIED,
-                           table[i].reason);
-        assert_int_equal(recorder_asked.len, 0);
+        assert_no_credentials(*state, "p", table[i].config, NULL, RESULT_DENIED,
+                              table[i].reason);
+        assert_int_equal(service_requests.len, 0);
     }
 }
 
-static void a_chain_has_an_end(void **state)
+TEST(a_chain_has_an_end)
 {
     for (int roles = 7; roles <= 9; roles++) {
         struct buf config;
@@ -236,12 +232,12 @@ static void a_chain_has_an_end(void **state)
         buf_addf(&config, "[profile p%d]\n" KEYS("end"), roles + 1);
         if (roles <= 8) {
             assert_int_equal(
-                recorder_ask(*state, "p1", config.data, NULL, &found),
+                query_profile(*state, "p1", config.data, NULL, &found),
                 RESULT_OK);
             assert_string_equal(found.where, "role arn:1 of profile p1");
             aws_found_free(&found);
         } else {
-            recorder_check_bad(
+            assert_no_credentials(
                 *state, "p1", config.data, NULL, RESULT_DENIED,
                 "profile p9 is at the end of a chain of source_profile that "
                 "is too long");
@@ -250,27 +246,26 @@ static void a_chain_has_an_end(void **state)
     }
 }
 
-static void a_web_identity_is_read_from_its_file(void **state)
+TEST(a_web_identity_is_read_from_its_file)
 {
     struct aws_files *f = *state;
-    aws_files_write(f->other, "the-token\n");
+    write_file(f->other, "the-token\n");
     char *config =
         mem_printf("[profile p]\nregion = eu-west-1\n" ROLE(
                        "p") "role_session_name = me\n"
                             "web_identity_token_file = %s\n"
                             "[profile q]\n" ROLE("q") "source_profile = p\n",
                    f->other);
-    struct recorder_case c = {
-        "p",
-        config,
-        NULL,
-        "given",
-        "role arn:p of profile p",
-        "web arn:p session=me external=- region=eu-west-1 "
-        "duration=- token=the-token\n"};
-    recorder_check_good(f, &c);
+    struct profile_case c = {"p",
+                             config,
+                             NULL,
+                             "given",
+                             "role arn:p of profile p",
+                             "web arn:p session=me external=- region=eu-west-1 "
+                             "duration=- token=the-token\n"};
+    assert_credentials(f, &c);
     /* Also for a role in turn. */
-    c = (struct recorder_case){
+    c = (struct profile_case){
         "q",
         config,
         NULL,
@@ -280,26 +275,9 @@ static void a_web_identity_is_read_from_its_file(void **state)
         "duration=- token=the-token\n"
         "assume arn:q session=- external=- region=- duration=- "
         "keys=id-given,secret-given,token-given\n"};
-    recorder_check_good(f, &c);
-    recorder_answer = RESULT_UNAVAILABLE;
-    recorder_check_bad(f, "p", config, NULL, recorder_answer,
-                       "profile p: STS refuses");
+    assert_credentials(f, &c);
+    service_result = RESULT_UNAVAILABLE;
+    assert_no_credentials(f, "p", config, NULL, service_result,
+                          "profile p: STS refuses");
     free(config);
-}
-
-#define FILES(test)                                                            \
-    cmocka_unit_test_setup_teardown(test, recorder_set_up, recorder_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        FILES(a_role_has_the_keys_of_another_profile),
-        FILES(the_region_of_the_environment_goes_first),
-        FILES(a_role_has_the_keys_of_a_source),
-        FILES(what_the_others_say_is_passed_on),
-        FILES(roles_that_cannot_be),
-        FILES(a_chain_has_an_end),
-        FILES(a_web_identity_is_read_from_its_file),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

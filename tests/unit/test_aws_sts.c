@@ -1,18 +1,9 @@
 /* What STS answers, and the name of a session. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
+#include "test.h"
 
 #include "aws_sts.h"
 #include "aws_sts_answer.h"
 #include "mem.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 #define KEYS                                                                   \
     "<AccessKeyId>ASIAX</AccessKeyId>"                                         \
@@ -65,9 +56,8 @@ static const char *const with_keys[] = {
     "</s:Credentials></s:R>",
 };
 
-static void reads_keys(void **state)
+TEST(reads_keys)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT(with_keys); i++) {
         struct aws_sts_answer answer;
         assert_int_equal(read_text(with_keys[i], &answer), RESULT_OK);
@@ -82,9 +72,8 @@ static void reads_keys(void **state)
     }
 }
 
-static void reads_errors(void **state)
+TEST(reads_errors)
 {
-    (void)state;
     struct aws_sts_answer answer;
     assert_int_equal(
         read_text(ERROR("AccessDenied", "a &lt;b&gt; &amp; &quot;c&quot;"),
@@ -149,9 +138,8 @@ static const char *const unusable[] = {
      "<Error><Code>&x;</Code></Error>"),
 };
 
-static void refuses_what_is_no_answer(void **state)
+TEST(refuses_what_is_no_answer)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT(unusable); i++) {
         struct aws_sts_answer answer;
         if (read_text(unusable[i], &answer) != RESULT_CORRUPT)
@@ -161,9 +149,8 @@ static void refuses_what_is_no_answer(void **state)
 }
 
 /* Every beginning of an answer is none, wherever it is cut. */
-static void refuses_every_part(void **state)
+TEST(refuses_every_part)
 {
-    (void)state;
     static const char whole[] = IN_CREDENTIALS(KEYS);
     for (size_t len = 0; len + 1 < sizeof(whole); len++) {
         struct aws_sts_answer answer;
@@ -181,9 +168,8 @@ static void add_many(struct buf *b, const char *text, size_t times)
         buf_add_str(b, text);
 }
 
-static void bounds_depth_and_size(void **state)
+TEST(bounds_depth_and_size)
 {
-    (void)state;
     struct buf xml;
     struct aws_sts_answer answer;
     buf_init(&xml, 2 * AWS_STS_ANSWER_MAX);
@@ -233,9 +219,8 @@ static const struct {
     {"IncompleteSignature", "The string was ...", "secret", ""},
 };
 
-static void shows_messages_without_secrets(void **state)
+TEST(shows_messages_without_secrets)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT(messages); i++) {
         struct aws_sts_answer answer = {
             .code = mem_dup(messages[i].code),
@@ -252,9 +237,8 @@ static void shows_messages_without_secrets(void **state)
     }
 }
 
-static void cuts_a_long_message(void **state)
+TEST(cuts_a_long_message)
 {
-    (void)state;
     char long_text[1001];
     memset(long_text, 'x', sizeof(long_text) - 1);
     long_text[sizeof(long_text) - 1] = '\0';
@@ -268,9 +252,8 @@ static void cuts_a_long_message(void **state)
     aws_sts_answer_free(&answer);
 }
 
-static void names_sessions(void **state)
+TEST(names_sessions)
 {
-    (void)state;
     char session[AWS_STS_SESSION_SIZE];
     aws_sts_session("web-1.example.com", session);
     assert_string_equal(session, "curt-web-1.example.com");
@@ -283,19 +266,4 @@ static void names_sessions(void **state)
                     session);
     assert_int_equal(strlen(session), 64);
     assert_memory_equal(session, "curt-0123456789", 15);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_keys),
-        cmocka_unit_test(reads_errors),
-        cmocka_unit_test(refuses_what_is_no_answer),
-        cmocka_unit_test(refuses_every_part),
-        cmocka_unit_test(bounds_depth_and_size),
-        cmocka_unit_test(shows_messages_without_secrets),
-        cmocka_unit_test(cuts_a_long_message),
-        cmocka_unit_test(names_sessions),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,8 @@
 /* The body of POST /create, in all the forms that come. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <string.h>
+#include "test.h"
 
 #include "body.h"
 #include "mem.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 #define JSON "application/json"
 #define FORM "application/x-www-form-urlencoded"
@@ -69,9 +61,8 @@ static void assert_bad(const char *type, const char *body, const char *why)
 
 /* ---- Which form it is ------------------------------------------------ */
 
-static void json_needs_no_type_of_its_own(void **state)
+TEST(json_needs_no_type_of_its_own)
 {
-    (void)state;
     static const char *const types[] = {
         NULL,
         "",
@@ -92,9 +83,8 @@ static void json_needs_no_type_of_its_own(void **state)
     }
 }
 
-static void a_form_has_its_type(void **state)
+TEST(a_form_has_its_type)
 {
-    (void)state;
     assert_read(FORM, "long_url=http://x/", "http://x/");
     assert_read("Application/X-WWW-Form-URLEncoded ; charset=utf-8",
                 "long_url=http://x/", "http://x/");
@@ -105,9 +95,8 @@ static void a_form_has_its_type(void **state)
                        "application/json");
 }
 
-static void other_types_are_not_supported(void **state)
+TEST(other_types_are_not_supported)
 {
-    (void)state;
     static const char *const types[] = {
         "text/html",
         "application/xml",
@@ -130,9 +119,8 @@ static void other_types_are_not_supported(void **state)
                                "application/json");
 }
 
-static void an_empty_body_is_bad(void **state)
+TEST(an_empty_body_is_bad)
 {
-    (void)state;
     assert_bad(NULL, "", "The body is empty");
     assert_bad("", "", "The body is empty");
     assert_bad(JSON, "", "not valid JSON");
@@ -142,9 +130,8 @@ static void an_empty_body_is_bad(void **state)
 
 /* ---- JSON ------------------------------------------------------------ */
 
-static void takes_the_string_as_it_is(void **state)
+TEST(takes_the_string_as_it_is)
 {
-    (void)state;
     static const char *const cases[][2] = {
         {"{\"long_url\":\"\"}", ""},
         {"{\"long_url\":\" x \"}", " x "},
@@ -170,16 +157,14 @@ static void takes_the_string_as_it_is(void **state)
         assert_read(JSON, cases[i][0], cases[i][1]);
 }
 
-static void nul_in_the_string_is_kept(void **state)
+TEST(nul_in_the_string_is_kept)
 {
-    (void)state;
     static const char body[] = "{\"long_url\":\"a\\u0000b\"}";
     assert_read_bytes(JSON, body, sizeof(body) - 1, "a\0b", 3);
 }
 
-static void what_is_not_the_member_is_named(void **state)
+TEST(what_is_not_the_member_is_named)
 {
-    (void)state;
     static const char *const missing[] = {
         "{}",
         "{\"a\":\"long_url\"}",
@@ -208,9 +193,8 @@ static void what_is_not_the_member_is_named(void **state)
         assert_bad(JSON, no_object[i], "must be a JSON object");
 }
 
-static void broken_json_is_bad(void **state)
+TEST(broken_json_is_bad)
 {
-    (void)state;
     static const char *const broken[] = {
         "{",
         "}",
@@ -252,9 +236,8 @@ static void broken_json_is_bad(void **state)
         assert_bad(JSON, broken[i], "The body is not valid JSON");
 }
 
-static void half_a_surrogate_pair_is_bad(void **state)
+TEST(half_a_surrogate_pair_is_bad)
 {
-    (void)state;
     static const char *const lone[] = {
         "\\ud83d",
         "\\uDBFF",
@@ -295,9 +278,8 @@ static void half_a_surrogate_pair_is_bad(void **state)
                 "\\ud83d\xed\x9f\xbf\xee\x80\x80");
 }
 
-static void a_byte_order_mark_is_skipped(void **state)
+TEST(a_byte_order_mark_is_skipped)
 {
-    (void)state;
     static const char *const types[] = {NULL, JSON, "text/plain", FORM};
     for (size_t i = 0; i < COUNT(types); i++) {
         assert_read(types[i], "\xef\xbb\xbf{\"long_url\":\"x\"}", "x");
@@ -313,9 +295,8 @@ static void a_byte_order_mark_is_skipped(void **state)
     assert_bad(NULL, "\xef\xbb\xbf", "The body is empty");
 }
 
-static void what_is_not_utf_8_is_named(void **state)
+TEST(what_is_not_utf_8_is_named)
 {
-    (void)state;
     static const struct {
         const char *body;
         size_t len;
@@ -345,9 +326,8 @@ static void what_is_not_utf_8_is_named(void **state)
                                "not valid UTF-8");
 }
 
-static void what_is_not_a_number_is_bad(void **state)
+TEST(what_is_not_a_number_is_bad)
 {
-    (void)state;
     static const char *const none[] = {
         "nan", "+1", ".5", "0x1", "1e", "1e+", "-", "--1", "1-1", "1e5.5",
     };
@@ -358,9 +338,8 @@ static void what_is_not_a_number_is_bad(void **state)
     }
 }
 
-static void nul_beside_the_json_is_bad(void **state)
+TEST(nul_beside_the_json_is_bad)
 {
-    (void)state;
     static const char behind[] = "{\"long_url\":\"x\"}\0";
     static const char between[] = "{\"long_url\":\0\"x\"}";
     static const char within[] = "{\"long_url\":\"x\0y\"}";
@@ -388,9 +367,8 @@ static char *nested(size_t levels, const char *open, char close)
     return b.data; /* owned by the caller from here */
 }
 
-static void nesting_is_bounded(void **state)
+TEST(nesting_is_bounded)
 {
-    (void)state;
     static const struct {
         size_t levels;
         const char *open;
@@ -412,9 +390,8 @@ static void nesting_is_bounded(void **state)
     }
 }
 
-static void every_cut_of_a_body_is_bad(void **state)
+TEST(every_cut_of_a_body_is_bad)
 {
-    (void)state;
     static const char body[] =
         "{\"a\":[1,2.5e3,true,null,\"\\u00e9\"],\"long_url\":\"http://x/\"}";
     for (size_t len = 0; len < sizeof(body) - 1; len++)
@@ -424,9 +401,8 @@ static void every_cut_of_a_body_is_bad(void **state)
 
 /* ---- Forms ----------------------------------------------------------- */
 
-static void takes_the_field_decoded_once(void **state)
+TEST(takes_the_field_decoded_once)
 {
-    (void)state;
     static const char *const cases[][2] = {
         {"long_url=", ""},
         {"long_url", ""},
@@ -454,9 +430,8 @@ static void takes_the_field_decoded_once(void **state)
     assert_read_bytes(FORM, "long_url=a\0b&c", 14, "a\0b", 3);
 }
 
-static void a_field_is_there_once(void **state)
+TEST(a_field_is_there_once)
 {
-    (void)state;
     static const char *const missing[] = {
         "a=1",         "&",          "=",           "long_ur=x",
         "long_urls=x", "LONG_URL=x", " long_url=x", "long%5furl%00=x",
@@ -480,9 +455,8 @@ static void a_field_is_there_once(void **state)
     }
 }
 
-static void a_url_that_was_not_encoded_is_taken_as_it_is(void **state)
+TEST(a_url_that_was_not_encoded_is_taken_as_it_is)
 {
-    (void)state;
     static const char *const cases[][2] = {
         {"https://x/a+b?c=1+2#d+e", "https://x/a+b?c=1+2#d+e"},
         {"https://x/%2B%26%41%", "https://x/%2B%26%41%"},
@@ -509,9 +483,8 @@ static void a_url_that_was_not_encoded_is_taken_as_it_is(void **state)
     }
 }
 
-static void nothing_follows_a_url_that_was_not_encoded(void **state)
+TEST(nothing_follows_a_url_that_was_not_encoded)
 {
-    (void)state;
     static const char *const cut[] = {
         "long_url=https://shop.example/item?id=7&size=xl",
         "long_url=https://x/?a&b",
@@ -530,9 +503,8 @@ static void nothing_follows_a_url_that_was_not_encoded(void **state)
                 "https://x/?a&b");
 }
 
-static void thousands_of_fields_end_well(void **state)
+TEST(thousands_of_fields_end_well)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 1u << 20);
     for (int i = 0; i < 50000; i++)
@@ -541,31 +513,4 @@ static void thousands_of_fields_end_well(void **state)
     assert_false(buf_failed(&b));
     assert_read(FORM, b.data, "x");
     buf_free(&b);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_needs_no_type_of_its_own),
-        cmocka_unit_test(a_form_has_its_type),
-        cmocka_unit_test(other_types_are_not_supported),
-        cmocka_unit_test(an_empty_body_is_bad),
-        cmocka_unit_test(takes_the_string_as_it_is),
-        cmocka_unit_test(nul_in_the_string_is_kept),
-        cmocka_unit_test(what_is_not_the_member_is_named),
-        cmocka_unit_test(broken_json_is_bad),
-        cmocka_unit_test(half_a_surrogate_pair_is_bad),
-        cmocka_unit_test(a_byte_order_mark_is_skipped),
-        cmocka_unit_test(what_is_not_utf_8_is_named),
-        cmocka_unit_test(what_is_not_a_number_is_bad),
-        cmocka_unit_test(nul_beside_the_json_is_bad),
-        cmocka_unit_test(nesting_is_bounded),
-        cmocka_unit_test(every_cut_of_a_body_is_bad),
-        cmocka_unit_test(takes_the_field_decoded_once),
-        cmocka_unit_test(a_field_is_there_once),
-        cmocka_unit_test(a_url_that_was_not_encoded_is_taken_as_it_is),
-        cmocka_unit_test(nothing_follows_a_url_that_was_not_encoded),
-        cmocka_unit_test(thousands_of_fields_end_well),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,23 +1,17 @@
 /* The circuit breaker: when it opens, who may probe, when it closes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "breaker.h"
 #include "clock.h"
-#include "crew.h"
 #include "mem.h"
+#include "processes.h"
+
+EACH_TEST(temp_conf_set_up, temp_conf_tear_down)
 
 #define OWNER 77
 #define PROBE 3000
@@ -56,7 +50,7 @@ static int64_t next_probe(struct breaker *c, int64_t now)
 
 /* ---- One process ----------------------------------------------------- */
 
-static void test_failures_in_a_row_open_it(void **state)
+TEST(failures_in_a_row_open_it)
 {
     struct breaker *c =
         breaker_new(((struct conf *)*state)->runtime_dir, OWNER);
@@ -75,7 +69,7 @@ static void test_failures_in_a_row_open_it(void **state)
     breaker_free(c);
 }
 
-static void test_probe_that_is_answered_closes_it(void **state)
+TEST(probe_that_is_answered_closes_it)
 {
     struct breaker *c =
         breaker_new(((struct conf *)*state)->runtime_dir, OWNER);
@@ -95,7 +89,7 @@ static void test_probe_that_is_answered_closes_it(void **state)
     breaker_free(other);
 }
 
-static void test_probes_that_fail_come_more_rarely(void **state)
+TEST(probes_that_fail_come_more_rarely)
 {
     struct breaker *c =
         breaker_new(((struct conf *)*state)->runtime_dir, OWNER);
@@ -122,7 +116,7 @@ static void test_probes_that_fail_come_more_rarely(void **state)
     breaker_free(c);
 }
 
-static void test_late_failures_count_for_nothing(void **state)
+TEST(late_failures_count_for_nothing)
 {
     struct breaker *late =
         breaker_new(((struct conf *)*state)->runtime_dir, OWNER);
@@ -146,7 +140,7 @@ static void test_late_failures_count_for_nothing(void **state)
     breaker_free(c);
 }
 
-static void test_probe_that_never_tells_is_given_up(void **state)
+TEST(probe_that_never_tells_is_given_up)
 {
     struct breaker *dead =
         breaker_new(((struct conf *)*state)->runtime_dir, OWNER);
@@ -168,9 +162,8 @@ static void test_probe_that_never_tells_is_given_up(void **state)
     breaker_free(c);
 }
 
-static void test_no_breaker(void **state)
+TEST(no_breaker)
 {
-    (void)state;
     int64_t wait;
     assert_true(breaker_allows(NULL, 1, 1, &wait));
     breaker_report(NULL, 1, false);
@@ -180,7 +173,7 @@ static void test_no_breaker(void **state)
 
 /* ---- The file -------------------------------------------------------- */
 
-static void test_other_store(void **state)
+TEST(other_store)
 {
     struct breaker *c =
         breaker_new(((struct conf *)*state)->runtime_dir, OWNER);
@@ -199,14 +192,14 @@ static void test_other_store(void **state)
 
 /* The same store's of another boot, as it is found after one: anything but
  * what the header must be is not trusted. */
-static void test_other_boot_or_version(void **state)
+TEST(other_boot_or_version)
 {
     for (off_t at = 0; at < 32; at += 8) {
         struct breaker *c =
             breaker_new(((struct conf *)*state)->runtime_dir, OWNER);
         fail_all(c, 1000);
         breaker_free(c);
-        int fd = open(crew_path(*state, "circuit"), O_RDWR);
+        int fd = open(temp_path(*state, "circuit"), O_RDWR);
         unsigned char byte;
         assert_int_equal(pread(fd, &byte, 1, at), 1);
         byte ^= 1;
@@ -220,21 +213,21 @@ static void test_other_boot_or_version(void **state)
 }
 
 /* A right header, and after it what no curt has written. */
-static void test_crafted_file(void **state)
+TEST(crafted_file)
 {
     for (unsigned round = 0; round < 2000; round++) {
         struct breaker *c =
             breaker_new(((struct conf *)*state)->runtime_dir, OWNER);
-        int fd = open(crew_path(*state, "circuit"), O_RDWR);
+        int fd = open(temp_path(*state, "circuit"), O_RDWR);
         uint64_t words[3];
         for (size_t i = 0; i < 3; i++)
             words[i] = round == 0 ? UINT64_MAX
-                                  : (uint64_t)crew_random(UINT32_MAX) << 32 |
-                                        crew_random(UINT32_MAX);
+                                  : (uint64_t)random_below(UINT32_MAX) << 32 |
+                                        random_below(UINT32_MAX);
         if (round % 4 == 1) /* near the right time, or closed */
-            words[1] = crew_random(10000);
+            words[1] = random_below(10000);
         else if (round % 4 == 2)
-            words[0] = crew_random(BREAKER_FAILURES);
+            words[0] = random_below(BREAKER_FAILURES);
         assert_int_equal(pwrite(fd, words, sizeof(words), 64), sizeof(words));
         close(fd);
         assert_true(breaker_open_ms(c, 1000) >= 0);
@@ -252,20 +245,19 @@ static void test_crafted_file(void **state)
     }
 }
 
-static void test_private_file(void **state)
+TEST(private_file)
 {
     struct stat st;
     struct breaker *c =
         breaker_new(((struct conf *)*state)->runtime_dir, OWNER);
-    assert_int_equal(stat(crew_path(*state, "circuit"), &st), 0);
+    assert_int_equal(stat(temp_path(*state, "circuit"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
     breaker_free(c);
 }
 
 /* Where there is no directory, each has its own. */
-static void test_no_directory(void **state)
+TEST(no_directory)
 {
-    (void)state;
     struct breaker *c = breaker_new("/nonexistent/curt", OWNER);
     struct breaker *other = breaker_new("/nonexistent/curt", OWNER);
     fail_all(c, 1000);
@@ -301,7 +293,7 @@ static void protect(const char *path)
 static void succeed_without_writing(void *arg)
 {
     struct breaker *c = breaker_new(((struct conf *)arg)->runtime_dir, OWNER);
-    protect(crew_path(arg, "circuit"));
+    protect(temp_path(arg, "circuit"));
     for (int64_t n = 0; n < 1000; n++) {
         if (!ask(c, n))
             _exit(1);
@@ -309,19 +301,17 @@ static void succeed_without_writing(void *arg)
     }
 }
 
-static void test_success_writes_nothing(void **state)
+TEST(success_writes_nothing)
 {
-    crew_finish(crew_start(succeed_without_writing, *state));
+    process_wait(process_start(succeed_without_writing, *state));
 }
 
 /* ---- The log --------------------------------------------------------- */
 
-static void test_log(void **state)
+TEST(log)
 {
-    int fds[2], saved = dup(STDERR_FILENO);
     char text[4096];
-    assert_int_equal(pipe(fds), 0);
-    dup2(fds[1], STDERR_FILENO);
+    start_capture();
     log_open("worker");
     log_set_level(LOG_LEVEL_INFO);
     struct breaker *c =
@@ -334,14 +324,8 @@ static void test_log(void **state)
     breaker_report(c, 66007, true);
     go(c, 66008, true);
     breaker_free(c);
-    dup2(saved, STDERR_FILENO);
-    close(saved);
-    close(fds[1]);
-    ssize_t n = read(fds[0], text, sizeof(text) - 1);
-    close(fds[0]);
+    end_capture(text, sizeof(text));
     log_set_level(LOG_LEVEL_ERROR);
-    assert_true(n > 0);
-    text[n] = '\0';
     char *second = strchr(text, '\n');
     assert_non_null(second);
     *second++ = '\0';
@@ -350,26 +334,4 @@ static void test_log(void **state)
     assert_non_null(strstr(second, "level=info"));
     assert_non_null(strstr(second, "store available again after 65.007 s\"\n"));
     assert_int_equal(strchr(second, '\n')[1], '\0');
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, crew_set_up, crew_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(test_failures_in_a_row_open_it),
-        TEST(test_probe_that_is_answered_closes_it),
-        TEST(test_probes_that_fail_come_more_rarely),
-        TEST(test_late_failures_count_for_nothing),
-        TEST(test_probe_that_never_tells_is_given_up),
-        TEST(test_no_breaker),
-        TEST(test_other_store),
-        TEST(test_other_boot_or_version),
-        TEST(test_private_file),
-        TEST(test_crafted_file),
-        TEST(test_no_directory),
-        TEST(test_success_writes_nothing),
-        TEST(test_log),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,19 +1,14 @@
 /* The circuit breaker with many processes, some of which are killed. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "breaker.h"
 #include "clock.h"
-#include "crew.h"
+#include "processes.h"
 
 #define OWNER    78
 #define CALLERS  8
@@ -31,11 +26,13 @@ static struct {
 
 static int set_up(void **state)
 {
-    int r = crew_set_up(state);
+    int r = temp_conf_set_up(state);
     conf = *state;
-    shared = crew_share(sizeof(*shared));
+    shared = share_memory(sizeof(*shared));
     return r;
 }
+
+EACH_TEST(set_up, temp_conf_tear_down)
 
 static bool ask(struct breaker *c, int64_t now)
 {
@@ -64,12 +61,12 @@ static void ask_in_rounds(void *arg)
     struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     (void)arg;
     for (unsigned round = 0; round < ROUNDS; round++) {
-        crew_meet(&shared->gates[2 * round], CALLERS + 1);
+        process_barrier(&shared->gates[2 * round], CALLERS + 1);
         atomic_fetch_add(ask(c, atomic_load(&shared->now))
                              ? &shared->probes[round]
                              : &shared->waits[round],
                          1);
-        crew_meet(&shared->gates[2 * round + 1], CALLERS + 1);
+        process_barrier(&shared->gates[2 * round + 1], CALLERS + 1);
         /* A probe that does not tell is given up by the next round, and not
          * told from the others then. */
         breaker_free(c);
@@ -77,24 +74,23 @@ static void ask_in_rounds(void *arg)
     }
 }
 
-static void exactly_one_is_the_probe(void **state)
+TEST(exactly_one_is_the_probe)
 {
-    (void)state;
     pid_t callers[CALLERS];
     struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     int64_t now = open_it(c, 1000);
     for (unsigned i = 0; i < CALLERS; i++)
-        callers[i] = crew_start(ask_in_rounds, NULL);
+        callers[i] = process_start(ask_in_rounds, NULL);
     for (unsigned round = 0; round < ROUNDS; round++) {
         atomic_store(&shared->now, now);
-        crew_meet(&shared->gates[2 * round], CALLERS + 1);
-        crew_meet(&shared->gates[2 * round + 1], CALLERS + 1);
+        process_barrier(&shared->gates[2 * round], CALLERS + 1);
+        process_barrier(&shared->gates[2 * round + 1], CALLERS + 1);
         assert_int_equal(atomic_load(&shared->probes[round]), 1);
         assert_int_equal(atomic_load(&shared->waits[round]), CALLERS - 1);
         now += PROBE_MS;
     }
     for (unsigned i = 0; i < CALLERS; i++)
-        crew_finish(callers[i]);
+        process_wait(callers[i]);
     breaker_free(c);
 }
 
@@ -106,26 +102,25 @@ static void fail_once(void *arg)
     unsigned *round = arg;
     if (!ask(c, 1000))
         _exit(1);
-    crew_meet(&shared->gates[*round], BREAKER_FAILURES - 1);
+    process_barrier(&shared->gates[*round], BREAKER_FAILURES - 1);
     breaker_report(c, 1000, false);
 }
 
-static void no_failure_is_lost(void **state)
+TEST(no_failure_is_lost)
 {
-    (void)state;
     for (unsigned round = 0; round < 40; round++) {
         pid_t callers[BREAKER_FAILURES - 1];
         struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
         for (unsigned i = 0; i < BREAKER_FAILURES - 1; i++)
-            callers[i] = crew_start(fail_once, &round);
+            callers[i] = process_start(fail_once, &round);
         for (unsigned i = 0; i < BREAKER_FAILURES - 1; i++)
-            crew_finish(callers[i]);
+            process_wait(callers[i]);
         assert_int_equal(breaker_open_ms(c, 1000), 0);
         assert_true(ask(c, 1000));
         breaker_report(c, 1000, false);
         assert_int_equal(breaker_open_ms(c, 1000), 1);
         breaker_free(c);
-        assert_int_equal(unlink(crew_path(conf, "circuit")), 0);
+        assert_int_equal(unlink(temp_path(conf, "circuit")), 0);
     }
 }
 
@@ -142,20 +137,19 @@ static void probe_and_hang(void *arg)
         pause();
 }
 
-static void a_probe_that_is_killed_is_given_up(void **state)
+TEST(a_probe_that_is_killed_is_given_up)
 {
-    (void)state;
     struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     open_it(c, clock_monotonic_ms());
-    crew_sleep_us((BREAKER_PAUSE_MS + 1) * 1000);
-    pid_t prober = crew_start(probe_and_hang, NULL);
+    sleep_us((BREAKER_PAUSE_MS + 1) * 1000);
+    pid_t prober = process_start(probe_and_hang, NULL);
     while (!atomic_load(&shared->up))
-        crew_sleep_us(100);
+        sleep_us(100);
     const int64_t begun = clock_monotonic_ms();
-    crew_slay(prober);
+    process_kill(prober);
     assert_false(ask(c, clock_monotonic_ms()));
     while (!ask(c, clock_monotonic_ms()))
-        crew_sleep_us(1000);
+        sleep_us(1000);
     const int64_t took = clock_monotonic_ms() - begun;
     assert_in_range(took, PROBE_MS - 100, PROBE_MS + 2000);
     breaker_report(c, clock_monotonic_ms(), true);
@@ -185,7 +179,7 @@ static void fail_and_recover(void *arg)
 /* The breaker's file, mapped. */
 static unsigned char *map_file(size_t *len)
 {
-    int fd = open(crew_path(conf, "circuit"), O_RDWR);
+    int fd = open(temp_path(conf, "circuit"), O_RDWR);
     struct stat st;
     assert_true(fd >= 0);
     assert_int_equal(fstat(fd, &st), 0);
@@ -211,9 +205,8 @@ static void check_working(struct breaker *c, int64_t now)
 }
 
 /* A process can be killed after any of its writes. */
-static void killed_at_each_change(void **state)
+TEST(killed_at_each_change)
 {
-    (void)state;
     /* 5 failures and 2 to open, probe, 2 for its failure, probe, 3 to close, a
      * failure, forgotten. */
     const unsigned changes = BREAKER_FAILURES + 11;
@@ -221,14 +214,15 @@ static void killed_at_each_change(void **state)
         size_t len;
         struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
         const unsigned char *file = map_file(&len);
-        assert_int_equal(crew_kill_at_change(fail_and_recover, c, file, len, n),
-                         n <= changes);
+        assert_int_equal(
+            process_kill_at_change(fail_and_recover, c, file, len, n),
+            n <= changes);
         const bool open = n >= BREAKER_FAILURES && n < BREAKER_FAILURES + 8;
         assert_int_equal(breaker_open_ms(c, 1000) > 0, open);
         check_working(c, 1000 + 3 * BREAKER_PAUSE_MS);
         munmap((void *)file, len);
         breaker_free(c);
-        assert_int_equal(unlink(crew_path(conf, "circuit")), 0);
+        assert_int_equal(unlink(temp_path(conf, "circuit")), 0);
     }
 }
 
@@ -243,12 +237,12 @@ static void call_on(void *arg)
     while (!atomic_load(&shared->stop)) {
         if (!ask(c, clock_monotonic_ms())) {
             atomic_fetch_add(&shared->refused, 1);
-            crew_sleep_us(1000);
+            sleep_us(1000);
             continue;
         }
         const bool up = atomic_load(&shared->up);
         atomic_fetch_add(&shared->calls, 1);
-        crew_sleep_us(up ? 1000 : 20000);
+        sleep_us(up ? 1000 : 20000);
         breaker_report(c, clock_monotonic_ms(), up);
         if (up)
             atomic_fetch_add(&shared->answered, 1);
@@ -261,7 +255,7 @@ static void wait_until(bool (*is_so)(struct breaker *c), struct breaker *c,
     const int64_t begun = clock_monotonic_ms();
     while (!is_so(c)) {
         assert_true(clock_monotonic_ms() - begun < most_ms);
-        crew_sleep_us(1000);
+        sleep_us(1000);
     }
 }
 
@@ -283,25 +277,24 @@ static bool is_used(struct breaker *c)
 
 /* An outage of a second and a half, in which a caller dies now and then, the
  * probe too: few calls are made meanwhile, and soon after it all go on. */
-static void an_outage(void **state)
+TEST(an_outage)
 {
-    (void)state;
     pid_t callers[CALLERS];
     struct breaker *c = breaker_new(conf->runtime_dir, OWNER);
     atomic_store(&shared->up, true);
     for (unsigned i = 0; i < CALLERS; i++)
-        callers[i] = crew_start(call_on, NULL);
+        callers[i] = process_start(call_on, NULL);
     wait_until(is_used, c, 10000);
     atomic_store(&shared->up, false);
     wait_until(is_open, c, 5000);
-    crew_sleep_us(150000); /* what was under way comes to its end */
+    sleep_us(150000); /* what was under way comes to its end */
     const uint64_t before = atomic_load(&shared->calls);
     const uint64_t answered = atomic_load(&shared->answered);
     for (unsigned n = 0; n < 15; n++) {
-        crew_sleep_us(100000);
-        const unsigned victim = crew_random(CALLERS);
-        crew_slay(callers[victim]);
-        callers[victim] = crew_start(call_on, NULL);
+        sleep_us(100000);
+        const unsigned victim = random_below(CALLERS);
+        process_kill(callers[victim]);
+        callers[victim] = process_start(call_on, NULL);
         assert_true(is_open(c));
     }
     /* The probes: after 0.25, 0.5, 1 s at the earliest; a few more if they were
@@ -312,25 +305,11 @@ static void an_outage(void **state)
     atomic_store(&shared->up, true);
     wait_until(is_closed, c, BREAKER_PAUSE_MAX_MS + 2 * PROBE_MS + 5000);
     const uint64_t then = atomic_load(&shared->answered);
-    crew_sleep_us(300000);
+    sleep_us(300000);
     assert_true(is_closed(c));
     assert_true(atomic_load(&shared->answered) > then + 50);
     atomic_store(&shared->stop, true);
     for (unsigned i = 0; i < CALLERS; i++)
-        crew_finish(callers[i]);
+        process_wait(callers[i]);
     breaker_free(c);
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, crew_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(exactly_one_is_the_probe),
-        TEST(no_failure_is_lost),
-        TEST(a_probe_that_is_killed_is_given_up),
-        TEST(killed_at_each_change),
-        TEST(an_outage),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

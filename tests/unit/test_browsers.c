@@ -1,18 +1,11 @@
 /* What browsers get: the page, its files, results, previews. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
+#include "test.h"
 
 #include "app_fixture.h"
 #include "clock.h"
 #include "utf8.h"
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+EACH_TEST(app_set_up, app_tear_down)
 
 #define BROWSER "text/html,application/xhtml+xml,*/*;q=0.8"
 
@@ -35,7 +28,7 @@ static void check_page(const struct fixture *f)
     assert_false(page_has(f, "style="));
 }
 
-static void home_has_the_form(void **state)
+TEST(home_has_the_form)
 {
     struct fixture *f = *state;
     static const char *const paths[] = {"/", "/t/", "/t/?x", "/%74/"};
@@ -49,7 +42,7 @@ static void home_has_the_form(void **state)
     assert_int_equal(f->store.gets, 0);
 }
 
-static void home_may_be_off_or_elsewhere(void **state)
+TEST(home_may_be_off_or_elsewhere)
 {
     struct fixture *f = *state;
     static char off[] = "off", url[] = "https://example.org/a?b=c";
@@ -65,7 +58,7 @@ static void home_may_be_off_or_elsewhere(void **state)
 }
 
 /* The path of APP_URL goes into pages as it was written. */
-static void pages_follow_an_odd_prefix(void **state)
+TEST(pages_follow_an_odd_prefix)
 {
     struct fixture *f = *state;
     app_serve_at(f, "https://sho.rt/a%3Fb%2541/");
@@ -75,7 +68,7 @@ static void pages_follow_an_odd_prefix(void **state)
     assert_true(page_has(f, "Disallow: /a%3Fb%2541/*+$\n"));
 }
 
-static void home_has_the_name_of_the_site(void **state)
+TEST(home_has_the_name_of_the_site)
 {
     struct fixture *f = *state;
     static char name[] = "<Ann & \"Bo\">", text[] = "One line</p>.";
@@ -87,7 +80,7 @@ static void home_has_the_name_of_the_site(void **state)
     assert_false(page_has(f, name));
 }
 
-static void files_are_cached_by_their_version(void **state)
+TEST(files_are_cached_by_their_version)
 {
     struct fixture *f = *state;
     static const struct {
@@ -120,7 +113,7 @@ static void files_are_cached_by_their_version(void **state)
     }
 }
 
-static void style_has_the_colour_of_the_site(void **state)
+TEST(style_has_the_colour_of_the_site)
 {
     struct fixture *f = *state;
     static char dark[] = "#102030", light[] = "#ffd400";
@@ -134,7 +127,7 @@ static void style_has_the_colour_of_the_site(void **state)
     assert_true(page_has(f, "--accent:#ffd400;--on-accent:#000"));
 }
 
-static void robots_follow_links_and_nothing_else(void **state)
+TEST(robots_follow_links_and_nothing_else)
 {
     struct fixture *f = *state;
     assert_int_equal(app_request(f, "GET", "/robots.txt"), 200);
@@ -145,7 +138,7 @@ static void robots_follow_links_and_nothing_else(void **state)
     assert_int_equal(f->store.gets, 0);
 }
 
-static void preview_shows_what_a_redirect_would_send(void **state)
+TEST(preview_shows_what_a_redirect_would_send)
 {
     struct fixture *f = *state;
     static const char *const paths[] = {"/t/abc+", "/t/abc%2B", "/t/abc+.",
@@ -169,7 +162,7 @@ static void preview_shows_what_a_redirect_would_send(void **state)
     assert_int_equal(f->store.hits, 0);
 }
 
-static void preview_names_an_international_host(void **state)
+TEST(preview_names_an_international_host)
 {
     struct fixture *f = *state;
     static const char *const urls[][2] = {
@@ -187,7 +180,7 @@ static void preview_names_an_international_host(void **state)
 }
 
 /* What another program wrote: a time is shown if it is one. */
-static void preview_shows_times_only(void **state)
+TEST(preview_shows_times_only)
 {
     struct fixture *f = *state;
     static const char *const others[] = {
@@ -215,7 +208,7 @@ static void preview_shows_times_only(void **state)
     assert_true(page_has(f, ">2100-01-01 00:00 UTC<"));
 }
 
-static void preview_refuses_what_a_redirect_refuses(void **state)
+TEST(preview_refuses_what_a_redirect_refuses)
 {
     struct fixture *f = *state;
     static const struct {
@@ -243,7 +236,7 @@ static void preview_refuses_what_a_redirect_refuses(void **state)
     }
 }
 
-static void create_answers_a_browser_with_a_page(void **state)
+TEST(create_answers_a_browser_with_a_page)
 {
     struct fixture *f = *state;
     f->req.accept = BROWSER;
@@ -259,7 +252,7 @@ static void create_answers_a_browser_with_a_page(void **state)
     assert_true(app_has_field(f, "Content-Type: text/plain; charset=utf-8"));
 }
 
-static void create_keeps_what_was_typed(void **state)
+TEST(create_keeps_what_was_typed)
 {
     struct fixture *f = *state;
     f->req.accept = BROWSER;
@@ -287,27 +280,4 @@ static void create_keeps_what_was_typed(void **state)
     memcpy(body, "long_url=", 9);
     assert_int_equal(app_post(f, body), 400);
     check_page(f);
-}
-
-#define APP(test)                                                              \
-    cmocka_unit_test_setup_teardown(test, app_set_up, app_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        APP(home_has_the_form),
-        APP(home_may_be_off_or_elsewhere),
-        APP(pages_follow_an_odd_prefix),
-        APP(home_has_the_name_of_the_site),
-        APP(files_are_cached_by_their_version),
-        APP(style_has_the_colour_of_the_site),
-        APP(robots_follow_links_and_nothing_else),
-        APP(preview_shows_what_a_redirect_would_send),
-        APP(preview_names_an_international_host),
-        APP(preview_shows_times_only),
-        APP(preview_refuses_what_a_redirect_refuses),
-        APP(create_answers_a_browser_with_a_page),
-        APP(create_keeps_what_was_typed),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

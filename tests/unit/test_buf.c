@@ -1,11 +1,5 @@
 /* The growing buffer: its maximum, its failure, its final NUL. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <string.h>
+#include "test.h"
 
 #include "buf.h"
 
@@ -17,18 +11,16 @@ static void assert_holds(const struct buf *b, const char *text)
     assert_false(buf_failed(b));
 }
 
-static void is_a_string_before_the_first_append(void **state)
+TEST(is_a_string_before_the_first_append)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 10);
     assert_holds(&b, "");
     buf_free(&b);
 }
 
-static void appends_in_order(void **state)
+TEST(appends_in_order)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 100);
     buf_add(&b, "abc", 2);
@@ -39,9 +31,8 @@ static void appends_in_order(void **state)
     buf_free(&b);
 }
 
-static void takes_bytes_with_nul(void **state)
+TEST(takes_bytes_with_nul)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 10);
     buf_add(&b, "a\0b", 3);
@@ -51,9 +42,8 @@ static void takes_bytes_with_nul(void **state)
     buf_free(&b);
 }
 
-static void fills_up_to_the_maximum_exactly(void **state)
+TEST(fills_up_to_the_maximum_exactly)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 5);
     buf_add_str(&b, "12345");
@@ -66,9 +56,8 @@ static void fills_up_to_the_maximum_exactly(void **state)
     buf_free(&b);
 }
 
-static void append_over_the_maximum_changes_nothing(void **state)
+TEST(append_over_the_maximum_changes_nothing)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 5);
     buf_add_str(&b, "123");
@@ -84,9 +73,8 @@ static void append_over_the_maximum_changes_nothing(void **state)
     buf_free(&b);
 }
 
-static void formatted_append_keeps_the_maximum(void **state)
+TEST(formatted_append_keeps_the_maximum)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 5);
     buf_addf(&b, "%05d", 7);
@@ -98,9 +86,8 @@ static void formatted_append_keeps_the_maximum(void **state)
     buf_free(&b);
 }
 
-static void maximum_of_nothing_takes_nothing(void **state)
+TEST(maximum_of_nothing_takes_nothing)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 0);
     buf_add(&b, NULL, 0);
@@ -111,9 +98,8 @@ static void maximum_of_nothing_takes_nothing(void **state)
     buf_free(&b);
 }
 
-static void reset_empties_and_forgives(void **state)
+TEST(reset_empties_and_forgives)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 4);
     buf_add_str(&b, "12345");
@@ -127,9 +113,8 @@ static void reset_empties_and_forgives(void **state)
     buf_free(&b);
 }
 
-static void can_be_used_again_after_free(void **state)
+TEST(can_be_used_again_after_free)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 4);
     buf_add_str(&b, "1234");
@@ -145,9 +130,8 @@ static void can_be_used_again_after_free(void **state)
     buf_free(&b);
 }
 
-static void truncates_but_never_grows(void **state)
+TEST(truncates_but_never_grows)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 10);
     buf_truncate(&b, 0);
@@ -165,9 +149,8 @@ static void truncates_but_never_grows(void **state)
     buf_free(&b);
 }
 
-static void grows_to_a_megabyte(void **state)
+TEST(grows_to_a_megabyte)
 {
-    (void)state;
     const size_t size = 1u << 20;
     struct buf b;
     buf_init(&b, size);
@@ -182,22 +165,4 @@ static void grows_to_a_megabyte(void **state)
     buf_add_char(&b, 'x');
     assert_true(buf_failed(&b));
     buf_free(&b);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(is_a_string_before_the_first_append),
-        cmocka_unit_test(appends_in_order),
-        cmocka_unit_test(takes_bytes_with_nul),
-        cmocka_unit_test(fills_up_to_the_maximum_exactly),
-        cmocka_unit_test(append_over_the_maximum_changes_nothing),
-        cmocka_unit_test(formatted_append_keeps_the_maximum),
-        cmocka_unit_test(maximum_of_nothing_takes_nothing),
-        cmocka_unit_test(reset_empties_and_forgives),
-        cmocka_unit_test(can_be_used_again_after_free),
-        cmocka_unit_test(truncates_but_never_grows),
-        cmocka_unit_test(grows_to_a_megabyte),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

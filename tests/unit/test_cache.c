@@ -1,32 +1,26 @@
 /* The link cache: what is found in it, what is forgotten, and what stays. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "cache.h"
-#include "crew.h"
 #include "hash.h"
 #include "ids.h"
 #include "mapfile.h"
 #include "mem.h"
+#include "processes.h"
 
 static struct conf *conf;
 
 static int set_up(void **state)
 {
-    int r = crew_set_up(state);
+    int r = temp_conf_set_up(state);
     conf = *state;
     return r;
 }
+
+EACH_TEST(set_up, temp_conf_tear_down)
 
 static struct cache *open_cache(void)
 {
@@ -74,9 +68,8 @@ static bool is_there(struct cache *c, const char *id)
     return cache_get(c, id, &found);
 }
 
-static void urls_of_every_length_come_back(void **state)
+TEST(urls_of_every_length_come_back)
 {
-    (void)state;
     struct cache *c = open_cache(), *other = open_cache();
     for (size_t len = 0; len <= URL_MAX; len += len < 1100 ? 1 : 53) {
         const struct cache_entry e = make_entry(len, 'a');
@@ -96,9 +89,8 @@ static void urls_of_every_length_come_back(void **state)
     cache_close(c);
 }
 
-static void ids_of_every_length_are_told_apart(void **state)
+TEST(ids_of_every_length_are_told_apart)
 {
-    (void)state;
     struct cache *c = open_cache();
     char id[IDS_MAX + 1] = "";
     for (size_t len = 1; len <= IDS_MAX; len++) {
@@ -131,9 +123,8 @@ static int by_tag(const void *a, const void *b)
 }
 
 /* All that is compared before the id itself is the same for them. */
-static void ids_that_hash_alike_are_told_apart(void **state)
+TEST(ids_that_hash_alike_are_told_apart)
 {
-    (void)state;
     enum { MANY = 3000000 };
     struct alike *all = mem_alloc(MANY * sizeof(*all));
     char one[20], two[20];
@@ -164,9 +155,8 @@ static void ids_that_hash_alike_are_told_apart(void **state)
     free(all);
 }
 
-static void a_missing_link_is_remembered_as_missing(void **state)
+TEST(a_missing_link_is_remembered_as_missing)
 {
-    (void)state;
     struct cache *c = open_cache();
     const struct cache_entry none = {.exists = false, .read_ms = 77};
     const struct cache_entry some = make_entry(50, 's');
@@ -186,12 +176,11 @@ static void a_missing_link_is_remembered_as_missing(void **state)
     cache_close(c);
 }
 
-static void only_the_last_entry_of_an_id_is_left(void **state)
+TEST(only_the_last_entry_of_an_id_is_left)
 {
-    (void)state;
     struct cache *c = open_cache();
     static const size_t lengths[] = {10, 8000, 500, 10, 500, 8000, 151, 152};
-    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+    for (size_t i = 0; i < COUNT(lengths); i++) {
         const struct cache_entry e = make_entry(lengths[i], 'l');
         fill(c, "id", &e);
         assert_there(c, "id", &e);
@@ -201,9 +190,8 @@ static void only_the_last_entry_of_an_id_is_left(void **state)
     cache_close(c);
 }
 
-static void what_is_forgotten_is_gone_for_all(void **state)
+TEST(what_is_forgotten_is_gone_for_all)
 {
-    (void)state;
     struct cache *c = open_cache(), *tool = cache_open_existing(conf);
     assert_non_null(tool);
     const struct cache_entry e = make_entry(60, 'f');
@@ -220,9 +208,8 @@ static void what_is_forgotten_is_gone_for_all(void **state)
     cache_close(tool);
 }
 
-static void an_answer_from_before_a_change_is_not_kept(void **state)
+TEST(an_answer_from_before_a_change_is_not_kept)
 {
-    (void)state;
     struct cache *c = open_cache(), *tool = open_cache();
     const struct cache_entry old = make_entry(60, 'o');
     const struct cache_entry new = make_entry(60, 'n');
@@ -237,9 +224,8 @@ static void an_answer_from_before_a_change_is_not_kept(void **state)
     cache_close(tool);
 }
 
-static void no_cache_knows_nothing(void **state)
+TEST(no_cache_knows_nothing)
 {
-    (void)state;
     const struct cache_entry e = make_entry(60, 'z');
     assert_null(cache_open_existing(conf));
     conf->cache_ttl = 0;
@@ -247,7 +233,7 @@ static void no_cache_knows_nothing(void **state)
     conf->cache_ttl = 60;
     conf->cache_size = 0;
     assert_null(cache_open(conf, &(bool){false}));
-    assert_int_equal(access(crew_path(conf, "cache"), F_OK), -1);
+    assert_int_equal(access(temp_path(conf, "cache"), F_OK), -1);
     fill(NULL, "id", &e);
     assert_false(is_there(NULL, "id"));
     cache_forget(NULL, "id");
@@ -258,9 +244,8 @@ static void no_cache_knows_nothing(void **state)
     cache_close(NULL);
 }
 
-static void the_smallest_cache_works(void **state)
+TEST(the_smallest_cache_works)
 {
-    (void)state;
     char id[20];
     conf->cache_size = 1;
     struct cache *c = open_cache();
@@ -273,22 +258,20 @@ static void the_smallest_cache_works(void **state)
     cache_close(c);
 }
 
-static void its_memory_is_bounded(void **state)
+TEST(its_memory_is_bounded)
 {
-    (void)state;
     struct stat st;
     for (uint64_t size = 1 << 20; size <= 1 << 24; size *= 4) {
         conf->cache_size = size;
         cache_close(open_cache());
-        assert_int_equal(stat(crew_path(conf, "cache"), &st), 0);
+        assert_int_equal(stat(temp_path(conf, "cache"), &st), 0);
         assert_in_range(st.st_size, size / 2, size + 200000);
     }
 }
 
 /* The tool has the configuration as it is now, and the pool as it was. */
-static void the_tool_finds_a_cache_of_another_size(void **state)
+TEST(the_tool_finds_a_cache_of_another_size)
 {
-    (void)state;
     struct cache *c = open_cache();
     const struct cache_entry e = make_entry(60, 't');
     fill(c, "id", &e);
@@ -302,9 +285,8 @@ static void the_tool_finds_a_cache_of_another_size(void **state)
 
 /* One pool before and after a change of its store, or two that share a
  * directory: the later one has it, and the other one finds nothing more. */
-static void a_cache_of_another_store_is_not_believed(void **state)
+TEST(a_cache_of_another_store_is_not_believed)
 {
-    (void)state;
     const struct cache_entry e = make_entry(60, 'i');
     static char tables[][8] = {"first", "second"};
     conf->store = CONF_STORE_DYNAMODB;
@@ -326,9 +308,8 @@ static void a_cache_of_another_store_is_not_believed(void **state)
 }
 
 /* The pool has its region from the environment, the tool from a profile. */
-static void cache_of_the_pool_is_the_tools_whatever_its_region(void **state)
+TEST(of_the_pool_is_the_tools_whatever_its_region)
 {
-    (void)state;
     const struct cache_entry e = make_entry(60, 'i');
     static char region[] = "eu-west-1";
     conf->store = CONF_STORE_DYNAMODB;
@@ -349,17 +330,16 @@ static void cache_of_the_pool_is_the_tools_whatever_its_region(void **state)
 }
 
 /* Sizes that a header of a file of another user may name. */
-static void cache_crafted_file_harms_nobody(void **state)
+TEST(crafted_file_harms_nobody)
 {
-    (void)state;
     struct mapfile_header header;
-    const char *path = crew_path(conf, "cache");
+    const char *path = temp_path(conf, "cache");
     cache_close(open_cache());
     int fd = open(path, O_RDWR | O_CLOEXEC);
     assert_int_equal(pread(fd, &header, sizeof(header), 0), sizeof(header));
     static const uint64_t sizes[] = {
         0, 1, 48, 4096, 40960, 100000, 1 << 19, INT64_MAX, UINT64_MAX};
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < COUNT(sizes); i++) {
         header.size = sizes[i];
         assert_int_equal(pwrite(fd, &header, sizeof(header), 0),
                          sizeof(header));
@@ -370,16 +350,15 @@ static void cache_crafted_file_harms_nobody(void **state)
     close(fd);
 }
 
-static void cache_size_that_is_not_set_is_agreed_on(void **state)
+TEST(size_that_is_not_set_is_agreed_on)
 {
-    (void)state;
     struct stat st;
     conf->cache_size_chosen = true;
     conf->cache_size = 1 << 20;
     struct cache *c = open_cache();
     const struct cache_entry e = make_entry(60, 'a');
     fill(c, "id", &e);
-    assert_int_equal(stat(crew_path(conf, "cache"), &st), 0);
+    assert_int_equal(stat(temp_path(conf, "cache"), &st), 0);
     assert_in_range(st.st_size, 1 << 20, (1 << 20) + 200000);
     /* With more room, or less, a file that exists is kept. */
     conf->cache_size = 1 << 24;
@@ -394,7 +373,7 @@ static void cache_size_that_is_not_set_is_agreed_on(void **state)
         assert_true(cache_is_replaced(c));
         cache_close(c);
         c = other;
-        assert_int_equal(stat(crew_path(conf, "cache"), &st), 0);
+        assert_int_equal(stat(temp_path(conf, "cache"), &st), 0);
         assert_in_range(st.st_size, conf->cache_size,
                         conf->cache_size + 200000);
     }
@@ -411,7 +390,7 @@ static unsigned scan(struct cache *c, const char *hot, unsigned hot_count,
     unsigned found = 0;
     char id[20];
     for (unsigned i = 0; i < n; i++) {
-        snprintf(id, sizeof(id), "%s%u", hot, crew_random(hot_count));
+        snprintf(id, sizeof(id), "%s%u", hot, random_below(hot_count));
         if (is_there(c, id))
             found++;
         else
@@ -426,9 +405,8 @@ static unsigned scan(struct cache *c, const char *hot, unsigned hot_count,
     return found;
 }
 
-static void hot_links_stay_while_cold_ones_pass(void **state)
+TEST(hot_links_stay_while_cold_ones_pass)
 {
-    (void)state;
     struct cache *c = open_cache(); /* 1 MiB: 2,560 short entries */
     (void)scan(c, "hot", 600, 4000, 4);
     /* Between two reads of one of them come 4,800 others. */
@@ -438,29 +416,4 @@ static void hot_links_stay_while_cold_ones_pass(void **state)
     (void)scan(c, "new", 600, 6000, 4);
     assert_in_range(scan(c, "new", 600, 6000, 4), 6000 * 90 / 100, 6000);
     cache_close(c);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(urls_of_every_length_come_back),
-        TEST(ids_of_every_length_are_told_apart),
-        TEST(ids_that_hash_alike_are_told_apart),
-        TEST(a_missing_link_is_remembered_as_missing),
-        TEST(only_the_last_entry_of_an_id_is_left),
-        TEST(what_is_forgotten_is_gone_for_all),
-        TEST(an_answer_from_before_a_change_is_not_kept),
-        TEST(no_cache_knows_nothing),
-        TEST(the_smallest_cache_works),
-        TEST(its_memory_is_bounded),
-        TEST(the_tool_finds_a_cache_of_another_size),
-        TEST(a_cache_of_another_store_is_not_believed),
-        TEST(cache_of_the_pool_is_the_tools_whatever_its_region),
-        TEST(cache_crafted_file_harms_nobody),
-        TEST(cache_size_that_is_not_set_is_agreed_on),
-        TEST(hot_links_stay_while_cold_ones_pass),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

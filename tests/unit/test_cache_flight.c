@@ -1,15 +1,10 @@
 /* Who asks the store for an id that the cache does not have. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
-#include <stdio.h>
+#include <stdatomic.h>
 
 #include "cache.h"
-#include "crew.h"
+#include "processes.h"
 
 #define CROWD  4
 #define ROUNDS 2000
@@ -22,11 +17,13 @@ static struct {
 
 static int set_up(void **state)
 {
-    int r = crew_set_up(state);
+    int r = temp_conf_set_up(state);
     conf = *state;
-    shared = crew_share(sizeof(*shared));
+    shared = share_memory(sizeof(*shared));
     return r;
 }
+
+EACH_TEST(set_up, temp_conf_tear_down)
 
 static struct cache *open_cache(void)
 {
@@ -42,23 +39,22 @@ static void begin_together(void *arg)
     for (unsigned round = 1; round <= ROUNDS; round++) {
         char id[20];
         snprintf(id, sizeof(id), "id%u", round);
-        crew_meet(&shared->gate, round * CROWD);
+        process_barrier(&shared->gate, round * CROWD);
         /* Who looked at the clock earlier may come later. */
-        const int64_t now_ms = 100000 + (round % 2 ? 0 : crew_random(4));
+        const int64_t now_ms = 100000 + (round % 2 ? 0 : random_below(4));
         if (cache_begin_flight(c, id, now_ms, 5000) == CACHE_FLIGHT_MINE)
             atomic_fetch_add(&shared->leaders, 1);
     }
     cache_close(c);
 }
 
-static void one_process_asks_for_an_id(void **state)
+TEST(one_process_asks_for_an_id)
 {
-    (void)state;
     pid_t children[CROWD];
     for (unsigned i = 0; i < CROWD; i++)
-        children[i] = crew_start(begin_together, NULL);
+        children[i] = process_start(begin_together, NULL);
     for (unsigned i = 0; i < CROWD; i++)
-        crew_finish(children[i]);
+        process_wait(children[i]);
     assert_int_equal(atomic_load(&shared->leaders), ROUNDS);
 }
 
@@ -68,9 +64,8 @@ static enum cache_flight begin(struct cache *c, int64_t now_ms)
     return cache_begin_flight(c, "id", now_ms, 3000);
 }
 
-static void a_flight_ends_or_is_taken_over(void **state)
+TEST(a_flight_ends_or_is_taken_over)
 {
-    (void)state;
     struct cache *c = open_cache(), *other = open_cache();
     /* Across the end of 32 bits of milliseconds, too. */
     for (int64_t t = 10000; t < 8589934592; t = t * 2 + 4294967 % t) {
@@ -90,9 +85,8 @@ static void a_flight_ends_or_is_taken_over(void **state)
 }
 
 /* Those who wait hear of it, however soon they look, and for a second. */
-static void a_flight_that_failed_is_known_to_have_failed(void **state)
+TEST(a_flight_that_failed_is_known_to_have_failed)
 {
-    (void)state;
     struct cache *c = open_cache();
     for (int64_t t = 10000; t < 8589934592; t = t * 2 + 4294967 % t) {
         for (int64_t end = t; end < t + 4; end++) {
@@ -111,9 +105,8 @@ static void a_flight_that_failed_is_known_to_have_failed(void **state)
 
 /* Until a query succeeds, those that follow are marked: a reader with an old
  * entry does not wait for them. */
-static void a_flight_after_a_failed_one_is_marked(void **state)
+TEST(a_flight_after_a_failed_one_is_marked)
 {
-    (void)state;
     struct cache *c = open_cache();
     assert_int_equal(begin(c, 10000), CACHE_FLIGHT_MINE);
     cache_end_flight(c, "id", 10010, CACHE_FLIGHT_FAILED);
@@ -130,9 +123,8 @@ static void a_flight_after_a_failed_one_is_marked(void **state)
 
 /* A clock that was read before the leader's is no clock that is 49 days
  * ahead. */
-static void who_looked_at_the_clock_earlier_leads_not(void **state)
+TEST(who_looked_at_the_clock_earlier_leads_not)
 {
-    (void)state;
     struct cache *c = open_cache();
     assert_int_equal(begin(c, 5000), CACHE_FLIGHT_MINE);
     assert_int_equal(begin(c, 4999), CACHE_FLIGHT_OTHERS);
@@ -142,9 +134,8 @@ static void who_looked_at_the_clock_earlier_leads_not(void **state)
     cache_close(c);
 }
 
-static void flights_of_different_ids_are_different(void **state)
+TEST(flights_of_different_ids_are_different)
 {
-    (void)state;
     struct cache *c = open_cache();
     char id[20];
     for (int i = 0; i < 10000; i++) {
@@ -153,19 +144,4 @@ static void flights_of_different_ids_are_different(void **state)
                          CACHE_FLIGHT_MINE);
     }
     cache_close(c);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(one_process_asks_for_an_id),
-        TEST(a_flight_ends_or_is_taken_over),
-        TEST(a_flight_that_failed_is_known_to_have_failed),
-        TEST(a_flight_after_a_failed_one_is_marked),
-        TEST(who_looked_at_the_clock_earlier_leads_not),
-        TEST(flights_of_different_ids_are_different),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

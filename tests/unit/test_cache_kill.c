@@ -1,26 +1,18 @@
 /* The link cache, with writers that are killed: never a wrong target. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "cache.h"
 #include "clock.h"
-#include "crew.h"
 #include "hash.h"
 #include "ids.h"
 #include "mapfile.h"
 #include "mem.h"
+#include "processes.h"
 
 #define KEYS    40
 #define WRITERS 3
@@ -35,11 +27,13 @@ static struct {
 
 static int set_up(void **state)
 {
-    int r = crew_set_up(state);
+    int r = temp_conf_set_up(state);
     conf = *state;
-    shared = crew_share(sizeof(*shared));
+    shared = share_memory(sizeof(*shared));
     return r;
 }
+
+EACH_TEST(set_up, temp_conf_tear_down)
 
 static struct cache *open_cache(void)
 {
@@ -95,9 +89,9 @@ static void write_on(void *arg)
     char id[20];
     (void)arg;
     while (!atomic_load(&shared->stop)) {
-        key(crew_random(KEYS), id);
-        compose(id, crew_random(UINT32_MAX), &e);
-        if (crew_random(20) == 0)
+        key(random_below(KEYS), id);
+        compose(id, random_below(UINT32_MAX), &e);
+        if (random_below(20) == 0)
             cache_forget(c, id);
         else
             (void)cache_fill(c, id, &e, cache_generation(c, id));
@@ -112,7 +106,7 @@ static void read_on(void *arg)
     char id[20];
     (void)arg;
     while (!atomic_load(&shared->stop)) {
-        key(crew_random(KEYS), id);
+        key(random_below(KEYS), id);
         atomic_fetch_add(&shared->reads, 1);
         if (!cache_get(c, id, &e))
             continue;
@@ -141,37 +135,36 @@ static void check_writing(void)
 }
 
 /* The children of a kind, some of which die and are replaced. */
-static void kill_some(crew_work *work, pid_t *children, unsigned count)
+static void kill_some(process_work *work, pid_t *children, unsigned count)
 {
-    const unsigned victim = crew_random(count);
-    crew_slay(children[victim]);
-    children[victim] = crew_start(work, NULL);
+    const unsigned victim = random_below(count);
+    process_kill(children[victim]);
+    children[victim] = process_start(work, NULL);
 }
 
-static void readers_see_whole_entries_whoever_is_killed(void **state)
+TEST(readers_see_whole_entries_whoever_is_killed)
 {
-    (void)state;
     pid_t writers[WRITERS], readers[READERS];
     conf->cache_size = 1 << 17; /* room for less than there is */
     for (unsigned i = 0; i < WRITERS; i++)
-        writers[i] = crew_start(write_on, NULL);
+        writers[i] = process_start(write_on, NULL);
     for (unsigned i = 0; i < READERS; i++)
-        readers[i] = crew_start(read_on, NULL);
+        readers[i] = process_start(read_on, NULL);
     const int64_t begun = clock_monotonic_ms();
     unsigned kills = 0;
     while (kills < 150 || atomic_load(&shared->found) < 10000 ||
            atomic_load(&shared->fills) < 5000) {
         assert_true(clock_monotonic_ms() - begun < 30000);
-        crew_sleep_us(crew_random(4000));
+        sleep_us(random_below(4000));
         kill_some(write_on, writers, WRITERS);
         if (++kills % 8 == 0)
             kill_some(read_on, readers, READERS);
     }
     atomic_store(&shared->stop, true);
     for (unsigned i = 0; i < READERS; i++)
-        crew_finish(readers[i]);
+        process_wait(readers[i]);
     for (unsigned i = 0; i < WRITERS; i++)
-        crew_finish(writers[i]);
+        process_wait(writers[i]);
     check_writing();
 }
 
@@ -198,7 +191,7 @@ static void forget_one(void *arg)
 
 static void *map_file(size_t *len)
 {
-    int fd = open(crew_path(conf, "cache"), O_RDWR | O_CLOEXEC);
+    int fd = open(temp_path(conf, "cache"), O_RDWR | O_CLOEXEC);
     struct stat st;
     assert_int_equal(fstat(fd, &st), 0);
     *len = (size_t)st.st_size;
@@ -224,9 +217,8 @@ static void check_keys(struct step *s, bool killed)
     assert_true(cache_get(s->cache, s->id, &found) || killed);
 }
 
-static void a_fill_may_be_killed_at_any_instruction(void **state)
+TEST(a_fill_may_be_killed_at_any_instruction)
 {
-    (void)state;
     static struct step s;
     size_t len;
     conf->cache_size = 1; /* one set of each class */
@@ -242,9 +234,9 @@ static void a_fill_may_be_killed_at_any_instruction(void **state)
         }
         key(n % 10, s.id);
         do
-            compose(s.id, crew_random(UINT32_MAX), &s.entry);
+            compose(s.id, random_below(UINT32_MAX), &s.entry);
         while (!s.entry.exists || s.entry.url_len > 130);
-        killed = crew_kill_at_change(fill_one, &s, base, len, n);
+        killed = process_kill_at_change(fill_one, &s, base, len, n);
         check_keys(&s, killed);
     }
     assert_true(n > 10);
@@ -253,9 +245,8 @@ static void a_fill_may_be_killed_at_any_instruction(void **state)
     check_writing();
 }
 
-static void a_forget_may_be_killed_at_any_instruction(void **state)
+TEST(a_forget_may_be_killed_at_any_instruction)
 {
-    (void)state;
     static struct step s;
     static struct cache_entry found;
     size_t len;
@@ -268,7 +259,7 @@ static void a_forget_may_be_killed_at_any_instruction(void **state)
         compose(s.id, n, &s.entry);
         fill_one(&s);
         const uint32_t before = cache_generation(s.cache, s.id);
-        killed = crew_kill_at_change(forget_one, &s, base, len, n);
+        killed = process_kill_at_change(forget_one, &s, base, len, n);
         /* Begun is not done; but nothing else may come of it, and an answer
          * from before it is not kept in any case. */
         if (cache_get(s.cache, s.id, &found))
@@ -282,22 +273,9 @@ static void a_forget_may_be_killed_at_any_instruction(void **state)
     cache_close(s.cache);
 }
 
-static void hold_the_lock(void *arg)
-{
-    (void)arg;
-    struct mapfile m = {.fd =
-                            open(crew_path(conf, "cache"), O_RDWR | O_CLOEXEC)};
-    if (m.fd < 0 || !mapfile_lock(&m, 1000000))
-        _exit(1);
-    atomic_store(&shared->gate, 1);
-    for (;;)
-        pause();
-}
-
 /* A process that is stopped holds its lock for as long as it likes. */
-static void a_stopped_writer_keeps_nothing_alive(void **state)
+TEST(a_stopped_writer_keeps_nothing_alive)
 {
-    (void)state;
     static struct cache_entry e, found;
     struct cache *c = open_cache();
     compose("a", 1, &e);
@@ -305,10 +283,8 @@ static void a_stopped_writer_keeps_nothing_alive(void **state)
     compose("b", 1, &e);
     (void)cache_fill(c, "b", &e, cache_generation(c, "b"));
     const uint32_t before = cache_generation(c, "b");
-    pid_t holder = crew_start(hold_the_lock, NULL);
-    while (atomic_load(&shared->gate) == 0)
-        crew_sleep_us(1000);
-    crew_freeze(holder);
+    pid_t holder = process_start_with_lock(temp_path(conf, "cache"));
+    process_stop(holder);
     const int64_t begun = clock_monotonic_ms();
     assert_true(cache_get(c, "a", &found)); /* readers go on */
     (void)cache_fill(c, "a", &e, cache_generation(c, "a"));
@@ -316,7 +292,7 @@ static void a_stopped_writer_keeps_nothing_alive(void **state)
     cache_forget(c, "b");
     assert_true(clock_monotonic_ms() - begun < 8000);
     assert_false(cache_get(c, "b", &found));
-    crew_slay(holder);
+    process_kill(holder);
     (void)cache_fill(c, "b", &e, before);
     assert_false(cache_get(c, "b", &found));
     assert_true(cache_get(c, "a", &found) && is_whole("a", &found));
@@ -325,9 +301,8 @@ static void a_stopped_writer_keeps_nothing_alive(void **state)
 
 /* ---- Files that are not what they seem ------------------------------- */
 
-static void garbage_behind_a_right_header_is_no_entry(void **state)
+TEST(garbage_behind_a_right_header_is_no_entry)
 {
-    (void)state;
     static struct cache_entry found;
     char id[20];
     size_t len;
@@ -336,7 +311,7 @@ static void garbage_behind_a_right_header_is_no_entry(void **state)
     uint32_t *words = map_file(&len);
     for (unsigned round = 0; round < 5; round++) {
         for (size_t i = sizeof(struct mapfile_header) / 4; i < len / 4; i++)
-            words[i] = round == 0 ? UINT32_MAX : crew_random(UINT32_MAX);
+            words[i] = round == 0 ? UINT32_MAX : random_below(UINT32_MAX);
         for (unsigned k = 0; k < 1000; k++) {
             key(k, id);
             assert_false(cache_get(c, id, &found));
@@ -348,9 +323,8 @@ static void garbage_behind_a_right_header_is_no_entry(void **state)
 }
 
 /* Bits that a broken disk or a stranger turned: never past the entry's end. */
-static void a_length_that_cannot_be_is_not_believed(void **state)
+TEST(a_length_that_cannot_be_is_not_believed)
 {
-    (void)state;
     struct cache_entry *e = mem_zalloc(sizeof(*e));
     size_t len, turned = 0;
     struct cache *c = open_cache();
@@ -376,38 +350,21 @@ static void a_length_that_cannot_be_is_not_believed(void **state)
     cache_close(c);
 }
 
-static void a_file_that_was_cut_is_made_anew(void **state)
+TEST(a_file_that_was_cut_is_made_anew)
 {
-    (void)state;
     static struct cache_entry e, found;
     static const off_t sizes[] = {0, 1, 32, 4096, 100000};
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < COUNT(sizes); i++) {
         struct cache *c = open_cache();
         compose("id", 1, &e);
         (void)cache_fill(c, "id", &e, cache_generation(c, "id"));
         assert_true(cache_get(c, "id", &found));
         cache_close(c);
-        assert_int_equal(truncate(crew_path(conf, "cache"), sizes[i]), 0);
+        assert_int_equal(truncate(temp_path(conf, "cache"), sizes[i]), 0);
         assert_null(cache_open_existing(conf));
         c = open_cache();
         assert_false(cache_get(c, "id", &found));
         cache_close(c);
         check_writing();
     }
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(readers_see_whole_entries_whoever_is_killed),
-        TEST(a_fill_may_be_killed_at_any_instruction),
-        TEST(a_forget_may_be_killed_at_any_instruction),
-        TEST(a_stopped_writer_keeps_nothing_alive),
-        TEST(garbage_behind_a_right_header_is_no_entry),
-        TEST(a_length_that_cannot_be_is_not_believed),
-        TEST(a_file_that_was_cut_is_made_anew),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

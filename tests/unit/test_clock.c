@@ -1,19 +1,13 @@
 /* Time as text. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "clock.h"
 
-static void writes_times_of_all_ages(void **state)
+TEST(writes_times_of_all_ages)
 {
-    (void)state;
     static const struct {
         int64_t t;
         const char *text;
@@ -28,15 +22,14 @@ static void writes_times_of_all_ages(void **state)
         {253402300799, "9999-12-31T23:59:59"},
     };
     char text[CLOCK_TEXT_SIZE];
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         clock_text(cases[i].t, text);
         assert_string_equal(text, cases[i].text);
     }
 }
 
-static void is_utc_whatever_the_zone(void **state)
+TEST(is_utc_whatever_the_zone)
 {
-    (void)state;
     char text[CLOCK_TEXT_SIZE];
     setenv("TZ", "Asia/Kolkata", 1);
     tzset();
@@ -50,9 +43,8 @@ static void is_utc_whatever_the_zone(void **state)
     tzset();
 }
 
-static void what_no_calendar_has_is_a_number(void **state)
+TEST(what_no_calendar_has_is_a_number)
 {
-    (void)state;
     char text[CLOCK_TEXT_SIZE];
     clock_text(INT64_MAX, text);
     assert_string_equal(text, "9223372036854775807");
@@ -60,9 +52,8 @@ static void what_no_calendar_has_is_a_number(void **state)
     assert_string_equal(text, "-9223372036854775808");
 }
 
-static void runs_forward(void **state)
+TEST(runs_forward)
 {
-    (void)state;
     int64_t real = clock_now();
     assert_in_range(real, time(NULL) - 1, time(NULL));
     int64_t start = clock_monotonic_ms();
@@ -71,9 +62,8 @@ static void runs_forward(void **state)
     assert_in_range(passed, 29, 20000);
 }
 
-static void times_are_read(void **state)
+TEST(times_are_read)
 {
-    (void)state;
     static const struct {
         const char *text;
         int64_t time;
@@ -101,7 +91,7 @@ static void times_are_read(void **state)
         {"0001-01-01T00:00:00Z", -62135596800},
         {"9999-12-31T23:59:59Z", 253402300799},
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         int64_t time = 42;
         if (!clock_parse(cases[i].text, &time))
             fail_msg("%s was refused", cases[i].text);
@@ -110,9 +100,8 @@ static void times_are_read(void **state)
     }
 }
 
-static void other_texts_are_refused(void **state)
+TEST(other_texts_are_refused)
 {
-    (void)state;
     static const char *const cases[] = {
         "",
         "2026",
@@ -145,23 +134,10 @@ static void other_texts_are_refused(void **state)
         "1795417200",
         "Mon, 23 Nov 2026 07:00:00 GMT",
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         int64_t time = 42;
         if (clock_parse(cases[i], &time))
             fail_msg("\"%s\" was taken", cases[i]);
         assert_int_equal(time, 42);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_times_of_all_ages),
-        cmocka_unit_test(is_utc_whatever_the_zone),
-        cmocka_unit_test(what_no_calendar_has_is_a_number),
-        cmocka_unit_test(runs_forward),
-        cmocka_unit_test(times_are_read),
-        cmocka_unit_test(other_texts_are_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

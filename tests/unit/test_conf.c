@@ -1,20 +1,10 @@
 /* The configuration: file, environment, and what each fault says. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "conf.h"
 #include "mem.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 #define APP "APP_URL = https://sho.rt/t/\n"
 
@@ -50,18 +40,17 @@ static int tear_down(void **state)
     return rmdir(f->dir);
 }
 
-static void write_bytes(struct fixture *f, const char *text, size_t len)
+EACH_TEST(set_up, tear_down)
+
+static void write_conf(struct fixture *f, const char *text, size_t len)
 {
-    FILE *out = fopen(f->file, "w");
-    assert_non_null(out);
-    assert_int_equal(fwrite(text, 1, len, out), len);
-    assert_int_equal(fclose(out), 0);
+    write_bytes(f->file, text, len);
 }
 
 /* Loads a file with this text, after forgetting what was loaded before. */
 static enum result load(struct fixture *f, const char *text)
 {
-    write_bytes(f, text, strlen(text));
+    write_conf(f, text, strlen(text));
     conf_free(&f->conf);
     buf_reset(&f->faults);
     return conf_load(f->file, &f->conf, &f->faults);
@@ -106,7 +95,7 @@ static void assert_refused(struct fixture *f, const char *text,
 
 /* ---- What loads ------------------------------------------------------ */
 
-static void has_the_documented_defaults(void **state)
+TEST(has_the_documented_defaults)
 {
     struct fixture *f = *state;
     assert_loads(f, APP);
@@ -129,7 +118,7 @@ static void has_the_documented_defaults(void **state)
     assert_null(c->aws_secret_access_key);
 }
 
-static void reads_every_way_to_write_a_line(void **state)
+TEST(reads_every_way_to_write_a_line)
 {
     struct fixture *f = *state;
     assert_loads(f, "# a comment\n"
@@ -154,7 +143,7 @@ static void reads_every_way_to_write_a_line(void **state)
     assert_int_equal(f->conf.store, CONF_STORE_DYNAMODB);
 }
 
-static void takes_numbers_up_to_their_limits(void **state)
+TEST(takes_numbers_up_to_their_limits)
 {
     struct fixture *f = *state;
     assert_loads(f, APP "MIN_CHAR = 1\nMAX_CHAR = 64\nLINK_TTL = 0\n"
@@ -169,7 +158,7 @@ static void takes_numbers_up_to_their_limits(void **state)
     assert_int_equal(f->conf.max_body, CONF_BODY_MAX);
 }
 
-static void the_environment_wins(void **state)
+TEST(the_environment_wins)
 {
     struct fixture *f = *state;
     setenv("MAX_CHAR", "12", 1);
@@ -190,7 +179,7 @@ static void the_environment_wins(void **state)
     assert_int_equal(f->conf.max_char, 12);
 }
 
-static void the_environment_is_checked_as_well(void **state)
+TEST(the_environment_is_checked_as_well)
 {
     struct fixture *f = *state;
     setenv("MAX_CHAR", "65", 1);
@@ -210,7 +199,7 @@ static void the_environment_is_checked_as_well(void **state)
                    "or warning or info or debug\n");
 }
 
-static void a_number_in_the_environment_is_checked_with_the_file(void **state)
+TEST(a_number_in_the_environment_is_checked_with_the_file)
 {
     struct fixture *f = *state;
     setenv("MIN_CHAR", "8", 1);
@@ -306,18 +295,18 @@ static const struct {
      "FILE:4: X: unknown key; curt.conf(5) lists the keys\n"},
 };
 
-static void each_fault_says_where_and_what(void **state)
+TEST(each_fault_says_where_and_what)
 {
     struct fixture *f = *state;
     for (size_t i = 0; i < COUNT(refused); i++)
         assert_refused(f, refused[i].text, refused[i].faults);
 }
 
-static void odd_bytes_have_their_own_faults(void **state)
+TEST(odd_bytes_have_their_own_faults)
 {
     struct fixture *f = *state;
     static const char nul[] = APP "TABLE = a\0b\nMAX_CHAR = 9\n";
-    write_bytes(f, nul, sizeof(nul) - 1);
+    write_conf(f, nul, sizeof(nul) - 1);
     assert_int_equal(conf_load(f->file, &f->conf, &f->faults), RESULT_INVALID);
     assert_faults(f, "FILE:2: the line has a NUL byte in it\n");
 
@@ -335,7 +324,7 @@ static void odd_bytes_have_their_own_faults(void **state)
     buf_free(&text);
 }
 
-static void a_file_that_is_named_must_be_there(void **state)
+TEST(a_file_that_is_named_must_be_there)
 {
     struct fixture *f = *state;
     setenv("APP_URL", "https://sho.rt/t/", 1);
@@ -350,7 +339,7 @@ static void a_file_that_is_named_must_be_there(void **state)
     assert_non_null(strstr(f->faults.data, ": cannot be read: Is a directory"));
 }
 
-static void the_argument_wins_over_curt_conf(void **state)
+TEST(the_argument_wins_over_curt_conf)
 {
     struct fixture *f = *state;
     setenv("CURT_CONF", "/nonexistent/curt.conf", 1);
@@ -362,7 +351,7 @@ static void the_argument_wins_over_curt_conf(void **state)
     assert_string_equal(f->conf.table, "mine");
 }
 
-static void endless_faults_end(void **state)
+TEST(endless_faults_end)
 {
     struct fixture *f = *state;
     FILE *out = fopen(f->file, "w");
@@ -377,7 +366,7 @@ static void endless_faults_end(void **state)
 
 /* ---- Reload, and what the table says --------------------------------- */
 
-static void a_reload_keeps_what_is_fixed(void **state)
+TEST(a_reload_keeps_what_is_fixed)
 {
     struct fixture *f = *state;
     assert_loads(f, APP "STORE = sqlite\nSTATE_DIR = /a\nRUNTIME_DIR = /b\n"
@@ -386,7 +375,7 @@ static void a_reload_keeps_what_is_fixed(void **state)
         "APP_URL = https://new.example/\nSTORE = dynamodb\nSTATE_DIR = /c\n"
         "RUNTIME_DIR = /b\nMAX_CHAR = 9\nTABLE = new\n";
     struct conf old;
-    write_bytes(f, changed, strlen(changed));
+    write_conf(f, changed, strlen(changed));
     log_set_level(LOG_LEVEL_ERROR);
     assert_true(conf_reload(f->file, &f->conf, &old));
     assert_int_equal(f->conf.store, CONF_STORE_SQLITE);
@@ -420,7 +409,7 @@ static void assert_value(const struct conf *conf, const char *name,
     buf_free(&out);
 }
 
-static void secrets_are_masked(void **state)
+TEST(secrets_are_masked)
 {
     struct fixture *f = *state;
     assert_loads(f, APP "AWS_ACCESS_KEY_ID = AKIA\nLOG_LEVEL = warning\n"
@@ -435,7 +424,7 @@ static void secrets_are_masked(void **state)
     assert_value(&f->conf, "MAX_CHAR", "11");
 }
 
-static void defaults_are_within_their_ranges(void **state)
+TEST(defaults_are_within_their_ranges)
 {
     struct fixture *f = *state;
     struct buf text;
@@ -455,9 +444,8 @@ static void defaults_are_within_their_ranges(void **state)
     buf_free(&text);
 }
 
-static void ranges_are_in_words(void **state)
+TEST(ranges_are_in_words)
 {
-    (void)state;
     static const char *const cases[][2] = {
         {"MAX_CHAR", "1 to 64"},
         {"STORE", "sqlite or dynamodb"},
@@ -505,7 +493,7 @@ static void assert_survives(struct fixture *f, const char *text)
     buf_free(&second);
 }
 
-static void test_conf_write_is_read_back(void **state)
+TEST(write_is_read_back)
 {
     struct fixture *f = *state;
     static const char *const lines[] = {
@@ -543,7 +531,7 @@ static void test_conf_write_is_read_back(void **state)
 }
 
 /* Those of the environment are left to it: some could not be written. */
-static void test_conf_write_leaves_out_the_environment(void **state)
+TEST(write_leaves_out_the_environment)
 {
     struct fixture *f = *state;
     setenv("TABLE", "\"quoted\" ", 1);
@@ -556,30 +544,4 @@ static void test_conf_write_leaves_out_the_environment(void **state)
     assert_null(strstr(text.data, "AWS_PROFILE="));
     assert_null(f->conf.aws_profile);
     buf_free(&text);
-}
-
-#define CONF(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        CONF(has_the_documented_defaults),
-        CONF(reads_every_way_to_write_a_line),
-        CONF(takes_numbers_up_to_their_limits),
-        CONF(the_environment_wins),
-        CONF(the_environment_is_checked_as_well),
-        CONF(a_number_in_the_environment_is_checked_with_the_file),
-        CONF(each_fault_says_where_and_what),
-        CONF(odd_bytes_have_their_own_faults),
-        CONF(a_file_that_is_named_must_be_there),
-        CONF(the_argument_wins_over_curt_conf),
-        CONF(endless_faults_end),
-        CONF(a_reload_keeps_what_is_fixed),
-        CONF(secrets_are_masked),
-        CONF(defaults_are_within_their_ranges),
-        CONF(ranges_are_in_words),
-        CONF(test_conf_write_is_read_back),
-        CONF(test_conf_write_leaves_out_the_environment),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

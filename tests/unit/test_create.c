@@ -1,19 +1,14 @@
 /* POST /create, from a request to what is stored and answered. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <json-c/json.h>
-#include <string.h>
 
 #include "app_fixture.h"
 #include "clock.h"
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+EACH_TEST(app_set_up, app_tear_down)
 
-static void a_create_answers_with_the_short_url(void **state)
+TEST(a_create_answers_with_the_short_url)
 {
     struct fixture *f = *state;
     assert_int_equal(app_post(f, "{\"long_url\":\" http://EXAMPLE.com/ \"}"),
@@ -46,7 +41,7 @@ static const char *member(json_object *object, const char *name)
     return json_object_get_string(value);
 }
 
-static void a_program_gets_the_link_as_an_object(void **state)
+TEST(a_program_gets_the_link_as_an_object)
 {
     struct fixture *f = *state;
     static const struct {
@@ -82,7 +77,7 @@ static void a_program_gets_the_link_as_an_object(void **state)
     }
 }
 
-static void a_link_lives_as_long_as_link_ttl(void **state)
+TEST(a_link_lives_as_long_as_link_ttl)
 {
     struct fixture *f = *state;
     static const uint64_t ttls[] = {1, 604800, 3155760000};
@@ -103,7 +98,7 @@ static void a_link_lives_as_long_as_link_ttl(void **state)
     assert_true(f->store.stored.ttl == LINK_NEVER);
 }
 
-static void who_made_it_is_stored(void **state)
+TEST(who_made_it_is_stored)
 {
     struct fixture *f = *state;
     f->req.user_agent = "curl/7.88.1 \"\xff";
@@ -120,7 +115,7 @@ static void who_made_it_is_stored(void **state)
     json_object_put(map);
 }
 
-static void an_id_that_is_taken_is_drawn_again(void **state)
+TEST(an_id_that_is_taken_is_drawn_again)
 {
     struct fixture *f = *state;
     for (unsigned taken = 1; taken < CREATE_DRAWS; taken++) {
@@ -136,7 +131,7 @@ static void an_id_that_is_taken_is_drawn_again(void **state)
     }
 }
 
-static void eight_ids_taken_mean_a_full_id_space(void **state)
+TEST(eight_ids_taken_mean_a_full_id_space)
 {
     struct fixture *f = *state;
     f->conf.min_char = 3;
@@ -151,7 +146,7 @@ static void eight_ids_taken_mean_a_full_id_space(void **state)
         assert_in_range(strlen(f->store.drawn[i]), 3, 5);
 }
 
-static void each_result_of_create_has_its_status(void **state)
+TEST(each_result_of_create_has_its_status)
 {
     struct fixture *f = *state;
     static const enum result failures[] = {
@@ -169,7 +164,7 @@ static void each_result_of_create_has_its_status(void **state)
     }
 }
 
-static void a_url_that_is_refused_is_not_stored(void **state)
+TEST(a_url_that_is_refused_is_not_stored)
 {
     struct fixture *f = *state;
     static const struct {
@@ -201,7 +196,7 @@ static void a_url_that_is_refused_is_not_stored(void **state)
     assert_int_equal(f->store.creates, 0);
 }
 
-static void other_bodies_have_their_own_status(void **state)
+TEST(other_bodies_have_their_own_status)
 {
     struct fixture *f = *state;
     f->req.content_type = "text/html";
@@ -220,7 +215,7 @@ static void other_bodies_have_their_own_status(void **state)
 }
 
 /* A HUP may lower it when the body has come already. */
-static void a_lower_max_body_cuts_no_body_that_came(void **state)
+TEST(a_lower_max_body_cuts_no_body_that_came)
 {
     struct fixture *f = *state;
     f->conf.max_body = 8;
@@ -230,7 +225,7 @@ static void a_lower_max_body_cuts_no_body_that_came(void **state)
                         "http://x/0123456789abcdefghij");
 }
 
-static void the_longest_url_is_redirected_as_it_was_stored(void **state)
+TEST(the_longest_url_is_redirected_as_it_was_stored)
 {
     struct fixture *f = *state;
     struct buf body, field;
@@ -250,10 +245,7 @@ static void the_longest_url_is_redirected_as_it_was_stored(void **state)
     buf_free(&field);
 }
 
-#define APP(test)                                                              \
-    cmocka_unit_test_setup_teardown(test, app_set_up, app_tear_down)
-
-static void a_page_of_another_site_creates_nothing(void **state)
+TEST(a_page_of_another_site_creates_nothing)
 {
     struct fixture *f = *state;
     static const struct {
@@ -298,23 +290,4 @@ static void a_page_of_another_site_creates_nothing(void **state)
         /* A link is followed from anywhere. */
         assert_int_equal(app_request(f, "GET", "/t/abc"), 301);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        APP(a_page_of_another_site_creates_nothing),
-        APP(a_create_answers_with_the_short_url),
-        APP(a_program_gets_the_link_as_an_object),
-        APP(a_link_lives_as_long_as_link_ttl),
-        APP(who_made_it_is_stored),
-        APP(an_id_that_is_taken_is_drawn_again),
-        APP(eight_ids_taken_mean_a_full_id_space),
-        APP(each_result_of_create_has_its_status),
-        APP(a_url_that_is_refused_is_not_stored),
-        APP(other_bodies_have_their_own_status),
-        APP(a_lower_max_body_cuts_no_body_that_came),
-        APP(the_longest_url_is_redirected_as_it_was_stored),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,8 @@
 /* Links as DynamoDB items: what is written, and what is made of what others
  * wrote. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <json-c/json.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "dynamodb_item.h"
 #include "mem.h"
@@ -78,9 +71,8 @@ static void assert_corrupt(const char *text)
 
 /* ---- Encoding -------------------------------------------------------- */
 
-static void encodes_the_tutorials_item(void **state)
+TEST(encodes_the_tutorials_item)
 {
-    (void)state;
     struct link l = sample();
     json_object *item = encode(&l);
     assert_json(json_object_to_json_string(item),
@@ -95,9 +87,8 @@ static void encodes_the_tutorials_item(void **state)
     link_free(&l);
 }
 
-static void encodes_no_ttl_for_never(void **state)
+TEST(encodes_no_ttl_for_never)
 {
-    (void)state;
     struct link l = sample();
     l.ttl = LINK_NEVER;
     json_object *item = encode(&l);
@@ -107,9 +98,8 @@ static void encodes_no_ttl_for_never(void **state)
     link_free(&l);
 }
 
-static void encodes_every_kind_of_analytics(void **state)
+TEST(encodes_every_kind_of_analytics)
 {
-    (void)state;
     struct link l = sample();
     free(l.analytics);
     l.analytics = mem_dup("{\"e\":\"\",\"t\":true,\"i\":-7,\"d\":1.50,"
@@ -126,12 +116,11 @@ static void encodes_every_kind_of_analytics(void **state)
     link_free(&l);
 }
 
-static void refuses_analytics_that_are_no_object(void **state)
+TEST(refuses_analytics_that_are_no_object)
 {
-    (void)state;
     const char *const texts[] = {NULL,    "",         "null", "[]",
                                  "\"x\"", "{\"a\":1", "{} x"};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < COUNT(texts); i++) {
         struct link l = sample();
         free(l.analytics);
         l.analytics = mem_dup(texts[i]);
@@ -142,9 +131,8 @@ static void refuses_analytics_that_are_no_object(void **state)
     }
 }
 
-static void survives_a_round_trip(void **state)
+TEST(survives_a_round_trip)
 {
-    (void)state;
     struct link l = sample();
     free(l.analytics);
     const char *analytics = "{\"user_agent\":\"\xc3\xa4 \xf0\x9f\x94\x97 "
@@ -169,9 +157,8 @@ static void survives_a_round_trip(void **state)
 
 /* ---- Decoding -------------------------------------------------------- */
 
-static void decodes_what_is_there(void **state)
+TEST(decodes_what_is_there)
 {
-    (void)state;
     struct link l = decode("{\"long_url\":{\"S\":\"https://e.com/\"},"
                            "\"owner\":{\"SS\":[\"a\"]},\"ttl\":{\"N\":\"7\"}}");
     assert_string_equal(l.long_url, "https://e.com/");
@@ -184,9 +171,8 @@ static void decodes_what_is_there(void **state)
     link_free(&l);
 }
 
-static void refuses_an_unusable_long_url(void **state)
+TEST(refuses_an_unusable_long_url)
 {
-    (void)state;
     assert_corrupt("{}");
     assert_corrupt("{\"short_id\":{\"S\":\"a\"}}");
     assert_corrupt("{\"long_url\":{\"N\":\"1\"}}");
@@ -219,9 +205,8 @@ static int64_t ttl_of(const char *attribute)
     return ttl;
 }
 
-static void reads_an_odd_ttl_as_never(void **state)
+TEST(reads_an_odd_ttl_as_never)
 {
-    (void)state;
     assert_true(ttl_of("{\"N\":\"1544054702\"}") == 1544054702);
     assert_true(ttl_of("{\"N\":\"1544054702.9\"}") == 1544054702);
     assert_true(ttl_of("{\"N\":\"0\"}") == 0);
@@ -236,9 +221,8 @@ static void reads_an_odd_ttl_as_never(void **state)
     assert_true(ttl_of("null") == LINK_NEVER);
 }
 
-static void notes_a_ttl_that_ends_nothing(void **state)
+TEST(notes_a_ttl_that_ends_nothing)
 {
-    (void)state;
     assert_true(ttl_of("{\"N\":\"99999999999\"}") == 99999999999);
     assert_string_equal(note, "");
     assert_true(ttl_of("{\"NULL\":true}") == LINK_NEVER);
@@ -267,9 +251,8 @@ static uint64_t hits_of(const char *attribute)
     return hits;
 }
 
-static void reads_odd_hits_as_none(void **state)
+TEST(reads_odd_hits_as_none)
 {
-    (void)state;
     assert_true(hits_of("{\"N\":\"12\"}") == 12);
     assert_true(hits_of("{\"N\":\"-12\"}") == 0);
     assert_true(hits_of("{\"N\":\"many\"}") == 0);
@@ -291,9 +274,8 @@ static void assert_analytics(const char *attribute, const char *expected)
     free(text);
 }
 
-static void turns_every_type_into_plain_json(void **state)
+TEST(turns_every_type_into_plain_json)
 {
-    (void)state;
     assert_analytics("{\"M\":{}}", "{}");
     assert_analytics("{\"M\":{\"a\":{\"S\":\"x\"},\"b\":{\"NULL\":true},"
                      "\"c\":{\"BOOL\":false}}}",
@@ -314,9 +296,8 @@ static void turns_every_type_into_plain_json(void **state)
                      "{\"a\":\"\xf0\x9f\x94\x97 a\\u0000b\"}");
 }
 
-static void tolerates_odd_analytics(void **state)
+TEST(tolerates_odd_analytics)
 {
-    (void)state;
     assert_analytics("null", NULL);
     assert_analytics("{\"S\":\"x\"}", NULL);
     assert_analytics("{\"M\":[]}", NULL);
@@ -329,9 +310,8 @@ static void tolerates_odd_analytics(void **state)
                      "\"k\":null}");
 }
 
-static void bounds_the_nesting(void **state)
+TEST(bounds_the_nesting)
 {
-    (void)state;
     /* Built by hand: no text that deep passes the parser. */
     json_object *value = dynamodb_item_string("core");
     for (int i = 0; i < 20000; i++) {
@@ -357,24 +337,4 @@ static void bounds_the_nesting(void **state)
     assert_true(strlen(l.analytics) < 200);
     link_free(&l);
     json_object_put(item);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(encodes_the_tutorials_item),
-        cmocka_unit_test(encodes_no_ttl_for_never),
-        cmocka_unit_test(encodes_every_kind_of_analytics),
-        cmocka_unit_test(refuses_analytics_that_are_no_object),
-        cmocka_unit_test(survives_a_round_trip),
-        cmocka_unit_test(decodes_what_is_there),
-        cmocka_unit_test(refuses_an_unusable_long_url),
-        cmocka_unit_test(reads_an_odd_ttl_as_never),
-        cmocka_unit_test(notes_a_ttl_that_ends_nothing),
-        cmocka_unit_test(reads_odd_hits_as_none),
-        cmocka_unit_test(turns_every_type_into_plain_json),
-        cmocka_unit_test(tolerates_odd_analytics),
-        cmocka_unit_test(bounds_the_nesting),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

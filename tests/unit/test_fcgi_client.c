@@ -1,19 +1,11 @@
 /* One FastCGI request, with a server that says what the test wants. The bytes
  * of a good one are compared with the specification's; that curt.fcgi answers
  * it is shown by the end-to-end tests. */
+#include "test.h"
+
 #include <netinet/in.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "clock.h"
 #include "fcgi_client.h"
@@ -104,9 +96,8 @@ static enum result ask_server(const char *bytes, size_t len, bool hang)
 #define END       "\1\3\0\1\0\10\0\0\0\0\0\0\0\0\0\0"
 #define ASK(text) ask_server(text, sizeof(text) - 1, false)
 
-static void test_request_is_what_the_specification_says(void **state)
+TEST(request_is_what_the_specification_says)
 {
-    (void)state;
     static const char begin[] = "\1\1\0\1\0\10\0\0\0\1\0\0\0\0\0\0\1\4\0\1";
     static const char tail[] = "\1\4\0\1\0\0\0\0\1\5\0\1\0\0\0\0";
     static const char method[] = "\16\3REQUEST_METHODGET";
@@ -126,26 +117,23 @@ static void test_request_is_what_the_specification_says(void **state)
     assert_non_null(memmem(s.request, s.request_len, uri, 17));
 }
 
-static void test_wildcard_is_loopback(void **state)
+TEST(wildcard_is_loopback)
 {
-    (void)state;
     struct server s;
     start(&s, STDOUT_HI END, sizeof(STDOUT_HI END) - 1, false);
     assert_int_equal(ask_with("0.0.0.0", s.port), RESULT_OK);
     stop(&s);
 }
 
-static void test_streams(void **state)
+TEST(streams)
 {
-    (void)state;
     assert_int_equal(ASK(STDERR_NO STDOUT_HI STDOUT_HI "\1\6\0\1\0\0\0\0" END),
                      RESULT_OK);
     assert_string_equal(answer.data, "hihi");
 }
 
-static void test_what_is_no_fastcgi(void **state)
+TEST(what_is_no_fastcgi)
 {
-    (void)state;
     assert_int_equal(ASK("HTTP/1.1 400 Bad Request\r\n\r\n"), RESULT_CORRUPT);
     assert_int_equal(ASK("\1\6\0\2\0\2\1\0hi\0" END), RESULT_CORRUPT);
     assert_int_equal(ASK("\2\6\0\1\0\2\1\0hi\0" END), RESULT_CORRUPT);
@@ -153,18 +141,16 @@ static void test_what_is_no_fastcgi(void **state)
     assert_string_not_equal(reason, "");
 }
 
-static void test_cut_answers(void **state)
+TEST(cut_answers)
 {
-    (void)state;
     static const char whole[] = STDOUT_HI END;
     for (size_t len = 0; len < sizeof(whole) - 1; len++)
         assert_int_equal(ask_server(whole, len, false), RESULT_UNAVAILABLE);
     assert_non_null(strstr(reason, "closed"));
 }
 
-static void test_silence(void **state)
+TEST(silence)
 {
-    (void)state;
     const int64_t begin = clock_monotonic_ms();
     assert_int_equal(ask_server(STDOUT_HI, 11, true), RESULT_UNAVAILABLE);
     assert_in_range(clock_monotonic_ms() - begin, WAIT_MS, 20 * WAIT_MS);
@@ -172,9 +158,8 @@ static void test_silence(void **state)
 }
 
 /* The queue of a socket that nobody accepts from is full at once. */
-static void test_full_queue(void **state)
+TEST(full_queue)
 {
-    (void)state;
     struct server s;
     int fds[64];
     start(&s, STDOUT_HI END, sizeof(STDOUT_HI END) - 1, false);
@@ -192,9 +177,8 @@ static void test_full_queue(void **state)
     stop(&s);
 }
 
-static void test_nobody_listens(void **state)
+TEST(nobody_listens)
 {
-    (void)state;
     struct server s;
     start(&s, STDOUT_HI END, sizeof(STDOUT_HI END) - 1, false);
     assert_int_equal(ask_with("127.0.0.1", s.port), RESULT_OK);
@@ -205,9 +189,8 @@ static void test_nobody_listens(void **state)
         RESULT_NOT_FOUND);
 }
 
-static void test_bad_addresses(void **state)
+TEST(bad_addresses)
 {
-    (void)state;
     static const char *const bad[] = {"",
                                       "x",
                                       "unix:",
@@ -221,7 +204,7 @@ static void test_bad_addresses(void **state)
                                       "tcp:[]:80",
                                       "tcp:[::1:80",
                                       "/run/curt.sock"};
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (size_t i = 0; i < COUNT(bad); i++)
         assert_int_equal(ask(bad[i], clock_monotonic_ms() + WAIT_MS),
                          RESULT_INVALID);
     char *path = mem_printf("unix:/%0200d", 0);
@@ -250,9 +233,8 @@ static void assert_field(const char *name, const char *expected)
     free(value);
 }
 
-static void test_cgi_response(void **state)
+TEST(cgi_response)
 {
-    (void)state;
     set("Status: 405 Method Not Allowed\r\nAllow:  POST\r\nX:\r\n\r\nB: c\r\n");
     assert_int_equal(fcgi_client_status(&answer), 405);
     assert_field("allow", "POST");
@@ -268,22 +250,18 @@ static void test_cgi_response(void **state)
     assert_int_equal(fcgi_client_status(&answer), 0);
 }
 
-int main(void)
+static int begin_all(void **state)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request_is_what_the_specification_says),
-        cmocka_unit_test(test_wildcard_is_loopback),
-        cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_what_is_no_fastcgi),
-        cmocka_unit_test(test_cut_answers),
-        cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_full_queue),
-        cmocka_unit_test(test_nobody_listens),
-        cmocka_unit_test(test_bad_addresses),
-        cmocka_unit_test(test_cgi_response),
-    };
+    (void)state;
     buf_init(&answer, FCGI_CLIENT_ANSWER_MAX);
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    buf_free(&answer);
-    return failed;
+    return 0;
 }
+
+static int end_all(void **state)
+{
+    (void)state;
+    buf_free(&answer);
+    return 0;
+}
+
+ALL_TESTS(begin_all, end_all)

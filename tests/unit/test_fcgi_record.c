@@ -1,13 +1,6 @@
 /* FastCGI records, byte by byte: what is a request, what is refused, and what
  * is answered. The same bytes in pieces of any size must mean the same. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "test.h"
 
 #include "fcgi_record.h"
 
@@ -77,9 +70,8 @@ static void check_out(const struct reading *r, const char *bytes, size_t len)
 /* Each step: an array with its size, without the NUL. */
 #define READ(r, bytes, step) read_all(r, bytes, sizeof(bytes) - 1, step)
 
-static void record_request_in_pieces_of_any_size(void **state)
+TEST(record_request_in_pieces_of_any_size)
 {
-    (void)state;
     static const char whole[] = BEGIN PARAMS NO_PARAMS BODY NO_BODY;
     for (size_t step = 1; step < sizeof(whole); step++) {
         struct reading r;
@@ -94,9 +86,8 @@ static void record_request_in_pieces_of_any_size(void **state)
     }
 }
 
-static void record_rest_behind_a_request_is_left(void **state)
+TEST(record_rest_behind_a_request_is_left)
 {
-    (void)state;
     struct reading r;
     READ(&r, BEGIN NO_PARAMS NO_BODY "\1\1\0", 1000);
     check_events(&r, 2, FCGI_HEAD, FCGI_END);
@@ -106,9 +97,8 @@ static void record_rest_behind_a_request_is_left(void **state)
     fcgi_reader_free(&r.reader);
 }
 
-static void record_discarded_body_is_not_kept(void **state)
+TEST(record_discarded_body_is_not_kept)
 {
-    (void)state;
     struct reading r;
     const char *rest = BODY NO_BODY;
     size_t len = sizeof(BODY NO_BODY) - 1;
@@ -119,9 +109,8 @@ static void record_discarded_body_is_not_kept(void **state)
     fcgi_reader_free(&r.reader);
 }
 
-static void record_too_long_a_body_fails_and_goes_on(void **state)
+TEST(record_too_long_a_body_fails_and_goes_on)
 {
-    (void)state;
     struct reading r;
     READ(&r, BEGIN NO_PARAMS BODY BODY BODY BODY NO_BODY, 7);
     check_events(&r, 2, FCGI_HEAD, FCGI_END);
@@ -129,9 +118,8 @@ static void record_too_long_a_body_fails_and_goes_on(void **state)
     fcgi_reader_free(&r.reader);
 }
 
-static void record_too_long_parameters_are_refused(void **state)
+TEST(record_too_long_parameters_are_refused)
 {
-    (void)state;
     struct reading r;
     static char data[65536 + 8] = "\1\4\0\1\377\377\1";
     size_t total = 0;
@@ -149,9 +137,8 @@ static void record_too_long_parameters_are_refused(void **state)
     fcgi_reader_free(&r.reader);
 }
 
-static void record_what_is_not_fastcgi_is_refused(void **state)
+TEST(record_what_is_not_fastcgi_is_refused)
 {
-    (void)state;
     static const struct {
         const char *bytes;
         size_t len;
@@ -170,7 +157,7 @@ static void record_what_is_not_fastcgi_is_refused(void **state)
         CASE("\1\11\0\0\0\3\0\0\3\1x"),
         CASE("\1\11\0\0\0\5\0\0\377\377\377\377x"),
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         for (size_t step = 1; step <= cases[i].len; step++) {
             struct reading r;
             read_all(&r, cases[i].bytes, cases[i].len, step);
@@ -181,9 +168,8 @@ static void record_what_is_not_fastcgi_is_refused(void **state)
     }
 }
 
-static void record_of_another_request_is_passed_over(void **state)
+TEST(record_of_another_request_is_passed_over)
 {
-    (void)state;
     struct reading r;
     READ(&r,
          PARAMS NO_BODY "\1\2\0\1\0\0\0\0" BEGIN "\1\4\0\2\0\1\0\0x" PARAMS
@@ -196,9 +182,8 @@ static void record_of_another_request_is_passed_over(void **state)
     fcgi_reader_free(&r.reader);
 }
 
-static void record_second_request_at_a_time_is_refused(void **state)
+TEST(record_second_request_at_a_time_is_refused)
 {
-    (void)state;
     struct reading r;
     READ(&r, BEGIN "\1\1\0\2\0\10\0\0\0\1\1\0\0\0\0\0" NO_PARAMS NO_BODY, 5);
     check_events(&r, 2, FCGI_HEAD, FCGI_END);
@@ -208,9 +193,8 @@ static void record_second_request_at_a_time_is_refused(void **state)
     fcgi_reader_free(&r.reader);
 }
 
-static void record_other_role_is_refused(void **state)
+TEST(record_other_role_is_refused)
 {
-    (void)state;
     struct reading r;
     READ(&r, "\1\1\1\4\0\10\0\0\0\3\1\0\0\0\0\0", 16);
     check_events(&r, 1, FCGI_ABORTED);
@@ -219,9 +203,8 @@ static void record_other_role_is_refused(void **state)
     fcgi_reader_free(&r.reader);
 }
 
-static void record_aborted_request_is_ended(void **state)
+TEST(record_aborted_request_is_ended)
 {
-    (void)state;
     struct reading r;
     READ(&r, BEGIN NO_PARAMS "\1\2\0\1\0\0\0\0", 1);
     check_events(&r, 2, FCGI_HEAD, FCGI_ABORTED);
@@ -229,9 +212,8 @@ static void record_aborted_request_is_ended(void **state)
     fcgi_reader_free(&r.reader);
 }
 
-static void record_management(void **state)
+TEST(record_management)
 {
-    (void)state;
     struct reading r;
     READ(&r,
          "\1\11\0\0\0\44\0\0\17\0FCGI_MPXS_CONNS\16\0FCGI_MAX_CONNS\1\0"
@@ -248,9 +230,8 @@ static void record_management(void **state)
     fcgi_reader_free(&r.reader);
 }
 
-static void record_pairs(void **state)
+TEST(record_pairs)
 {
-    (void)state;
     static const char good[] = "\1\2abc\0\0\1\200\0\0\3xyz1";
     const char *at = good;
     size_t len = sizeof(good) - 1;
@@ -268,9 +249,8 @@ static void record_pairs(void **state)
     assert_int_equal(len, 0);
 }
 
-static void record_lengths_of_pairs_that_lie(void **state)
+TEST(record_lengths_of_pairs_that_lie)
 {
-    (void)state;
     static const struct {
         const char *bytes;
         size_t len;
@@ -286,7 +266,7 @@ static void record_lengths_of_pairs_that_lie(void **state)
         CASE("\377\377\377\375\200\0\0\1a"),
         CASE("\200\0\0\1\377\377\377\376ab"),
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         char *copy = malloc(cases[i].len);
         memcpy(copy, cases[i].bytes, cases[i].len);
         const char *at = copy;
@@ -298,14 +278,13 @@ static void record_lengths_of_pairs_that_lie(void **state)
     }
 }
 
-static void record_answer_of_any_size(void **state)
+TEST(record_answer_of_any_size)
 {
-    (void)state;
     static char content[150000];
     static const size_t sizes[] = {0, 1, 65528, 65529, 131056, 150000};
     for (size_t i = 0; i < sizeof(content); i++)
         content[i] = (char)(i * 7);
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < COUNT(sizes); i++) {
         struct buf out;
         buf_init(&out, FCGI_OUT_MAX);
         fcgi_add_answer(&out, 0x102, content, sizes[i]);
@@ -325,25 +304,4 @@ static void record_answer_of_any_size(void **state)
         assert_ptr_equal(p + 16, out.data + out.len);
         buf_free(&out);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(record_request_in_pieces_of_any_size),
-        cmocka_unit_test(record_rest_behind_a_request_is_left),
-        cmocka_unit_test(record_discarded_body_is_not_kept),
-        cmocka_unit_test(record_too_long_a_body_fails_and_goes_on),
-        cmocka_unit_test(record_too_long_parameters_are_refused),
-        cmocka_unit_test(record_what_is_not_fastcgi_is_refused),
-        cmocka_unit_test(record_of_another_request_is_passed_over),
-        cmocka_unit_test(record_second_request_at_a_time_is_refused),
-        cmocka_unit_test(record_other_role_is_refused),
-        cmocka_unit_test(record_aborted_request_is_ended),
-        cmocka_unit_test(record_management),
-        cmocka_unit_test(record_pairs),
-        cmocka_unit_test(record_lengths_of_pairs_that_lie),
-        cmocka_unit_test(record_answer_of_any_size),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,23 +1,17 @@
 /* The hit journal: every hit gets to the store, and none twice. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "hash.h"
-#include "hits_ledger.h"
+#include "hits_fixture.h"
 #include "mapfile.h"
+
+EACH_TEST(hits_set_up, hits_tear_down)
 
 /* A disk that fails: curt's own calls come here. */
 static bool disk_fails;
@@ -34,83 +28,80 @@ static struct hits *open_existing(enum result wanted)
 {
     struct hits *h;
     const char *reason = "";
-    assert_int_equal(hits_open_existing(ledger_conf, &h, &reason), wanted);
+    assert_int_equal(hits_open_existing(hits_conf, &h, &reason), wanted);
     return h;
 }
 
-static void what_is_counted_gets_to_the_store(void **state)
+TEST(what_is_counted_gets_to_the_store)
 {
-    (void)state;
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     uint64_t hits, links;
-    ledger_count(h, 0, 3);
-    ledger_count(h, 1, 5);
-    assert_int_equal(hits_pending(h, ledger_ids[0]), 3);
-    assert_int_equal(hits_pending(h, ledger_ids[1]), 5);
-    assert_int_equal(hits_pending(h, ledger_ids[2]), 0);
+    count_hits(h, 0, 3);
+    count_hits(h, 1, 5);
+    assert_int_equal(hits_pending(h, link_ids[0]), 3);
+    assert_int_equal(hits_pending(h, link_ids[1]), 5);
+    assert_int_equal(hits_pending(h, link_ids[2]), 0);
     hits_pending_all(h, &hits, &links);
     assert_int_equal(hits, 8);
     assert_int_equal(links, 2);
-    struct hits_flushed out = ledger_flush(h);
+    struct hits_flushed out = flush_journal(h);
     assert_int_equal(out.hits, 8);
     assert_int_equal(out.links, 2);
     assert_int_equal(out.dropped + out.failed, 0);
-    assert_int_equal(ledger_stored(0), 3);
-    assert_int_equal(ledger_stored(1), 5);
-    assert_int_equal(ledger_pending(h), 0);
-    assert_int_equal(hits_pending(h, ledger_ids[0]), 0);
-    ledger_count(h, 0, 1);
-    out = ledger_flush(h);
+    assert_int_equal(stored_hits(0), 3);
+    assert_int_equal(stored_hits(1), 5);
+    assert_int_equal(pending_hits(h), 0);
+    assert_int_equal(hits_pending(h, link_ids[0]), 0);
+    count_hits(h, 0, 1);
+    out = flush_journal(h);
     assert_int_equal(out.hits, 1);
-    assert_int_equal(ledger_stored(0), 4);
-    const unsigned sendings = atomic_load(&ledger->sendings);
-    (void)ledger_flush(h);
-    (void)ledger_flush(h);
-    assert_int_equal(atomic_load(&ledger->sendings), sendings);
+    assert_int_equal(stored_hits(0), 4);
+    const unsigned sendings = atomic_load(&fake_table->sendings);
+    (void)flush_journal(h);
+    (void)flush_journal(h);
+    assert_int_equal(atomic_load(&fake_table->sendings), sendings);
     hits_close(h);
 }
 
-static void the_parts_of_a_flush_are_the_whole(void **state)
+TEST(the_parts_of_a_flush_are_the_whole)
 {
-    (void)state;
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     struct hits_flushed out;
     const char *reason;
     uint64_t sum = 0;
     for (unsigned parts = 1; parts <= 5; parts++) {
         for (unsigned i = 0; i < WINDOW; i++)
-            ledger_count(h, i, i + 1);
+            count_hits(h, i, i + 1);
         sum += WINDOW * (WINDOW + 1) / 2;
         for (unsigned part = 0; part < parts; part++) {
             assert_true(hits_begin_flush(h, part, parts, &reason));
-            hits_flush(h, &ledger_store, part, parts, ledger_unlimited(), &out);
+            hits_flush(h, &hits_store, part, parts, unlimited(), &out);
         }
-        assert_int_equal(ledger_pending(h), 0);
+        assert_int_equal(pending_hits(h), 0);
     }
     for (unsigned i = 0; i < WINDOW; i++)
-        sum -= ledger_stored(i);
+        sum -= stored_hits(i);
     assert_int_equal(sum, 0);
     hits_close(h);
 }
 
-static void without_a_journal_nothing_is_counted(void **state)
+TEST(without_a_journal_nothing_is_counted)
 {
-    (void)state;
     struct hits_flushed out;
     const char *reason;
     uint64_t hits = 1, links = 1;
     assert_null(open_existing(RESULT_NOT_FOUND));
-    assert_false(hits_count(NULL, ledger_ids[0]));
-    assert_int_equal(hits_pending(NULL, ledger_ids[0]), 0);
+    assert_false(hits_count(NULL, link_ids[0]));
+    assert_int_equal(hits_pending(NULL, link_ids[0]), 0);
     hits_pending_all(NULL, &hits, &links);
     assert_int_equal(hits + links, 0);
     assert_true(hits_begin_flush(NULL, 0, 1, &reason));
-    hits_flush(NULL, &ledger_store, 0, 1, ledger_unlimited(), &out);
+    hits_flush(NULL, &hits_store, 0, 1, unlimited(), &out);
     assert_int_equal(out.hits + out.failed, 0);
     hits_close(NULL);
-    ledger_conf->state_dir[strlen(ledger_conf->state_dir) - 1] ^= 1;
-    assert_null(hits_open(ledger_conf, &(bool){false}));
-    ledger_conf->state_dir[strlen(ledger_conf->state_dir) - 1] ^= 1;
+    hits_conf->state_dir[strlen(hits_conf->state_dir) - 1] ^= 1;
+    assert_null(hits_open(hits_conf, &(bool){false}));
+    hits_conf->state_dir[strlen(hits_conf->state_dir) - 1] ^= 1;
 }
 
 /* Ids with one and the same window. */
@@ -124,249 +115,239 @@ static void choose_crowd(char crowd[][IDS_MAX + 1], unsigned n)
     }
 }
 
-static void a_full_window_says_so_and_slots_come_back(void **state)
+TEST(a_full_window_says_so_and_slots_come_back)
 {
-    (void)state;
     static char crowd[2 * WINDOW + 1][IDS_MAX + 1];
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     choose_crowd(crowd, 2 * WINDOW + 1);
-    memcpy(ledger_ids, crowd, sizeof(crowd)); /* the ledger must know them */
+    memcpy(link_ids, crowd, sizeof(crowd)); /* the fake_table must know them */
     for (unsigned i = 0; i < WINDOW; i++)
-        ledger_count(h, i, 2);
+        count_hits(h, i, 2);
     assert_false(hits_count(h, crowd[WINDOW]));
-    ledger_count(h, 0, 1); /* those that have a slot go on */
-    assert_int_equal(ledger_flush(h).hits, 2 * WINDOW + 1);
-    (void)ledger_flush(h); /* nothing new: they are given away */
+    count_hits(h, 0, 1); /* those that have a slot go on */
+    assert_int_equal(flush_journal(h).hits, 2 * WINDOW + 1);
+    (void)flush_journal(h); /* nothing new: they are given away */
     for (unsigned i = WINDOW; i < 2 * WINDOW; i++)
-        ledger_count(h, i, i);
+        count_hits(h, i, i);
     assert_false(hits_count(h, crowd[0]));
     assert_int_equal(hits_pending(h, crowd[0]), 0);
-    (void)ledger_flush(h);
-    assert_int_equal(ledger_stored(0), 3);
+    (void)flush_journal(h);
+    assert_int_equal(stored_hits(0), 3);
     for (unsigned i = 1; i < 2 * WINDOW; i++)
-        assert_int_equal(ledger_stored(i), i < WINDOW ? 2 : i);
+        assert_int_equal(stored_hits(i), i < WINDOW ? 2 : i);
     hits_close(h);
-    ledger_choose_ids();
+    choose_link_ids();
 }
 
-static void hits_of_a_deleted_link_are_dropped(void **state)
+TEST(of_a_deleted_link_are_dropped)
 {
-    (void)state;
-    struct hits *h = ledger_open();
-    ledger_count(h, 0, 7);
-    ledger_count(h, 1, 1);
-    atomic_store(&ledger->gone[0], true);
-    const struct hits_flushed out = ledger_flush(h);
+    struct hits *h = open_journal();
+    count_hits(h, 0, 7);
+    count_hits(h, 1, 1);
+    atomic_store(&fake_table->gone[0], true);
+    const struct hits_flushed out = flush_journal(h);
     assert_int_equal(out.dropped, 7);
     assert_int_equal(out.hits, 1);
     assert_int_equal(out.failed, 0);
-    assert_int_equal(ledger_pending(h), 0);
-    assert_int_equal(ledger_stored(0), 0);
+    assert_int_equal(pending_hits(h), 0);
+    assert_int_equal(stored_hits(0), 0);
     hits_close(h);
 }
 
-static void a_store_that_is_away_costs_no_hit(void **state)
+TEST(a_store_that_is_away_costs_no_hit)
 {
-    (void)state;
     static const int failures[] = {RESULT_UNAVAILABLE, RESULT_THROTTLED,
                                    RESULT_DENIED, RESULT_INTERNAL,
                                    UNKNOWN_NOT_APPLIED};
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     uint64_t expected = 0;
-    for (unsigned i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
-        ledger_count(h, 0, 10);
+    for (unsigned i = 0; i < COUNT(failures); i++) {
+        count_hits(h, 0, 10);
         for (unsigned n = 0; n < 3; n++) {
-            atomic_store(&ledger->next, failures[i]);
-            const struct hits_flushed out = ledger_flush(h);
+            atomic_store(&fake_table->next, failures[i]);
+            const struct hits_flushed out = flush_journal(h);
             assert_int_equal(out.failed, 1);
             assert_int_equal(out.hits + out.links, 0);
-            ledger_count(h, 0, 1);
-            assert_int_equal(hits_pending(h, ledger_ids[0]), 10 + n + 1);
+            count_hits(h, 0, 1);
+            assert_int_equal(hits_pending(h, link_ids[0]), 10 + n + 1);
         }
         /* What was sent once stays as it was; the rest goes after it. */
-        assert_int_equal(ledger_flush(h).hits, 10);
-        assert_int_equal(ledger_flush(h).hits, 3);
+        assert_int_equal(flush_journal(h).hits, 10);
+        assert_int_equal(flush_journal(h).hits, 3);
         expected += 13;
-        assert_int_equal(ledger_stored(0), expected);
-        assert_int_equal(ledger_pending(h), 0);
+        assert_int_equal(stored_hits(0), expected);
+        assert_int_equal(pending_hits(h), 0);
     }
     hits_close(h);
 }
 
-static void a_lost_answer_counts_once(void **state)
+TEST(a_lost_answer_counts_once)
 {
-    (void)state;
-    struct hits *h = ledger_open();
-    ledger_count(h, 0, 4);
-    atomic_store(&ledger->next, UNKNOWN_APPLIED);
-    assert_int_equal(ledger_flush(h).failed, 1);
-    assert_int_equal(ledger_stored(0), 4);
-    ledger_count(h, 0, 3);
+    struct hits *h = open_journal();
+    count_hits(h, 0, 4);
+    atomic_store(&fake_table->next, UNKNOWN_APPLIED);
+    assert_int_equal(flush_journal(h).failed, 1);
+    assert_int_equal(stored_hits(0), 4);
+    count_hits(h, 0, 3);
     hits_close(h);
-    h = ledger_open(); /* another janitor goes on */
-    (void)ledger_flush(h);
-    (void)ledger_flush(h);
-    assert_int_equal(ledger_stored(0), 7);
-    assert_int_equal(ledger_pending(h), 0);
+    h = open_journal(); /* another janitor goes on */
+    (void)flush_journal(h);
+    (void)flush_journal(h);
+    assert_int_equal(stored_hits(0), 7);
+    assert_int_equal(pending_hits(h), 0);
     hits_close(h);
 }
 
 /* An item that the store will never take, such as one whose hits are text. */
-static void one_bad_link_does_not_hold_up_the_others(void **state)
+TEST(one_bad_link_does_not_hold_up_the_others)
 {
-    (void)state;
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     for (unsigned i = 0; i < WINDOW; i++)
-        ledger_count(h, i, 1);
-    atomic_store(&ledger->refused[5], true);
+        count_hits(h, i, 1);
+    atomic_store(&fake_table->refused[5], true);
     for (unsigned i = 0; i < 2 * WINDOW; i++)
-        (void)ledger_flush(h);
+        (void)flush_journal(h);
     for (unsigned i = 0; i < WINDOW; i++)
-        assert_int_equal(ledger_stored(i), i == 5 ? 0 : 1);
-    assert_int_equal(ledger_pending(h), 1);
-    atomic_store(&ledger->refused[5], false);
-    (void)ledger_flush(h);
-    assert_int_equal(ledger_stored(5), 1);
+        assert_int_equal(stored_hits(i), i == 5 ? 0 : 1);
+    assert_int_equal(pending_hits(h), 1);
+    atomic_store(&fake_table->refused[5], false);
+    (void)flush_journal(h);
+    assert_int_equal(stored_hits(5), 1);
     hits_close(h);
 }
 
 /* What is not sent stays; it is not lost, and the next flush has it. */
-static void test_hits_flush_ends_at_a_throttled_answer(void **state)
+TEST(flush_ends_at_a_throttled_answer)
 {
-    (void)state;
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     struct hits_flushed out;
     const char *reason;
     _Atomic int64_t left = 5;
     for (unsigned i = 0; i < WINDOW; i++)
-        ledger_count(h, i, 2);
+        count_hits(h, i, 2);
     assert_true(hits_begin_flush(h, 0, 1, &reason));
-    hits_flush(h, &ledger_store, 0, 1, &left, &out);
+    hits_flush(h, &hits_store, 0, 1, &left, &out);
     assert_int_equal(out.links, 5);
     assert_int_equal(out.failed, 0);
     assert_false(out.throttled);
     assert_true(left < 0);
-    assert_int_equal(ledger_pending(h), 2 * (WINDOW - 5));
+    assert_int_equal(pending_hits(h), 2 * (WINDOW - 5));
 
     left = 5;
     assert_true(hits_begin_flush(h, 0, 1, &reason));
-    atomic_store(&ledger->next, RESULT_THROTTLED);
-    hits_flush(h, &ledger_store, 0, 1, &left, &out);
+    atomic_store(&fake_table->next, RESULT_THROTTLED);
+    hits_flush(h, &hits_store, 0, 1, &left, &out);
     assert_int_equal(out.links, 0);
     assert_int_equal(out.failed, 1);
     assert_true(out.throttled);
     assert_string_equal(out.error, "throttled: ");
     assert_int_equal(left, 0);
     /* The other parts send nothing more. */
-    hits_flush(h, &ledger_store, 0, 1, &left, &out);
+    hits_flush(h, &hits_store, 0, 1, &left, &out);
     assert_int_equal(out.links + out.failed, 0);
-    assert_int_equal(ledger_pending(h), 2 * (WINDOW - 5));
+    assert_int_equal(pending_hits(h), 2 * (WINDOW - 5));
 
     left = WINDOW - 5;
     assert_true(hits_begin_flush(h, 0, 1, &reason));
-    hits_flush(h, &ledger_store, 0, 1, &left, &out);
+    hits_flush(h, &hits_store, 0, 1, &left, &out);
     assert_int_equal(out.links, WINDOW - 5);
     assert_int_equal(left, 0); /* and nothing is left to send */
-    assert_int_equal(ledger_pending(h), 0);
+    assert_int_equal(pending_hits(h), 0);
     for (unsigned i = 0; i < WINDOW; i++)
-        assert_int_equal(ledger_stored(i), 2);
+        assert_int_equal(stored_hits(i), 2);
     hits_close(h);
 }
 
-static void pending_hits_stay_in_the_file(void **state)
+TEST(pending_hits_stay_in_the_file)
 {
-    (void)state;
-    struct hits *h = ledger_open();
-    ledger_count(h, 0, 3);
+    struct hits *h = open_journal();
+    count_hits(h, 0, 3);
     hits_close(h);
     h = open_existing(RESULT_OK);
     assert_non_null(h);
-    assert_int_equal(hits_pending(h, ledger_ids[0]), 3);
-    (void)ledger_flush(h);
+    assert_int_equal(hits_pending(h, link_ids[0]), 3);
+    (void)flush_journal(h);
     char node[STORE_NODE_SIZE];
-    memcpy(node, ledger->node, sizeof(node));
-    ledger_count(h, 0, 1);
+    memcpy(node, fake_table->node, sizeof(node));
+    count_hits(h, 0, 1);
     hits_close(h);
-    h = ledger_open();
-    (void)ledger_flush(h);
-    assert_string_equal(ledger->node, node);
-    assert_int_equal(ledger_stored(0), 4);
+    h = open_journal();
+    (void)flush_journal(h);
+    assert_string_equal(fake_table->node, node);
+    assert_int_equal(stored_hits(0), 4);
     hits_close(h);
 }
 
-static void a_new_file_is_a_new_node(void **state)
+TEST(a_new_file_is_a_new_node)
 {
-    (void)state;
     char nodes[8][STORE_NODE_SIZE];
     for (unsigned i = 0; i < 8; i++) {
-        struct hits *h = ledger_open();
-        ledger_count(h, i, 1);
-        (void)ledger_flush(h);
-        memcpy(nodes[i], ledger->node, sizeof(nodes[i]));
+        struct hits *h = open_journal();
+        count_hits(h, i, 1);
+        (void)flush_journal(h);
+        memcpy(nodes[i], fake_table->node, sizeof(nodes[i]));
         for (unsigned c = 0; c < STORE_NODE_SIZE - 1; c++)
             assert_true(isalnum((unsigned char)nodes[i][c]));
         for (unsigned other = 0; other < i; other++)
             assert_string_not_equal(nodes[i], nodes[other]);
         hits_close(h);
-        assert_int_equal(unlink(crew_path(ledger_conf, "hits")), 0);
+        assert_int_equal(unlink(temp_path(hits_conf, "hits")), 0);
     }
 }
 
-static void a_file_of_another_version_is_not_read(void **state)
+TEST(a_file_of_another_version_is_not_read)
 {
-    (void)state;
-    struct hits *h = ledger_open();
-    ledger_count(h, 0, 3);
-    (void)ledger_flush(h);
-    ledger_count(h, 0, 2);
+    struct hits *h = open_journal();
+    count_hits(h, 0, 3);
+    (void)flush_journal(h);
+    count_hits(h, 0, 2);
     hits_close(h);
     char node[STORE_NODE_SIZE];
-    memcpy(node, ledger->node, sizeof(node));
-    int fd = open(crew_path(ledger_conf, "hits"), O_RDWR | O_CLOEXEC);
+    memcpy(node, fake_table->node, sizeof(node));
+    int fd = open(temp_path(hits_conf, "hits"), O_RDWR | O_CLOEXEC);
     const uint32_t version = 99;
     assert_int_equal(pwrite(fd, &version, sizeof(version),
                             offsetof(struct mapfile_header, version)),
                      sizeof(version));
     close(fd);
     assert_null(open_existing(RESULT_CORRUPT));
-    h = ledger_open();
-    assert_int_equal(ledger_pending(h), 0);
-    ledger_count(h, 0, 1);
-    (void)ledger_flush(h);
-    assert_string_not_equal(ledger->node, node);
+    h = open_journal();
+    assert_int_equal(pending_hits(h), 0);
+    count_hits(h, 0, 1);
+    (void)flush_journal(h);
+    assert_string_not_equal(fake_table->node, node);
     hits_close(h);
 }
 
 static void set_header(size_t at, const void *bytes, size_t len)
 {
-    int fd = open(crew_path(ledger_conf, "hits"), O_RDWR | O_CLOEXEC);
+    int fd = open(temp_path(hits_conf, "hits"), O_RDWR | O_CLOEXEC);
     assert_int_equal(pwrite(fd, bytes, len, (off_t)at), len);
     close(fd);
 }
 
 static bool is_in_state_dir(const char *name)
 {
-    return access(crew_path(ledger_conf, name), F_OK) == 0;
+    return access(temp_path(hits_conf, name), F_OK) == 0;
 }
 
-static void hits_old_journals_are_all_kept(void **state)
+TEST(old_journals_are_all_kept)
 {
-    (void)state;
     static const char *const names[] = {"hits.old", "hits.old.1", "hits.old.2"};
     for (uint32_t i = 0; i < 3; i++) {
         const uint32_t version = 90 + i;
-        struct hits *h = ledger_open();
-        ledger_count(h, i, i + 1);
+        struct hits *h = open_journal();
+        count_hits(h, i, i + 1);
         hits_close(h);
         set_header(offsetof(struct mapfile_header, version), &version,
                    sizeof(version));
-        hits_close(ledger_open());
+        hits_close(open_journal());
         for (uint32_t n = 0; n < 3; n++)
             assert_int_equal(is_in_state_dir(names[n]), n <= i);
     }
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t version = 0;
-        int fd = open(crew_path(ledger_conf, names[i]), O_RDONLY | O_CLOEXEC);
+        int fd = open(temp_path(hits_conf, names[i]), O_RDONLY | O_CLOEXEC);
         assert_int_equal(pread(fd, &version, sizeof(version),
                                offsetof(struct mapfile_header, version)),
                          sizeof(version));
@@ -375,34 +356,32 @@ static void hits_old_journals_are_all_kept(void **state)
     }
 }
 
-static void hits_of_a_version_without_owners_are_taken_over(void **state)
+TEST(of_a_version_without_owners_are_taken_over)
 {
-    (void)state;
     const uint64_t none = 0;
     char node[STORE_NODE_SIZE];
-    struct hits *h = ledger_open();
-    ledger_count(h, 0, 3);
-    (void)ledger_flush(h);
-    memcpy(node, ledger->node, sizeof(node));
-    ledger_count(h, 0, 4);
+    struct hits *h = open_journal();
+    count_hits(h, 0, 3);
+    (void)flush_journal(h);
+    memcpy(node, fake_table->node, sizeof(node));
+    count_hits(h, 0, 4);
     hits_close(h);
     set_header(offsetof(struct mapfile_header, owner), &none, sizeof(none));
-    h = ledger_open();
-    assert_int_equal(ledger_pending(h), 4);
-    (void)ledger_flush(h);
-    assert_string_equal(ledger->node, node);
-    assert_int_equal(ledger_stored(0), 7);
+    h = open_journal();
+    assert_int_equal(pending_hits(h), 4);
+    (void)flush_journal(h);
+    assert_string_equal(fake_table->node, node);
+    assert_int_equal(stored_hits(0), 7);
     hits_close(h);
-    assert_int_equal(hits_of_other_stores(ledger_conf), 0);
+    assert_int_equal(hits_of_other_stores(hits_conf), 0);
 }
 
 /* Another table, region, endpoint or store: their hits wait for them. */
-static void hits_of_another_store_wait_for_it(void **state)
+TEST(of_another_store_wait_for_it)
 {
-    (void)state;
     static char table[] = "other", region[] = "eu-west-1",
                 endpoint[] = "http://127.0.0.1:8000";
-    struct conf *c = ledger_conf;
+    struct conf *c = hits_conf;
     struct hits *all[5];
     for (unsigned i = 0; i < 5; i++) {
         if (i == 1)
@@ -410,64 +389,62 @@ static void hits_of_another_store_wait_for_it(void **state)
         c->table = i >= 2 ? table : NULL;
         c->aws_region = i >= 3 ? region : NULL;
         c->aws_endpoint_url = i >= 4 ? endpoint : NULL;
-        all[i] = ledger_open();
-        assert_int_equal(ledger_pending(all[i]), 0);
+        all[i] = open_journal();
+        assert_int_equal(pending_hits(all[i]), 0);
         assert_int_equal(hits_of_other_stores(c), i * (i + 1) / 2);
-        ledger_count(all[i], i, i + 1);
+        count_hits(all[i], i, i + 1);
         hits_close(open_existing(RESULT_OK));
     }
     /* A process that has it open goes on with its own. */
-    ledger_count(all[0], 0, 1);
-    assert_int_equal(ledger_flush(all[4]).hits, 5);
+    count_hits(all[0], 0, 1);
+    assert_int_equal(flush_journal(all[4]).hits, 5);
     for (unsigned i = 5; i-- > 0;) {
         c->aws_endpoint_url = i >= 4 ? endpoint : NULL;
         c->aws_region = i >= 3 ? region : NULL;
         c->table = i >= 2 ? table : NULL;
         c->store = i >= 1 ? CONF_STORE_DYNAMODB : CONF_STORE_SQLITE;
         hits_close(all[i]);
-        struct hits *h = ledger_open();
-        assert_int_equal(ledger_pending(h), i == 0 ? 2 : i == 4 ? 0 : i + 1);
-        (void)ledger_flush(h);
-        assert_int_equal(ledger_stored(i), i == 0 ? 2 : i + 1);
+        struct hits *h = open_journal();
+        assert_int_equal(pending_hits(h), i == 0 ? 2 : i == 4 ? 0 : i + 1);
+        (void)flush_journal(h);
+        assert_int_equal(stored_hits(i), i == 0 ? 2 : i + 1);
         hits_close(h);
     }
     assert_int_equal(hits_of_other_stores(c), 0);
 }
 
-static void hits_beside_sqlite_stay_when_the_directory_moves(void **state)
+TEST(beside_sqlite_stay_when_the_directory_moves)
 {
-    (void)state;
-    struct hits *h = ledger_open();
-    ledger_count(h, 0, 3);
+    struct hits *h = open_journal();
+    count_hits(h, 0, 3);
     hits_close(h);
-    char *dir = ledger_conf->state_dir, other[200];
+    char *dir = hits_conf->state_dir, other[200];
     snprintf(other, sizeof(other), "%s/.", dir);
-    ledger_conf->state_dir = other;
-    h = ledger_open();
-    assert_int_equal(ledger_pending(h), 3);
+    hits_conf->state_dir = other;
+    h = open_journal();
+    assert_int_equal(pending_hits(h), 3);
     hits_close(h);
-    ledger_conf->state_dir = dir;
+    hits_conf->state_dir = dir;
 }
 
-static void hits_are_not_sent_when_the_disk_fails(void **state)
+TEST(are_not_sent_when_the_disk_fails)
 {
-    (void)state;
     const char *reason = NULL;
-    struct hits *h = ledger_open();
-    ledger_count(h, 0, 3);
+    struct hits *h = open_journal();
+    count_hits(h, 0, 3);
     for (unsigned i = 0; i < 3; i++) {
         disk_fails = true;
         assert_false(hits_begin_flush(h, 0, 1, &reason));
         disk_fails = false;
         assert_string_equal(reason, strerror(EIO));
-        assert_int_equal(atomic_load(&ledger->sendings), 0);
-        ledger_count(h, 1, 1);
+        assert_int_equal(atomic_load(&fake_table->sendings), 0);
+        count_hits(h, 1, 1);
     }
-    assert_int_equal(ledger_pending(h), 6);
-    (void)ledger_flush(h);
-    (void)ledger_flush(h);
-    assert_int_equal(ledger_stored(0), 3);
-    assert_int_equal(ledger_stored(1), 3);
+    assert_int_equal(pending_hits(h), 6);
+    (void)flush_journal(h);
+    (void)flush_journal(h);
+    assert_int_equal(stored_hits(0), 3);
+    assert_int_equal(stored_hits(1), 3);
     hits_close(h);
 }
 
@@ -485,11 +462,10 @@ static unsigned long long written_bytes(void)
 }
 
 /* While a table is throttled there is a flush a second. */
-static void hits_that_wait_are_not_written_again(void **state)
+TEST(that_wait_are_not_written_again)
 {
-    (void)state;
     const char *reason;
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     for (unsigned i = 0; i < 1000; i++) {
         char id[IDS_MAX + 1];
         snprintf(id, sizeof(id), "wait%u", i);
@@ -503,19 +479,18 @@ static void hits_that_wait_are_not_written_again(void **state)
 }
 
 /* Whatever became of the janitor's lock. */
-static void hits_are_flushed_by_one_process_at_a_time(void **state)
+TEST(are_flushed_by_one_process_at_a_time)
 {
-    (void)state;
     const char *reason = "";
-    struct hits *first = ledger_open(), *second = ledger_open();
-    ledger_count(second, 0, 3);
+    struct hits *first = open_journal(), *second = open_journal();
+    count_hits(second, 0, 3);
     assert_true(hits_begin_flush(first, 0, 1, &reason));
     assert_false(hits_begin_flush(second, 0, 1, &reason));
     assert_null(reason);
     assert_true(hits_begin_flush(first, 0, 1, &reason));
-    ledger_count(second, 1, 1); /* counting needs none of it */
+    count_hits(second, 1, 1); /* counting needs none of it */
     hits_close(first);
-    assert_int_equal(ledger_flush(second).hits, 4);
+    assert_int_equal(flush_journal(second).hits, 4);
     hits_close(second);
 }
 
@@ -530,17 +505,16 @@ static enum result take_any(struct store *s, const char *short_id, uint64_t n,
 }
 
 /* A right header, and after it what no curt has written. */
-static void hits_crafted_file_harms_nobody(void **state)
+TEST(crafted_file_harms_nobody)
 {
-    (void)state;
     static const struct store_ops ops = {.add_hits = take_any};
-    struct store store = {.ops = &ops, .conf = ledger_conf};
+    struct store store = {.ops = &ops, .conf = hits_conf};
     const size_t begin = sizeof(struct mapfile_header), len = SLOTS * 128;
     unsigned char *junk = malloc(len);
     assert_non_null(junk);
     for (unsigned round = 0; round < 3; round++) {
-        hits_close(ledger_open());
-        uint32_t random = crew_random(UINT32_MAX);
+        hits_close(open_journal());
+        uint32_t random = random_below(UINT32_MAX);
         for (size_t i = 0; i < len; i++) {
             random = random * 1664525 + 1013904223;
             junk[i] = round == 0 ? 0xff : (unsigned char)(random >> 24);
@@ -551,75 +525,29 @@ static void hits_crafted_file_harms_nobody(void **state)
         struct hits *h = open_existing(RESULT_OK);
         const char *reason;
         struct hits_flushed out;
-        (void)hits_count(h, ledger_ids[0]);
-        (void)hits_pending(h, ledger_ids[1]);
-        (void)ledger_pending(h);
+        (void)hits_count(h, link_ids[0]);
+        (void)hits_pending(h, link_ids[1]);
+        (void)pending_hits(h);
         assert_true(hits_begin_flush(h, 0, SLOTS / 4096, &reason));
-        hits_flush(h, &store, 0, SLOTS / 4096, ledger_unlimited(), &out);
+        hits_flush(h, &store, 0, SLOTS / 4096, unlimited(), &out);
         hits_close(h);
     }
     free(junk);
 }
 
-static void hold_the_lock(void *arg)
+TEST(a_stopped_claimer_holds_up_nobody)
 {
-    (void)arg;
-    const char *path = crew_path(ledger_conf, "hits");
-    struct mapfile m = {.fd = open(path, O_RDWR | O_CLOEXEC)};
-    if (m.fd < 0 || !mapfile_lock(&m, 1000000))
-        _exit(1);
-    atomic_store(&ledger->gate, 1);
-    for (;;)
-        pause();
-}
-
-static void a_stopped_claimer_holds_up_nobody(void **state)
-{
-    (void)state;
-    struct hits *h = ledger_open();
-    ledger_count(h, 0, 1);
-    pid_t holder = crew_start(hold_the_lock, NULL);
-    while (atomic_load(&ledger->gate) == 0)
-        crew_sleep_us(1000);
-    crew_freeze(holder);
+    struct hits *h = open_journal();
+    count_hits(h, 0, 1);
+    pid_t holder = process_start_with_lock(temp_path(hits_conf, "hits"));
+    process_stop(holder);
     const int64_t begun = clock_monotonic_ms();
-    ledger_count(h, 0, 1000); /* needs no lock */
-    (void)ledger_flush(h);    /* nor does this */
-    assert_int_equal(ledger_stored(0), 1001);
-    (void)hits_count(h, ledger_ids[1]);
+    count_hits(h, 0, 1000); /* needs no lock */
+    (void)flush_journal(h); /* nor does this */
+    assert_int_equal(stored_hits(0), 1001);
+    (void)hits_count(h, link_ids[1]);
     assert_true(clock_monotonic_ms() - begun < 2000);
-    crew_slay(holder);
-    ledger_count(h, 1, 1);
+    process_kill(holder);
+    count_hits(h, 1, 1);
     hits_close(h);
-}
-
-#define TEST(name)                                                             \
-    cmocka_unit_test_setup_teardown(name, ledger_set_up, ledger_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(what_is_counted_gets_to_the_store),
-        TEST(the_parts_of_a_flush_are_the_whole),
-        TEST(without_a_journal_nothing_is_counted),
-        TEST(a_full_window_says_so_and_slots_come_back),
-        TEST(hits_of_a_deleted_link_are_dropped),
-        TEST(a_store_that_is_away_costs_no_hit),
-        TEST(a_lost_answer_counts_once),
-        TEST(one_bad_link_does_not_hold_up_the_others),
-        TEST(test_hits_flush_ends_at_a_throttled_answer),
-        TEST(pending_hits_stay_in_the_file),
-        TEST(a_new_file_is_a_new_node),
-        TEST(a_file_of_another_version_is_not_read),
-        TEST(a_stopped_claimer_holds_up_nobody),
-        TEST(hits_old_journals_are_all_kept),
-        TEST(hits_of_a_version_without_owners_are_taken_over),
-        TEST(hits_of_another_store_wait_for_it),
-        TEST(hits_beside_sqlite_stay_when_the_directory_moves),
-        TEST(hits_are_not_sent_when_the_disk_fails),
-        TEST(hits_that_wait_are_not_written_again),
-        TEST(hits_are_flushed_by_one_process_at_a_time),
-        TEST(hits_crafted_file_harms_nobody),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

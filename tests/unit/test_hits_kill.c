@@ -1,20 +1,15 @@
 /* The hit journal is exact, whoever is killed and whatever the store says. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "hash.h"
-#include "hits_ledger.h"
+#include "hits_fixture.h"
+
+EACH_TEST(hits_set_up, hits_tear_down)
 
 #define ROUNDS 20000
 
@@ -23,13 +18,13 @@
 static void count_on(void *arg)
 {
     struct counter *mine = arg;
-    struct hits *h = hits_open(ledger_conf, &(bool){false});
+    struct hits *h = hits_open(hits_conf, &(bool){false});
     if (h == NULL)
         _exit(1);
-    while (!atomic_load(&ledger->stop)) {
+    while (!atomic_load(&fake_table->stop)) {
         unsigned first = (unsigned)(clock_monotonic_ms() / 16 * 7);
-        unsigned link = (first + crew_random(12)) % LINKS;
-        if (hits_count(h, ledger_ids[link]))
+        unsigned link = (first + random_below(12)) % LINKS;
+        if (hits_count(h, link_ids[link]))
             atomic_fetch_add(&mine->counted[link], 1);
         else
             atomic_fetch_add(&mine->refused, 1);
@@ -39,7 +34,7 @@ static void count_on(void *arg)
 static void flush_on(void *arg)
 {
     (void)arg;
-    struct hits *h = hits_open(ledger_conf, &(bool){false});
+    struct hits *h = hits_open(hits_conf, &(bool){false});
     struct hits_flushed out;
     const char *reason;
     if (h == NULL)
@@ -50,9 +45,8 @@ static void flush_on(void *arg)
         const unsigned look = part % 16 != 0 ? 0 : part;
         if (!hits_begin_flush(h, look, SLOTS / 1024, &reason))
             _exit(2);
-        hits_flush(h, &ledger_store, look, SLOTS / 1024, ledger_unlimited(),
-                   &out);
-        atomic_fetch_add(&ledger->rounds, 1);
+        hits_flush(h, &hits_store, look, SLOTS / 1024, unlimited(), &out);
+        atomic_fetch_add(&fake_table->rounds, 1);
     }
 }
 
@@ -62,12 +56,12 @@ static void check_books(unsigned kills)
     for (unsigned link = 0; link < LINKS; link++) {
         uint64_t counted = 0;
         for (unsigned i = 0; i < COUNTERS; i++)
-            counted += atomic_load(&ledger->counters[i].counted[link]);
+            counted += atomic_load(&fake_table->counters[i].counted[link]);
         all += counted;
-        if (ledger_stored(link) < counted)
-            lost += counted - ledger_stored(link);
+        if (stored_hits(link) < counted)
+            lost += counted - stored_hits(link);
         else
-            found += ledger_stored(link) - counted;
+            found += stored_hits(link) - counted;
     }
     assert_int_equal(lost, 0);
     /* Counted, and killed before it could say so. */
@@ -75,38 +69,37 @@ static void check_books(unsigned kills)
     assert_true(all > 10000);
 }
 
-static void every_hit_arrives_once_whoever_is_killed(void **state)
+TEST(every_hit_arrives_once_whoever_is_killed)
 {
-    (void)state;
-    hits_close(ledger_open());
-    pid_t counters[COUNTERS], janitor = crew_start(flush_on, NULL);
+    hits_close(open_journal());
+    pid_t counters[COUNTERS], janitor = process_start(flush_on, NULL);
     unsigned kills = 0;
-    atomic_store(&ledger->trouble, 30);
+    atomic_store(&fake_table->trouble, 30);
     for (unsigned i = 0; i < COUNTERS; i++)
-        counters[i] = crew_start(count_on, &ledger->counters[i]);
+        counters[i] = process_start(count_on, &fake_table->counters[i]);
     const int64_t begun = clock_monotonic_ms();
-    while (kills < 40 || atomic_load(&ledger->faults) < 40 ||
-           atomic_load(&ledger->rounds) < 200) {
+    while (kills < 40 || atomic_load(&fake_table->faults) < 40 ||
+           atomic_load(&fake_table->rounds) < 200) {
         assert_true(clock_monotonic_ms() - begun < 30000);
-        crew_sleep_us(crew_random(8000));
-        crew_slay(janitor);
-        janitor = crew_start(flush_on, NULL);
-        if (crew_random(2) == 0)
+        sleep_us(random_below(8000));
+        process_kill(janitor);
+        janitor = process_start(flush_on, NULL);
+        if (random_below(2) == 0)
             continue;
-        const unsigned i = crew_random(COUNTERS);
-        crew_slay(counters[i]);
-        counters[i] = crew_start(count_on, &ledger->counters[i]);
+        const unsigned i = random_below(COUNTERS);
+        process_kill(counters[i]);
+        counters[i] = process_start(count_on, &fake_table->counters[i]);
         kills++;
     }
-    atomic_store(&ledger->stop, true);
+    atomic_store(&fake_table->stop, true);
     for (unsigned i = 0; i < COUNTERS; i++)
-        crew_finish(counters[i]);
-    crew_slay(janitor);
-    atomic_store(&ledger->trouble, 0);
-    struct hits *h = ledger_open();
+        process_wait(counters[i]);
+    process_kill(janitor);
+    atomic_store(&fake_table->trouble, 0);
+    struct hits *h = open_journal();
     for (int i = 0; i < 3; i++)
-        (void)ledger_flush(h);
-    assert_int_equal(ledger_pending(h), 0);
+        (void)flush_journal(h);
+    assert_int_equal(pending_hits(h), 0);
     check_books(kills);
     hits_close(h);
 }
@@ -114,30 +107,30 @@ static void every_hit_arrives_once_whoever_is_killed(void **state)
 static void open_and_count(void *arg)
 {
     (void)arg;
-    crew_meet(&ledger->gate, 4 * (atomic_load(&ledger->rounds) + 1));
-    struct hits *h = hits_open(ledger_conf, &(bool){false});
-    if (h == NULL || !hits_count(h, ledger_ids[0]))
+    process_barrier(&fake_table->gate,
+                    4 * (atomic_load(&fake_table->rounds) + 1));
+    struct hits *h = hits_open(hits_conf, &(bool){false});
+    if (h == NULL || !hits_count(h, link_ids[0]))
         _exit(1);
 }
 
 /* What is replaced is what was there before, and not what another process has
  * just made, with hits in it. */
-static void a_foreign_journal_is_replaced_once(void **state)
+TEST(a_foreign_journal_is_replaced_once)
 {
-    (void)state;
     for (unsigned round = 0; round < 25; round++) {
         pid_t children[4];
-        int fd = open(crew_path(ledger_conf, "hits"),
+        int fd = open(temp_path(hits_conf, "hits"),
                       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         assert_int_equal(write(fd, "foreign", 7), 7);
         close(fd);
-        atomic_store(&ledger->rounds, round);
+        atomic_store(&fake_table->rounds, round);
         for (unsigned i = 0; i < 4; i++)
-            children[i] = crew_start(open_and_count, NULL);
+            children[i] = process_start(open_and_count, NULL);
         for (unsigned i = 0; i < 4; i++)
-            crew_finish(children[i]);
-        struct hits *h = ledger_open();
-        assert_int_equal(ledger_pending(h), 4);
+            process_wait(children[i]);
+        struct hits *h = open_journal();
+        assert_int_equal(pending_hits(h), 4);
         hits_close(h);
     }
 }
@@ -149,30 +142,29 @@ static void round_id(unsigned round, char id[20])
 
 static void count_new_links(void *arg)
 {
-    struct hits *h = hits_open(ledger_conf, &(bool){false});
+    struct hits *h = hits_open(hits_conf, &(bool){false});
     char id[20];
     (void)arg;
     if (h == NULL)
         _exit(1);
     for (unsigned round = 0; round < ROUNDS; round++) {
         round_id(round, id);
-        crew_meet(&ledger->gate, (round + 1) * 2);
+        process_barrier(&fake_table->gate, (round + 1) * 2);
         if (!hits_count(h, id) || !hits_count(h, id))
             _exit(2);
     }
 }
 
 /* Two who are the first to follow a link, at once. */
-static void a_new_link_gets_one_slot(void **state)
+TEST(a_new_link_gets_one_slot)
 {
-    (void)state;
     char id[20];
     uint64_t hits, links;
-    pid_t first = crew_start(count_new_links, NULL);
-    pid_t second = crew_start(count_new_links, NULL);
-    crew_finish(first);
-    crew_finish(second);
-    struct hits *h = ledger_open();
+    pid_t first = process_start(count_new_links, NULL);
+    pid_t second = process_start(count_new_links, NULL);
+    process_wait(first);
+    process_wait(second);
+    struct hits *h = open_journal();
     for (unsigned round = 0; round < ROUNDS; round++) {
         round_id(round, id);
         assert_int_equal(hits_pending(h, id), 4);
@@ -188,28 +180,28 @@ static void flush_one(void *arg)
 {
     struct hits_flushed out;
     const char *reason;
-    const unsigned slot = (unsigned)(hash_text(ledger_ids[0]) % SLOTS);
+    const unsigned slot = (unsigned)(hash_text(link_ids[0]) % SLOTS);
     assert_true(hits_begin_flush(arg, slot, SLOTS, &reason));
-    hits_flush(arg, &ledger_store, slot, SLOTS, ledger_unlimited(), &out);
+    hits_flush(arg, &hits_store, slot, SLOTS, unlimited(), &out);
 }
 
 static void count_one(void *arg)
 {
-    if (!hits_count(arg, ledger_ids[0]))
+    if (!hits_count(arg, link_ids[0]))
         _exit(1);
 }
 
 /* Where the file has the id, and a slot's worth of bytes around it. */
 static const void *find_slot(size_t *len)
 {
-    int fd = open(crew_path(ledger_conf, "hits"), O_RDONLY | O_CLOEXEC);
+    int fd = open(temp_path(hits_conf, "hits"), O_RDONLY | O_CLOEXEC);
     struct stat st;
     assert_int_equal(fstat(fd, &st), 0);
     char *base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     assert_true(base != MAP_FAILED);
     close(fd);
-    const char *at = memmem(base, (size_t)st.st_size, ledger_ids[0],
-                            strlen(ledger_ids[0]) + 1);
+    const char *at =
+        memmem(base, (size_t)st.st_size, link_ids[0], strlen(link_ids[0]) + 1);
     assert_non_null(at);
     *len = 128;
     return at - 16;
@@ -217,29 +209,28 @@ static const void *find_slot(size_t *len)
 
 /* Killed behind each instruction that changes the slot: a flush, with every
  * answer the store can give. */
-static void a_flush_may_be_killed_at_any_instruction(void **state)
+TEST(a_flush_may_be_killed_at_any_instruction)
 {
-    (void)state;
     static const int answers[] = {APPLY, UNKNOWN_APPLIED, UNKNOWN_NOT_APPLIED,
                                   RESULT_UNAVAILABLE};
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     size_t len;
     uint64_t expected = 1;
-    ledger_count(h, 0, 1);
+    count_hits(h, 0, 1);
     const void *slot = find_slot(&len);
-    for (unsigned i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+    for (unsigned i = 0; i < COUNT(answers); i++) {
         bool killed = true;
         unsigned n = 1;
         for (; killed; n++) {
-            atomic_store(&ledger->next, answers[i]);
-            killed = crew_kill_at_change(flush_one, h, slot, len, n);
-            atomic_store(&ledger->next, 0);
-            assert_true(ledger_stored(0) + ledger_pending(h) >= expected);
-            assert_true(ledger_stored(0) <= expected);
+            atomic_store(&fake_table->next, answers[i]);
+            killed = process_kill_at_change(flush_one, h, slot, len, n);
+            atomic_store(&fake_table->next, 0);
+            assert_true(stored_hits(0) + pending_hits(h) >= expected);
+            assert_true(stored_hits(0) <= expected);
             flush_one(h);
-            assert_int_equal(ledger_stored(0), expected);
-            assert_int_equal(ledger_pending(h), 0);
-            ledger_count(h, 0, 2);
+            assert_int_equal(stored_hits(0), expected);
+            assert_int_equal(pending_hits(h), 0);
+            count_hits(h, 0, 2);
             expected += 2;
         }
         assert_true(n > 2);
@@ -248,12 +239,11 @@ static void a_flush_may_be_killed_at_any_instruction(void **state)
 }
 
 /* The same for a hit of a link that has no slot yet, and of one that has. */
-static void a_count_may_be_killed_at_any_instruction(void **state)
+TEST(a_count_may_be_killed_at_any_instruction)
 {
-    (void)state;
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     size_t len;
-    ledger_count(h, 0, 1);
+    count_hits(h, 0, 1);
     const void *slot = find_slot(&len);
     for (int recycled = 0; recycled <= 1; recycled++) {
         bool killed = true;
@@ -262,14 +252,14 @@ static void a_count_may_be_killed_at_any_instruction(void **state)
             flush_one(h);
             if (recycled)
                 flush_one(h);
-            const uint64_t before = ledger_stored(0);
-            killed = crew_kill_at_change(count_one, h, slot, len, n);
-            const uint64_t counted = ledger_pending(h);
+            const uint64_t before = stored_hits(0);
+            killed = process_kill_at_change(count_one, h, slot, len, n);
+            const uint64_t counted = pending_hits(h);
             assert_in_range(counted, killed ? 0 : 1, 1);
-            ledger_count(h, 0, 1);
+            count_hits(h, 0, 1);
             flush_one(h);
-            assert_int_equal(ledger_stored(0), before + counted + 1);
-            assert_int_equal(ledger_pending(h), 0);
+            assert_int_equal(stored_hits(0), before + counted + 1);
+            assert_int_equal(pending_hits(h), 0);
         }
         assert_true(n > (recycled ? 3 : 2));
     }
@@ -282,7 +272,7 @@ static void give_slot_away(void *arg)
 {
     flush_one(arg);
     flush_one(arg);
-    assert_true(hits_count(arg, ledger_ids[1]));
+    assert_true(hits_count(arg, link_ids[1]));
 }
 
 static void choose_twins(void)
@@ -291,53 +281,35 @@ static void choose_twins(void)
         char id[IDS_MAX + 1];
         snprintf(id, sizeof(id), "twin%lu", i);
         if (hash_text(id) % SLOTS == 77)
-            memcpy(ledger_ids[found++], id, sizeof(id));
+            memcpy(link_ids[found++], id, sizeof(id));
     }
 }
 
 /* Interrupted behind any instruction, it counts for the right link. */
-static void a_slot_may_change_hands_at_any_instruction(void **state)
+TEST(a_slot_may_change_hands_at_any_instruction)
 {
-    (void)state;
-    struct hits *h = ledger_open();
+    struct hits *h = open_journal();
     struct hits_flushed out;
     const char *reason;
     uint64_t expected = 0;
     choose_twins();
     for (unsigned steps = 40;; steps += 7) {
-        ledger_count(h, 0, 1);
+        count_hits(h, 0, 1);
         flush_one(h);
         const bool interrupted =
-            crew_interrupt(count_one, h, steps, give_slot_away, h);
+            process_interrupt(count_one, h, steps, give_slot_away, h);
         expected++;
         for (int i = 0; i < 3; i++) {
             assert_true(hits_begin_flush(h, 0, SLOTS / 128, &reason));
-            hits_flush(h, &ledger_store, 0, SLOTS / 128, ledger_unlimited(),
-                       &out);
+            hits_flush(h, &hits_store, 0, SLOTS / 128, unlimited(), &out);
         }
-        assert_int_equal(ledger_stored(0), 2 * expected);
+        assert_int_equal(stored_hits(0), 2 * expected);
         if (!interrupted)
             break;
-        assert_int_equal(ledger_stored(1), expected);
+        assert_int_equal(stored_hits(1), expected);
     }
     assert_true(expected > 20);
-    assert_int_equal(ledger_pending(h), 0);
+    assert_int_equal(pending_hits(h), 0);
     hits_close(h);
-    ledger_choose_ids();
-}
-
-#define TEST(name)                                                             \
-    cmocka_unit_test_setup_teardown(name, ledger_set_up, ledger_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(every_hit_arrives_once_whoever_is_killed),
-        TEST(a_foreign_journal_is_replaced_once),
-        TEST(a_new_link_gets_one_slot),
-        TEST(a_flush_may_be_killed_at_any_instruction),
-        TEST(a_count_may_be_killed_at_any_instruction),
-        TEST(a_slot_may_change_hands_at_any_instruction),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    choose_link_ids();
 }

@@ -1,23 +1,14 @@
 /* HTTP: what Accept asks for, and what an answer looks like. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <json-c/json.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "http.h"
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
 /* ---- Accept and Content-Type ----------------------------------------- */
 
-static void reads_qualities(void **state)
+TEST(reads_qualities)
 {
-    (void)state;
     static const struct {
         const char *accept;
         int quality; /* of text/html */
@@ -83,9 +74,8 @@ static void reads_qualities(void **state)
     }
 }
 
-static void reads_media_types(void **state)
+TEST(reads_media_types)
 {
-    (void)state;
     static const char *const json[] = {
         "application/json",
         "Application/JSON",
@@ -141,7 +131,9 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void fields_come_in_order(void **state)
+EACH_TEST(set_up, tear_down)
+
+TEST(fields_come_in_order)
 {
     struct fixture *f = *state;
     http_begin(&f->res, &f->req, 200);
@@ -156,7 +148,7 @@ static void fields_come_in_order(void **state)
     assert_string_equal(f->res.body.data, "abc");
 }
 
-static void begin_starts_over(void **state)
+TEST(begin_starts_over)
 {
     struct fixture *f = *state;
     http_begin(&f->res, &f->req, 200);
@@ -193,7 +185,7 @@ static const char *member(json_object *object, const char *name)
     return json_object_get_string(value);
 }
 
-static void a_problem_has_four_members(void **state)
+TEST(a_problem_has_four_members)
 {
     struct fixture *f = *state;
     static const struct {
@@ -223,7 +215,7 @@ static void a_problem_has_four_members(void **state)
     assert_string_equal(http_reason(299), "");
 }
 
-static void a_404_has_the_uri_of_the_request(void **state)
+TEST(a_404_has_the_uri_of_the_request)
 {
     struct fixture *f = *state;
     static const char *const good[] = {"/t/x", "/s/t/a%20b?c=1&d='", "/",
@@ -252,7 +244,7 @@ static void a_404_has_the_uri_of_the_request(void **state)
     assert_null(strstr(f->res.body.data, "instance"));
 }
 
-static void a_problem_is_kept_by_no_cache(void **state)
+TEST(a_problem_is_kept_by_no_cache)
 {
     struct fixture *f = *state;
     http_problem(&f->res, &f->req, 404, "x");
@@ -264,7 +256,7 @@ static void a_problem_is_kept_by_no_cache(void **state)
                         29);
 }
 
-static void a_503_has_a_retry_after(void **state)
+TEST(a_503_has_a_retry_after)
 {
     struct fixture *f = *state;
     http_problem(&f->res, &f->req, 503, "Away.");
@@ -275,7 +267,7 @@ static void a_503_has_a_retry_after(void **state)
     json_object_put(problem);
 }
 
-static void details_of_any_bytes_are_json(void **state)
+TEST(details_of_any_bytes_are_json)
 {
     struct fixture *f = *state;
     snprintf(f->req.trace_id, sizeof(f->req.trace_id), "a\"b\\c</script>");
@@ -291,7 +283,7 @@ static void details_of_any_bytes_are_json(void **state)
     assert_int_equal(f->res.body.data[f->res.body.len - 1], '\n');
 }
 
-static void details_are_cut_not_lost(void **state)
+TEST(details_are_cut_not_lost)
 {
     struct fixture *f = *state;
     static char detail[100000];
@@ -304,7 +296,7 @@ static void details_are_cut_not_lost(void **state)
     json_object_put(problem);
 }
 
-static void a_page_is_escaped(void **state)
+TEST(a_page_is_escaped)
 {
     struct fixture *f = *state;
     f->req.accept = "text/html";
@@ -322,7 +314,7 @@ static void a_page_is_escaped(void **state)
     assert_null(strstr(page, "{{"));
 }
 
-static void browsers_get_pages_and_programs_problems(void **state)
+TEST(browsers_get_pages_and_programs_problems)
 {
     struct fixture *f = *state;
     static const struct {
@@ -355,9 +347,8 @@ static void browsers_get_pages_and_programs_problems(void **state)
     }
 }
 
-static void html_escapes_five_characters(void **state)
+TEST(html_escapes_five_characters)
 {
-    (void)state;
     struct buf out;
     buf_init(&out, 1000);
     page_add_html(&out, "");
@@ -368,7 +359,7 @@ static void html_escapes_five_characters(void **state)
     buf_free(&out);
 }
 
-static void the_longest_location_has_room(void **state)
+TEST(the_longest_location_has_room)
 {
     struct fixture *f = *state;
     static char url[8001];
@@ -385,7 +376,7 @@ static void the_longest_location_has_room(void **state)
     assert_false(buf_failed(&f->res.body));
 }
 
-static void http_pages_are_in_the_preferred_language(void **state)
+TEST(pages_are_in_the_preferred_language)
 {
     struct fixture *f = *state;
     static const struct page_value none[] = {{NULL, NULL}};
@@ -418,7 +409,7 @@ static void http_pages_are_in_the_preferred_language(void **state)
     }
 }
 
-static void http_answers_304_to_who_has_it(void **state)
+TEST(answers_304_to_who_has_it)
 {
     struct fixture *f = *state;
     static const struct {
@@ -449,29 +440,4 @@ static void http_answers_304_to_who_has_it(void **state)
         assert_null(strstr(f->res.head.data, "Content-Length"));
         assert_int_equal(f->res.body.len, 0);
     }
-}
-
-#define ANSWER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_qualities),
-        cmocka_unit_test(reads_media_types),
-        ANSWER(fields_come_in_order),
-        ANSWER(begin_starts_over),
-        ANSWER(a_problem_has_four_members),
-        ANSWER(a_404_has_the_uri_of_the_request),
-        ANSWER(a_problem_is_kept_by_no_cache),
-        ANSWER(a_503_has_a_retry_after),
-        ANSWER(details_of_any_bytes_are_json),
-        ANSWER(details_are_cut_not_lost),
-        ANSWER(a_page_is_escaped),
-        ANSWER(browsers_get_pages_and_programs_problems),
-        cmocka_unit_test(html_escapes_five_characters),
-        ANSWER(the_longest_location_has_room),
-        ANSWER(http_pages_are_in_the_preferred_language),
-        ANSWER(http_answers_304_to_who_has_it),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

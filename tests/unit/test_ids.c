@@ -1,13 +1,7 @@
 /* Short ids: their distribution, and what is none. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <openssl/rand.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "ids.h"
 
@@ -77,9 +71,8 @@ static size_t index_of(char c)
     return (size_t)(at - ALPHABET);
 }
 
-static void characters_are_uniform_in_each_place(void **state)
+TEST(characters_are_uniform_in_each_place)
 {
-    (void)state;
     static size_t places[7][LETTERS];
     char id[IDS_MAX + 1];
     for (int i = 0; i < DRAWS; i++) {
@@ -95,9 +88,8 @@ static void characters_are_uniform_in_each_place(void **state)
     }
 }
 
-static void neighbours_are_independent(void **state)
+TEST(neighbours_are_independent)
 {
-    (void)state;
     static size_t pairs[LETTERS * LETTERS];
     char id[IDS_MAX + 1];
     for (int i = 0; i < DRAWS / 8; i++) {
@@ -110,9 +102,8 @@ static void neighbours_are_independent(void **state)
         fail_msg("chi-square of %f", chi2);
 }
 
-static void lengths_are_uniform(void **state)
+TEST(lengths_are_uniform)
 {
-    (void)state;
     size_t counts[5] = {0};
     char id[IDS_MAX + 1];
     for (int i = 0; i < DRAWS; i++) {
@@ -126,9 +117,8 @@ static void lengths_are_uniform(void **state)
         fail_msg("chi-square of %f", chi2);
 }
 
-static void the_whole_range_of_lengths_is_uniform(void **state)
+TEST(the_whole_range_of_lengths_is_uniform)
 {
-    (void)state;
     static size_t counts[IDS_MAX];
     char id[IDS_MAX + 1];
     for (int i = 0; i < DRAWS; i++) {
@@ -147,9 +137,8 @@ static int compare(const void *a, const void *b)
     return memcmp(a, b, 8);
 }
 
-static void seven_characters_hardly_ever_repeat(void **state)
+TEST(seven_characters_hardly_ever_repeat)
 {
-    (void)state;
     /* 62^7 ids: 2e10 / 3.5e12 repetitions are expected among 200,000; ten
      * are less likely than 1e-20. */
     static char ids[DRAWS][8];
@@ -165,9 +154,8 @@ static void seven_characters_hardly_ever_repeat(void **state)
     assert_in_range(repeated, 0, 10);
 }
 
-static void every_single_letter_is_drawn(void **state)
+TEST(every_single_letter_is_drawn)
 {
-    (void)state;
     bool seen[LETTERS] = {false};
     char id[IDS_MAX + 1];
     for (int i = 0; i < 5000; i++) {
@@ -179,9 +167,8 @@ static void every_single_letter_is_drawn(void **state)
         assert_true(seen[i]);
 }
 
-static void what_is_made_is_valid(void **state)
+TEST(what_is_made_is_valid)
 {
-    (void)state;
     char id[IDS_MAX + 1];
     for (int i = 0; i < 20000; i++) {
         make(4, 7, id);
@@ -204,9 +191,8 @@ static void make_from(const char *word, char id[IDS_MAX + 1])
     assert_int_equal(strlen(id), len);
 }
 
-static void scripted_bytes_are_taken_in_order(void **state)
+TEST(scripted_bytes_are_taken_in_order)
 {
-    (void)state;
     char id[IDS_MAX + 1];
     make_from("p7ISNcD", id);
     assert_string_equal(id, "p7ISNcD");
@@ -216,22 +202,20 @@ static void scripted_bytes_are_taken_in_order(void **state)
     assert_string_equal(id, "Health");
 }
 
-static void a_route_name_is_never_made(void **state)
+TEST(a_route_name_is_never_made)
 {
-    (void)state;
     static const char *const names[] = {"rest", "create", "health", "metrics",
                                         "ui"};
     char id[IDS_MAX + 1];
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (size_t i = 0; i < COUNT(names); i++) {
         make_from(names[i], id);
         /* The bytes behind the script are zeros: the first letter. */
         assert_int_equal(strspn(id, "A"), strlen(names[i]));
     }
 }
 
-static void bytes_that_would_bias_are_thrown_away(void **state)
+TEST(bytes_that_would_bias_are_thrown_away)
 {
-    (void)state;
     /* 248 is 4 * 62: with one byte more, some letters would come more often. */
     static const unsigned char letters[] = {0, 255, 248, 247, 249, 62, 252, 61};
     static const unsigned char lengths[] = {255, 255, 254, 1, 1, 250, 2};
@@ -247,9 +231,8 @@ static void bytes_that_would_bias_are_thrown_away(void **state)
     assert_string_equal(id, "BBC");
 }
 
-static void says_when_there_are_no_random_bytes(void **state)
+TEST(says_when_there_are_no_random_bytes)
 {
-    (void)state;
     char id[IDS_MAX + 1];
     script.fail = true;
     enum result r = ids_make(7, 7, id);
@@ -257,18 +240,17 @@ static void says_when_there_are_no_random_bytes(void **state)
     assert_int_equal(r, RESULT_INTERNAL);
 }
 
-static void knows_what_is_no_id(void **state)
+TEST(knows_what_is_no_id)
 {
-    (void)state;
     static const char *const valid[] = {
         "a",      "Z",     "0",    "p7ISNcD", "Create", "creat", "creates",
         "CREATE", "rests", "Rest", "healthz", "metric", "uis",   "UI"};
     static const char *const none[] = {
         "",   "create",     "health",      "metrics",        "rest",
         "ui", "robots.txt", "favicon.ico", "yourls-api.php", ".well-known"};
-    for (size_t i = 0; i < sizeof(valid) / sizeof(valid[0]); i++)
+    for (size_t i = 0; i < COUNT(valid); i++)
         assert_true(ids_valid(valid[i], strlen(valid[i])));
-    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+    for (size_t i = 0; i < COUNT(none); i++)
         assert_false(ids_valid(none[i], strlen(none[i])));
     for (int c = 0; c < 256; c++) {
         const char id[] = {'a', (char)c, 'b'};
@@ -278,32 +260,11 @@ static void knows_what_is_no_id(void **state)
     }
 }
 
-static void an_id_has_64_characters_at_most(void **state)
+TEST(an_id_has_64_characters_at_most)
 {
-    (void)state;
     char id[IDS_MAX + 2];
     memset(id, 'a', sizeof(id));
     assert_true(ids_valid(id, IDS_MAX));
     assert_false(ids_valid(id, IDS_MAX + 1));
     assert_false(ids_valid(id, 0));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(characters_are_uniform_in_each_place),
-        cmocka_unit_test(neighbours_are_independent),
-        cmocka_unit_test(lengths_are_uniform),
-        cmocka_unit_test(the_whole_range_of_lengths_is_uniform),
-        cmocka_unit_test(seven_characters_hardly_ever_repeat),
-        cmocka_unit_test(every_single_letter_is_drawn),
-        cmocka_unit_test(what_is_made_is_valid),
-        cmocka_unit_test(scripted_bytes_are_taken_in_order),
-        cmocka_unit_test(a_route_name_is_never_made),
-        cmocka_unit_test(bytes_that_would_bias_are_thrown_away),
-        cmocka_unit_test(says_when_there_are_no_random_bytes),
-        cmocka_unit_test(knows_what_is_no_id),
-        cmocka_unit_test(an_id_has_64_characters_at_most),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

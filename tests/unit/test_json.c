@@ -1,18 +1,10 @@
 /* JSON: what is read, and what is written. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <json-c/json.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "json.h"
 #include "mem.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 /* The copy ends with its NUL, so that the address sanitizer sees a read after
  * it. */
@@ -25,9 +17,8 @@ static enum result parse(const char *text, size_t len, int levels,
     return r;
 }
 
-static void test_json_parse_takes_one_value(void **state)
+TEST(parse_takes_one_value)
 {
-    (void)state;
     static const char *const values[][2] = {
         {"{\"a\":[1,\"b\",true]}", "{\"a\":[1,\"b\",true]}"},
         {" \t\r\n[ ] ", "[]"},
@@ -49,9 +40,8 @@ static void test_json_parse_takes_one_value(void **state)
     }
 }
 
-static void test_json_parse_refuses_what_is_not_json(void **state)
+TEST(parse_refuses_what_is_not_json)
 {
-    (void)state;
     static const char *const texts[] = {
         "",         " ",   "{",   "[1,]",       "[1 2]", "1 2",
         "{}{}",     "{}x", "tru", "TRUE",       "'a'",   "{a:1}",
@@ -71,9 +61,8 @@ static void test_json_parse_refuses_what_is_not_json(void **state)
     assert_int_equal(parse("{\0}", 3, JSON_LEVELS, &value), RESULT_INVALID);
 }
 
-static void test_json_parse_bounds_the_levels(void **state)
+TEST(parse_bounds_the_levels)
 {
-    (void)state;
     json_object *value = NULL;
     assert_int_equal(parse("[[1]]", 5, 2, &value), RESULT_OK);
     json_object_put(value);
@@ -81,9 +70,8 @@ static void test_json_parse_bounds_the_levels(void **state)
     assert_null(value);
 }
 
-static void test_json_text_at_finds_strings(void **state)
+TEST(text_at_finds_strings)
 {
-    (void)state;
     json_object *object = json_object_new_object();
     json_add_text(object, "a", "x");
     json_add_text(object, "b", NULL);
@@ -95,15 +83,4 @@ static void test_json_text_at_finds_strings(void **state)
     assert_null(json_text_at(NULL, "a"));
     assert_string_equal(json_text(object), "{\"a\":\"x\",\"b\":null,\"c\":1}");
     json_object_put(object);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json_parse_takes_one_value),
-        cmocka_unit_test(test_json_parse_refuses_what_is_not_json),
-        cmocka_unit_test(test_json_parse_bounds_the_levels),
-        cmocka_unit_test(test_json_text_at_finds_strings),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,18 +1,10 @@
 /* Links in memory: their analytics, their JSON, their end. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <json-c/json.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "link.h"
 #include "mem.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static json_object *json(const char *text)
 {
@@ -101,9 +93,8 @@ static const char *const parameters[][2] = {
      "{\"a\":\"\\ufffd\\ufffd\\ufffd\\ufffdb\"}"},
 };
 
-static void reads_parameters_as_python_does(void **state)
+TEST(reads_parameters_as_python_does)
 {
-    (void)state;
     static const struct link_client client = {"agent", "192.0.2.7", "trace"};
     for (size_t i = 0; i < COUNT(parameters); i++) {
         char *text = link_analytics(parameters[i][0], &client);
@@ -132,9 +123,8 @@ static void assert_analytics(const char *url, const struct link_client *client,
     free(text);
 }
 
-static void headers_that_are_absent_are_null(void **state)
+TEST(headers_that_are_absent_are_null)
 {
-    (void)state;
     assert_analytics(
         "http://x/", &(struct link_client){NULL, NULL, NULL},
         "{\"user_agent\":null,\"source_ip\":null,\"xray_trace_id\":null}");
@@ -143,27 +133,24 @@ static void headers_that_are_absent_are_null(void **state)
         "{\"user_agent\":\"\",\"source_ip\":\"::1\",\"xray_trace_id\":null}");
 }
 
-static void a_parameter_never_replaces_a_header(void **state)
+TEST(a_parameter_never_replaces_a_header)
 {
-    (void)state;
     assert_analytics(
         "http://x/?user_agent=a&source_ip=b&xray_trace_id=c&user%5fagent=d",
         &(struct link_client){NULL, NULL, NULL},
         "{\"user_agent\":null,\"source_ip\":null,\"xray_trace_id\":null}");
 }
 
-static void names_that_dynamodb_has_not_are_left_out(void **state)
+TEST(names_that_dynamodb_has_not_are_left_out)
 {
-    (void)state;
     assert_analytics("http://x/?=1&%00=2&a%00b=3&user_agent%00=4&%00a=5&c=6",
                      &(struct link_client){NULL, NULL, NULL},
                      "{\"user_agent\":null,\"source_ip\":null,"
                      "\"xray_trace_id\":null,\"c\":\"6\"}");
 }
 
-static void headers_of_any_bytes_become_utf8(void **state)
+TEST(headers_of_any_bytes_become_utf8)
 {
-    (void)state;
     assert_analytics(
         "http://x/",
         &(struct link_client){"\xff\x01\"\\\r\n\x7f", "\xc3\xa9", "\xe2\x82"},
@@ -172,9 +159,8 @@ static void headers_of_any_bytes_become_utf8(void **state)
         "\"xray_trace_id\":\"\\ufffd\"}");
 }
 
-static void the_longest_query_is_kept_whole(void **state)
+TEST(the_longest_query_is_kept_whole)
 {
-    (void)state;
     /* 2,659 bytes of which each becomes U+FFFD, three bytes long. */
     struct buf url, expected;
     buf_init(&url, 8000);
@@ -194,9 +180,8 @@ static void the_longest_query_is_kept_whole(void **state)
     buf_free(&expected);
 }
 
-static void thousands_of_parameters_are_kept(void **state)
+TEST(thousands_of_parameters_are_kept)
 {
-    (void)state;
     struct buf url;
     buf_init(&url, 8000);
     buf_add_str(&url, "http://x/?");
@@ -244,9 +229,8 @@ static void assert_link_json(const struct link *l, bool whole,
     buf_free(&out);
 }
 
-static void becomes_json_with_the_tables_names(void **state)
+TEST(becomes_json_with_the_tables_names)
 {
-    (void)state;
     struct link l = sample();
     assert_link_json(&l, false,
                      "{\"short_id\":\"p7ISNcD\",\"short_url\":"
@@ -263,9 +247,8 @@ static void becomes_json_with_the_tables_names(void **state)
     link_free(&l);
 }
 
-static void what_is_missing_is_null_and_no_ttl_is_left_out(void **state)
+TEST(what_is_missing_is_null_and_no_ttl_is_left_out)
 {
-    (void)state;
     struct link l;
     link_init(&l);
     assert_link_json(&l, true,
@@ -323,9 +306,8 @@ static void assert_analytics_in_json(const char *text, const char *expected)
     link_free(&l);
 }
 
-static void test_link_to_json_takes_one_object_as_analytics(void **state)
+TEST(to_json_takes_one_object_as_analytics)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT(foreign); i++)
         assert_analytics_in_json(foreign[i][0], foreign[i][1]);
     struct buf deep;
@@ -342,9 +324,8 @@ static void test_link_to_json_takes_one_object_as_analytics(void **state)
     buf_free(&deep);
 }
 
-static void test_link_to_json_escapes_what_is_not_text(void **state)
+TEST(to_json_escapes_what_is_not_text)
 {
-    (void)state;
     struct link l;
     link_init(&l);
     link_set(&l.long_url,
@@ -356,9 +337,8 @@ static void test_link_to_json_escapes_what_is_not_text(void **state)
     link_free(&l);
 }
 
-static void expires_at_its_ttl(void **state)
+TEST(expires_at_its_ttl)
 {
-    (void)state;
     struct link l;
     link_init(&l);
     assert_int_equal(l.ttl, LINK_NEVER);
@@ -374,9 +354,8 @@ static void expires_at_its_ttl(void **state)
     assert_true(link_expired(l.ttl, 0));
 }
 
-static void strings_are_copies_and_are_released(void **state)
+TEST(strings_are_copies_and_are_released)
 {
-    (void)state;
     struct link l = sample();
     char id[] = "other";
     link_set(&l.short_id, id);
@@ -394,24 +373,4 @@ static void strings_are_copies_and_are_released(void **state)
     assert_int_equal(l.ttl, LINK_NEVER);
     assert_int_equal(l.hits, 0);
     link_free(&l);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_parameters_as_python_does),
-        cmocka_unit_test(headers_that_are_absent_are_null),
-        cmocka_unit_test(a_parameter_never_replaces_a_header),
-        cmocka_unit_test(names_that_dynamodb_has_not_are_left_out),
-        cmocka_unit_test(headers_of_any_bytes_become_utf8),
-        cmocka_unit_test(the_longest_query_is_kept_whole),
-        cmocka_unit_test(thousands_of_parameters_are_kept),
-        cmocka_unit_test(becomes_json_with_the_tables_names),
-        cmocka_unit_test(what_is_missing_is_null_and_no_ttl_is_left_out),
-        cmocka_unit_test(test_link_to_json_takes_one_object_as_analytics),
-        cmocka_unit_test(test_link_to_json_escapes_what_is_not_text),
-        cmocka_unit_test(expires_at_its_ttl),
-        cmocka_unit_test(strings_are_copies_and_are_released),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,50 +1,11 @@
 /* The log, as it arrives on standard error. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "log.h"
-
-static struct {
-    int saved; /* the real standard error */
-    int read_end;
-} capture;
-
-static void start_capture(void)
-{
-    int fds[2];
-    assert_int_equal(pipe(fds), 0);
-    assert_true(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
-    capture.saved = dup(STDERR_FILENO);
-    assert_true(capture.saved >= 0);
-    assert_int_equal(dup2(fds[1], STDERR_FILENO), STDERR_FILENO);
-    close(fds[1]);
-    capture.read_end = fds[0];
-}
-
-/* What was written since start_capture(); a NUL is put behind it. */
-static size_t end_capture(char *out, size_t size)
-{
-    dup2(capture.saved, STDERR_FILENO);
-    close(capture.saved);
-    size_t len = 0;
-    ssize_t n;
-    while ((n = read(capture.read_end, out + len, size - 1 - len)) > 0)
-        len += (size_t)n;
-    close(capture.read_end);
-    out[len] = '\0';
-    return len;
-}
 
 static char captured[65536];
 
@@ -56,6 +17,8 @@ static int set_up(void **state)
     log_set_trace(NULL);
     return 0;
 }
+
+EACH_TEST(set_up, NULL)
 
 /* Logs message at level info and returns the line. */
 static const char *line_of(const char *message)
@@ -78,9 +41,8 @@ static void assert_message(const char *line, const char *expected)
         fail_msg("%s instead of %s", at, expected);
 }
 
-static void a_line_has_its_fields_in_order(void **state)
+TEST(a_line_has_its_fields_in_order)
 {
-    (void)state;
     int year, month, day, hour, minute, second, taken = 0;
     long pid;
     const char *line = line_of("hello");
@@ -96,9 +58,8 @@ static void a_line_has_its_fields_in_order(void **state)
     assert_false(log_is_syslog());
 }
 
-static void levels_are_named_and_filtered(void **state)
+TEST(levels_are_named_and_filtered)
 {
-    (void)state;
     static const char *const names[] = {"error", "warning", "info", "debug"};
     for (int level = 0; level < 4; level++) {
         start_capture();
@@ -122,9 +83,8 @@ static void levels_are_named_and_filtered(void **state)
     }
 }
 
-static void the_trace_id_is_in_each_line(void **state)
+TEST(the_trace_id_is_in_each_line)
 {
-    (void)state;
     log_set_trace("Root=1-2-3;x=\"y\\\"");
     const char *line = line_of("m");
     assert_non_null(
@@ -133,9 +93,8 @@ static void the_trace_id_is_in_each_line(void **state)
     assert_null(strstr(line_of("m"), "trace_id"));
 }
 
-static void what_could_forge_a_line_is_escaped(void **state)
+TEST(what_could_forge_a_line_is_escaped)
 {
-    (void)state;
     static const char *const cases[][2] = {
         {"a\nlevel=error", "a\\x0alevel=error"},
         {"a\r\n", "a\\x0d\\x0a"},
@@ -149,7 +108,7 @@ static void what_could_forge_a_line_is_escaped(void **state)
         {"", ""},
         {" ~", " ~"},
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+    for (size_t i = 0; i < COUNT(cases); i++)
         assert_message(line_of(cases[i][0]), cases[i][1]);
 }
 
@@ -164,16 +123,15 @@ static void assert_one_line(size_t len)
         assert_in_range(captured[i], 0x20, 0x7e);
 }
 
-static void long_messages_are_cut_within_one_line(void **state)
+TEST(long_messages_are_cut_within_one_line)
 {
-    (void)state;
     static const char fills[] = {'a', '"', '\n', (char)0xff};
     static const size_t sizes[] = {100,  1000, 2046, 2047,
                                    2048, 4096, 5000, 60000};
     static char message[60001], trace[257];
     memset(trace, '"', 256);
     for (size_t f = 0; f < sizeof(fills); f++) {
-        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        for (size_t i = 0; i < COUNT(sizes); i++) {
             memset(message, fills[f], sizes[i]);
             message[sizes[i]] = '\0';
             log_set_trace(i % 2 == 0 ? trace : NULL);
@@ -183,9 +141,8 @@ static void long_messages_are_cut_within_one_line(void **state)
     }
 }
 
-static void an_escape_is_never_cut_in_two(void **state)
+TEST(an_escape_is_never_cut_in_two)
 {
-    (void)state;
     char message[4000];
     for (size_t lead = 0; lead < 8; lead++) {
         memset(message, 'a', lead);
@@ -200,9 +157,8 @@ static void an_escape_is_never_cut_in_two(void **state)
     }
 }
 
-static void errno_survives(void **state)
+TEST(errno_survives)
 {
-    (void)state;
     start_capture();
     close(STDERR_FILENO);
     errno = ENOENT;
@@ -251,17 +207,15 @@ static void lead_to_zero(void)
     lead_to("/dev/zero", O_WRONLY);
 }
 
-static void goes_to_syslog_where_stderr_leads_nowhere(void **state)
+TEST(goes_to_syslog_where_stderr_leads_nowhere)
 {
-    (void)state;
     assert_int_equal(syslog_after(close_stderr), 1);
     assert_int_equal(syslog_after(lead_to_null), 1);
     assert_int_equal(syslog_after(lead_to_zero), 0);
 }
 
-static void lines_of_many_processes_do_not_mix(void **state)
+TEST(lines_of_many_processes_do_not_mix)
 {
-    (void)state;
     enum { PROCESSES = 8, LINES = 50 };
     char message[1001];
     char path[] = "/tmp/curt-test-log-XXXXXX";
@@ -295,22 +249,4 @@ static void lines_of_many_processes_do_not_mix(void **state)
     }
     fclose(in);
     assert_int_equal(lines, PROCESSES * LINES);
-}
-
-#define LOG(test) cmocka_unit_test_setup(test, set_up)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        LOG(a_line_has_its_fields_in_order),
-        LOG(levels_are_named_and_filtered),
-        LOG(the_trace_id_is_in_each_line),
-        LOG(what_could_forge_a_line_is_escaped),
-        LOG(long_messages_are_cut_within_one_line),
-        LOG(an_escape_is_never_cut_in_two),
-        LOG(errno_survives),
-        LOG(goes_to_syslog_where_stderr_leads_nowhere),
-        LOG(lines_of_many_processes_do_not_mix),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,28 +1,21 @@
 /* Shared files: how they come into being, and what replaces them when. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "clock.h"
-#include "crew.h"
 #include "lock.h"
 #include "mapfile.h"
+#include "processes.h"
 #include "write_lock.h"
 
 #define NAME   "shared"
@@ -62,7 +55,7 @@ static void init(void *base)
     unsigned char *bytes = base;
     for (size_t i = sizeof(kind.header); i < SIZE; i++) {
         if (i == SIZE / 2 && shared->pause_us > 0)
-            crew_sleep_us(shared->pause_us);
+            sleep_us(shared->pause_us);
         bytes[i] = (unsigned char)(i * 7 + 1);
     }
     atomic_fetch_add(&shared->inits, 1);
@@ -70,11 +63,13 @@ static void init(void *base)
 
 static int set_up(void **state)
 {
-    int r = crew_set_up(state);
-    shared = crew_share(sizeof(*shared));
+    int r = temp_conf_set_up(state);
+    shared = share_memory(sizeof(*shared));
     shared->conf = *state;
     return r;
 }
+
+EACH_TEST(set_up, temp_conf_tear_down)
 
 static enum result open_it(struct mapfile *m, const char **reason)
 {
@@ -100,30 +95,29 @@ static void make_at_once(void *arg)
 {
     struct mapfile m;
     const char *reason;
-    crew_meet(&shared->gate, MAKERS);
+    process_barrier(&shared->gate, MAKERS);
     if (open_it(&m, &reason) != RESULT_OK || !is_whole(&m))
         _exit(1);
     shared->inodes[*(unsigned *)arg] = inode_of(&m);
 }
 
-static void many_make_one_file(void **state)
+TEST(many_make_one_file)
 {
-    (void)state;
     for (int round = 0; round < ROUNDS; round++) {
         pid_t children[MAKERS];
         atomic_store(&shared->gate, 0);
         atomic_store(&shared->inits, 0);
         shared->pause_us = round % 2 == 0 ? 0 : 3000;
         for (unsigned i = 0; i < MAKERS; i++)
-            children[i] = crew_start(make_at_once, &i);
+            children[i] = process_start(make_at_once, &i);
         for (unsigned i = 0; i < MAKERS; i++)
-            crew_finish(children[i]);
+            process_wait(children[i]);
         assert_int_equal(atomic_load(&shared->inits), 1);
         for (unsigned i = 0; i < MAKERS; i++)
             assert_int_equal(shared->inodes[i], shared->inodes[0]);
-        assert_int_equal(access(crew_path(shared->conf, NAME ".new"), F_OK),
+        assert_int_equal(access(temp_path(shared->conf, NAME ".new"), F_OK),
                          -1);
-        assert_int_equal(unlink(crew_path(shared->conf, NAME)), 0);
+        assert_int_equal(unlink(temp_path(shared->conf, NAME)), 0);
     }
 }
 
@@ -137,36 +131,35 @@ static void make_again_and_again(void *arg)
             _exit(1);
         atomic_fetch_add(&shared->opened, 1);
         mapfile_close(&m);
-        unlink(crew_path(shared->conf, NAME));
+        unlink(temp_path(shared->conf, NAME));
     }
 }
 
 /* Whatever a maker leaves behind when it is killed, the others never take it
  * for a file, and are not kept from making one. */
-static void killed_makers_leave_nothing_that_counts(void **state)
+TEST(killed_makers_leave_nothing_that_counts)
 {
-    (void)state;
     pid_t children[4];
     shared->pause_us = 300;
     for (unsigned i = 0; i < 4; i++)
-        children[i] = crew_start(make_again_and_again, NULL);
+        children[i] = process_start(make_again_and_again, NULL);
     for (unsigned kills = 0; kills < 150; kills++) {
-        crew_sleep_us(crew_random(3000));
-        unsigned victim = crew_random(4);
-        crew_slay(children[victim]);
-        children[victim] = crew_start(make_again_and_again, NULL);
+        sleep_us(random_below(3000));
+        unsigned victim = random_below(4);
+        process_kill(children[victim]);
+        children[victim] = process_start(make_again_and_again, NULL);
     }
     for (unsigned i = 0; i < 4; i++)
-        crew_slay(children[i]);
+        process_kill(children[i]);
     assert_true(atomic_load(&shared->opened) > 50);
     struct mapfile m;
     open_well(&m);
     mapfile_close(&m);
 }
 
-static void write_file(const void *bytes, size_t len, off_t size)
+static void write_map(const void *bytes, size_t len, off_t size)
 {
-    const char *path = crew_path(shared->conf, NAME);
+    const char *path = temp_path(shared->conf, NAME);
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, bytes, len), len);
@@ -180,8 +173,8 @@ static void assert_replaced(const struct mapfile_header *other, size_t len)
 {
     struct mapfile old, new;
     const char *reason;
-    write_file(other, len, (off_t)other->size);
-    old.fd = open(crew_path(shared->conf, NAME), O_RDWR | O_CLOEXEC);
+    write_map(other, len, (off_t)other->size);
+    old.fd = open(temp_path(shared->conf, NAME), O_RDWR | O_CLOEXEC);
     const ino_t before = inode_of(&old);
     assert_int_equal(mapfile_open_existing(shared->conf->state_dir, NAME, &kind,
                                            &new, &reason),
@@ -201,9 +194,8 @@ static void assert_replaced(const struct mapfile_header *other, size_t len)
     mapfile_close(&new);
 }
 
-static void what_is_another_file_is_replaced(void **state)
+TEST(what_is_another_file_is_replaced)
 {
-    (void)state;
     struct mapfile_header other = kind.header;
     other.version++;
     assert_replaced(&other, sizeof(other));
@@ -232,24 +224,22 @@ static void what_is_another_file_is_replaced(void **state)
 }
 
 /* The right header on a file that is too short would be a SIGBUS. */
-static void a_file_that_was_cut_is_replaced(void **state)
+TEST(a_file_that_was_cut_is_replaced)
 {
-    (void)state;
     struct mapfile m;
     static const off_t sizes[] = {0, 1, 31, 32, 4096, SIZE - 1, SIZE + 1};
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < COUNT(sizes); i++) {
         open_well(&m);
         mapfile_close(&m);
-        assert_int_equal(truncate(crew_path(shared->conf, NAME), sizes[i]), 0);
+        assert_int_equal(truncate(temp_path(shared->conf, NAME), sizes[i]), 0);
         open_well(&m);
         mapfile_close(&m);
     }
     assert_int_equal(atomic_load(&shared->inits), 1 + 7);
 }
 
-static void who_maps_the_old_file_keeps_it(void **state)
+TEST(who_maps_the_old_file_keeps_it)
 {
-    (void)state;
     struct mapfile old, new;
     struct mapfile_kind next = kind;
     const char *reason;
@@ -268,39 +258,37 @@ static void who_maps_the_old_file_keeps_it(void **state)
     mapfile_close(&new); /* allowed */
 }
 
-static void what_is_no_file_is_not_followed(void **state)
+TEST(what_is_no_file_is_not_followed)
 {
-    (void)state;
     struct mapfile m;
     const char *reason;
     const struct conf *conf = shared->conf;
-    assert_int_equal(mkdir(crew_path(conf, NAME), 0700), 0);
+    assert_int_equal(mkdir(temp_path(conf, NAME), 0700), 0);
     assert_int_not_equal(open_it(&m, &reason), RESULT_OK);
     assert_non_null(reason);
-    assert_int_equal(rmdir(crew_path(conf, NAME)), 0);
+    assert_int_equal(rmdir(temp_path(conf, NAME)), 0);
 
-    int fd = open(crew_path(conf, "victim"), O_RDWR | O_CREAT, 0600);
+    int fd = open(temp_path(conf, "victim"), O_RDWR | O_CREAT, 0600);
     assert_int_equal(write(fd, "precious", 8), 8);
-    assert_int_equal(symlink("victim", crew_path(conf, NAME)), 0);
+    assert_int_equal(symlink("victim", temp_path(conf, NAME)), 0);
     assert_int_not_equal(open_it(&m, &reason), RESULT_OK);
     assert_non_null(reason);
     struct stat st;
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_size, 8);
     close(fd);
-    assert_int_equal(unlink(crew_path(conf, NAME)), 0);
+    assert_int_equal(unlink(temp_path(conf, NAME)), 0);
 
-    assert_int_equal(mkfifo(crew_path(conf, NAME), 0600), 0);
+    assert_int_equal(mkfifo(temp_path(conf, NAME), 0600), 0);
     open_well(&m); /* takes its place, and does not wait for a writer */
     mapfile_close(&m);
 }
 
-static void a_directory_that_is_not_there_is_said(void **state)
+TEST(a_directory_that_is_not_there_is_said)
 {
-    (void)state;
     struct mapfile m;
     const char *reason = NULL;
-    const char *dir = crew_path(shared->conf, "none");
+    const char *dir = temp_path(shared->conf, "none");
     assert_int_equal(mapfile_open(dir, NAME, &kind, &m, &reason),
                      RESULT_UNAVAILABLE);
     assert_string_equal(reason, strerror(ENOENT));
@@ -311,12 +299,11 @@ static void a_directory_that_is_not_there_is_said(void **state)
     assert_int_equal(mapfile_open_existing(shared->conf->state_dir, NAME, &kind,
                                            &m, &reason),
                      RESULT_NOT_FOUND);
-    assert_int_equal(access(crew_path(shared->conf, NAME), F_OK), -1);
+    assert_int_equal(access(temp_path(shared->conf, NAME), F_OK), -1);
 }
 
-static void its_blocks_are_allocated(void **state)
+TEST(its_blocks_are_allocated)
 {
-    (void)state;
     struct mapfile m;
     struct stat st;
     open_well(&m);
@@ -348,15 +335,14 @@ static void make_without_room(void *arg)
     if (strcmp(reason, strerror(error)) != 0)
         _exit(3);
     /* What was begun is gone again: it would fill the disk. */
-    if (access(crew_path(shared->conf, NAME ".new"), F_OK) == 0 ||
-        access(crew_path(shared->conf, NAME), F_OK) == 0)
+    if (access(temp_path(shared->conf, NAME ".new"), F_OK) == 0 ||
+        access(temp_path(shared->conf, NAME), F_OK) == 0)
         _exit(4);
 }
 
-static void a_full_disk_is_said(void **state)
+TEST(a_full_disk_is_said)
 {
-    (void)state;
-    crew_finish(crew_start(make_without_room, NULL));
+    process_wait(process_start(make_without_room, NULL));
     assert_int_equal(atomic_load(&shared->inits), 0);
 }
 
@@ -369,22 +355,21 @@ static void make_slowly(void *arg)
         _exit(1);
 }
 
-static void a_maker_that_is_stopped_stops_nobody_else(void **state)
+TEST(a_maker_that_is_stopped_stops_nobody_else)
 {
-    (void)state;
     struct mapfile m;
     const char *reason;
     shared->pause_us = 1000000;
-    pid_t maker = crew_start(make_slowly, NULL);
-    while (access(crew_path(shared->conf, NAME ".new"), F_OK) < 0)
-        crew_sleep_us(1000);
-    crew_freeze(maker);
+    pid_t maker = process_start(make_slowly, NULL);
+    while (access(temp_path(shared->conf, NAME ".new"), F_OK) < 0)
+        sleep_us(1000);
+    process_stop(maker);
     const int64_t begun = clock_monotonic_ms();
     assert_int_equal(open_it(&m, &reason), RESULT_UNAVAILABLE);
     assert_true(clock_monotonic_ms() - begun < 8000);
     assert_non_null(strstr(reason, "another process"));
     kill(maker, SIGCONT);
-    crew_finish(maker);
+    process_wait(maker);
     open_well(&m);
     assert_int_equal(atomic_load(&shared->inits), 1);
     mapfile_close(&m);
@@ -402,21 +387,20 @@ static void hold_the_lock(void *arg)
         pause();
 }
 
-static void the_lock_has_one_holder_and_dies_with_it(void **state)
+TEST(the_lock_has_one_holder_and_dies_with_it)
 {
-    (void)state;
     struct mapfile m;
     open_well(&m);
-    pid_t holder = crew_start(hold_the_lock, NULL);
+    pid_t holder = process_start(hold_the_lock, NULL);
     while (atomic_load(&shared->gate) == 0)
-        crew_sleep_us(1000);
+        sleep_us(1000);
     assert_false(mapfile_lock(&m, 0));
-    crew_freeze(holder);
+    process_stop(holder);
     const int64_t begun = clock_monotonic_ms();
     assert_false(mapfile_lock(&m, 50000));
     const int64_t waited = clock_monotonic_ms() - begun;
     assert_in_range(waited, 40, 2000);
-    crew_slay(holder);
+    process_kill(holder);
     assert_true(mapfile_lock(&m, 0));
     mapfile_unlock(&m);
     mapfile_close(&m);
@@ -435,7 +419,7 @@ static void mark_under_lock(void *arg)
         if (!mapfile_lock(&m, 1000000))
             continue;
         *mark = getpid();
-        for (unsigned n = crew_random(200); n > 0; n--)
+        for (unsigned n = random_below(200); n > 0; n--)
             sched_yield();
         if (*mark != getpid())
             _exit(2);
@@ -444,26 +428,25 @@ static void mark_under_lock(void *arg)
     }
 }
 
-static void two_are_never_under_the_lock(void **state)
+TEST(two_are_never_under_the_lock)
 {
-    (void)state;
     pid_t children[3];
     struct mapfile m;
     open_well(&m);
     mapfile_close(&m);
     for (unsigned i = 0; i < 3; i++)
-        children[i] = crew_start(mark_under_lock, NULL);
+        children[i] = process_start(mark_under_lock, NULL);
     for (unsigned kills = 0; kills < 100; kills++) {
-        crew_sleep_us(crew_random(3000));
-        const unsigned victim = crew_random(3);
-        crew_slay(children[victim]);
-        children[victim] = crew_start(mark_under_lock, NULL);
+        sleep_us(random_below(3000));
+        const unsigned victim = random_below(3);
+        process_kill(children[victim]);
+        children[victim] = process_start(mark_under_lock, NULL);
     }
     const unsigned before = atomic_load(&shared->opened);
-    crew_sleep_us(200000);
+    sleep_us(200000);
     assert_true(atomic_load(&shared->opened) > before);
     for (unsigned i = 0; i < 3; i++)
-        crew_slay(children[i]);
+        process_kill(children[i]);
 }
 
 /* Another user can hold a lock on every file that she can open. */
@@ -473,8 +456,8 @@ static void hold_what_can_be_opened(void *arg)
     (void)arg;
     if (setgid(65534) < 0 || setuid(65534) < 0)
         _exit(1);
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        int fd = open(crew_path(shared->conf, names[i]), O_RDONLY);
+    for (unsigned i = 0; i < COUNT(names); i++) {
+        int fd = open(temp_path(shared->conf, names[i]), O_RDONLY);
         if ((fd >= 0) != (i == 0) || (i == 0 && flock(fd, LOCK_EX) < 0))
             _exit(1);
     }
@@ -483,9 +466,8 @@ static void hold_what_can_be_opened(void *arg)
         pause();
 }
 
-static void mapfile_locks_are_out_of_reach_of_others(void **state)
+TEST(locks_are_out_of_reach_of_others)
 {
-    (void)state;
     struct mapfile m;
     struct stat st;
     const struct conf *conf = shared->conf;
@@ -493,45 +475,43 @@ static void mapfile_locks_are_out_of_reach_of_others(void **state)
         skip();
     assert_int_equal(chmod(conf->state_dir, 0755), 0);
     /* One of an earlier version lets the group in, and is closed. */
-    close(open(crew_path(conf, "janitor.lock"), O_RDWR | O_CREAT, 0644));
+    close(open(temp_path(conf, "janitor.lock"), O_RDWR | O_CREAT, 0644));
     close(lock_take(conf->state_dir, "janitor.lock", 0));
     open_well(&m);
     mapfile_close(&m);
-    pid_t other = crew_start(hold_what_can_be_opened, NULL);
+    pid_t other = process_start(hold_what_can_be_opened, NULL);
     while (atomic_load(&shared->gate) == 0)
-        crew_sleep_us(1000);
-    assert_int_equal(unlink(crew_path(conf, NAME)), 0);
+        sleep_us(1000);
+    assert_int_equal(unlink(temp_path(conf, NAME)), 0);
     const int64_t begun = clock_monotonic_ms();
     open_well(&m);
     assert_true(clock_monotonic_ms() - begun < 1500);
     mapfile_close(&m);
-    crew_slay(other);
-    assert_int_equal(stat(crew_path(conf, "files.lock"), &st), 0);
+    process_kill(other);
+    assert_int_equal(stat(temp_path(conf, "files.lock"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
-static void mapfile_lock_that_is_no_file_is_said(void **state)
+TEST(lock_that_is_no_file_is_said)
 {
-    (void)state;
     struct mapfile m;
     const char *reason;
-    const char *path = crew_path(shared->conf, "files.lock");
+    const char *path = temp_path(shared->conf, "files.lock");
     assert_int_equal(symlink("victim", path), 0);
     assert_int_equal(open_it(&m, &reason), RESULT_UNAVAILABLE);
     assert_string_equal(reason, strerror(ELOOP));
-    assert_int_equal(access(crew_path(shared->conf, "victim"), F_OK), -1);
+    assert_int_equal(access(temp_path(shared->conf, "victim"), F_OK), -1);
 }
 
 /* A lock file that is removed while it is waited for. */
-static void lock_of_a_removed_file_does_not_count(void **state)
+TEST(lock_of_a_removed_file_does_not_count)
 {
-    (void)state;
     const char *dir = shared->conf->state_dir;
     int first = lock_take(dir, "lock", 0);
     assert_true(first >= 0 && lock_is_valid(first, dir, "lock"));
     assert_int_equal(lock_take(dir, "lock", 2000), -1);
     assert_int_equal(errno, EWOULDBLOCK);
-    assert_int_equal(unlink(crew_path(shared->conf, "lock")), 0);
+    assert_int_equal(unlink(temp_path(shared->conf, "lock")), 0);
     assert_false(lock_is_valid(first, dir, "lock"));
     int second = lock_take(dir, "lock", 0);
     assert_true(second >= 0 && lock_is_valid(second, dir, "lock"));
@@ -570,25 +550,23 @@ static void make_a_larger_one_in_its_place(void *arg)
         _exit(4);
 }
 
-static void mapfile_makes_room_first(void **state)
+TEST(makes_room_first)
 {
-    (void)state;
-    crew_finish(crew_start(make_a_larger_one_in_its_place, NULL));
+    process_wait(process_start(make_a_larger_one_in_its_place, NULL));
 }
 
 /* A right header, and after it what no curt has written. */
-static void write_lock_of_a_crafted_file_is_harmless(void **state)
+TEST(write_lock_of_a_crafted_file_is_harmless)
 {
-    (void)state;
     const char *dir = shared->conf->state_dir;
     for (unsigned round = 0; round < 200; round++) {
         struct write_lock *w = write_lock_open(dir, "writers");
         assert_true(round > 0 || w != NULL);
         write_lock_close(w);
         uint32_t junk[20];
-        int fd = open(crew_path(shared->conf, "writers"), O_RDWR | O_CLOEXEC);
+        int fd = open(temp_path(shared->conf, "writers"), O_RDWR | O_CLOEXEC);
         for (unsigned i = 0; i < 20; i++)
-            junk[i] = crew_random(round % 2 == 0 ? UINT32_MAX : 256);
+            junk[i] = random_below(round % 2 == 0 ? UINT32_MAX : 256);
         const size_t begin = sizeof(struct mapfile_header);
         assert_true(pwrite(fd, junk, sizeof(pthread_mutex_t), (off_t)begin) >
                     0);
@@ -598,30 +576,4 @@ static void write_lock_of_a_crafted_file_is_harmless(void **state)
             write_lock_release(w);
         write_lock_close(w);
     }
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, crew_tear_down)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(many_make_one_file),
-        TEST(killed_makers_leave_nothing_that_counts),
-        TEST(what_is_another_file_is_replaced),
-        TEST(a_file_that_was_cut_is_replaced),
-        TEST(who_maps_the_old_file_keeps_it),
-        TEST(what_is_no_file_is_not_followed),
-        TEST(a_directory_that_is_not_there_is_said),
-        TEST(its_blocks_are_allocated),
-        TEST(a_full_disk_is_said),
-        TEST(a_maker_that_is_stopped_stops_nobody_else),
-        TEST(the_lock_has_one_holder_and_dies_with_it),
-        TEST(two_are_never_under_the_lock),
-        TEST(mapfile_locks_are_out_of_reach_of_others),
-        TEST(mapfile_lock_that_is_no_file_is_said),
-        TEST(lock_of_a_removed_file_does_not_count),
-        TEST(mapfile_makes_room_first),
-        TEST(write_lock_of_a_crafted_file_is_harmless),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

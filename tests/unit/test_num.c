@@ -1,18 +1,10 @@
 /* The number parsers: exact at their limits, and nothing but numbers. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "test.h"
 
 #include "num.h"
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
-static void reads_whole_numbers(void **state)
+TEST(reads_whole_numbers)
 {
-    (void)state;
     static const struct {
         const char *text;
         uint64_t max;
@@ -34,9 +26,8 @@ static void reads_whole_numbers(void **state)
     }
 }
 
-static void refuses_all_else(void **state)
+TEST(refuses_all_else)
 {
-    (void)state;
     static const struct {
         const char *text;
         uint64_t max;
@@ -71,9 +62,8 @@ static void refuses_all_else(void **state)
     }
 }
 
-static void reads_decimals(void **state)
+TEST(reads_decimals)
 {
-    (void)state;
     static const struct {
         const char *text;
         int64_t value;
@@ -124,9 +114,8 @@ static void reads_decimals(void **state)
     }
 }
 
-static void refuses_what_is_no_decimal(void **state)
+TEST(refuses_what_is_no_decimal)
 {
-    (void)state;
     static const char *const cases[] = {
         "",    " ",    "-",   "+1",   "--1", ".",     "-.",    "1.2.3", " 1",
         "1 ",  "e5",   "1e",  "1e+",  "1e-", "1e+-1", "1e1.5", "nan",   "inf",
@@ -138,15 +127,4 @@ static void refuses_what_is_no_decimal(void **state)
             fail_msg("\"%s\" was taken for %lld", cases[i], (long long)n);
         assert_int_equal(n, 99);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_whole_numbers),
-        cmocka_unit_test(refuses_all_else),
-        cmocka_unit_test(reads_decimals),
-        cmocka_unit_test(refuses_what_is_no_decimal),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,21 +1,14 @@
 /* Pages: templates, messages and colours. The files are those of this test,
  * not those of src/pages. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* Here the files can change. */
 #define page_files declared_page_files
+#include "test.h"
+
 #include "handlers.h"
 #include "page.h"
 #undef page_files
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define FILE_OF(n, text)                                                       \
     {                                                                          \
         n, text, sizeof(text) - 1, 1                                           \
@@ -96,9 +89,8 @@ static void assert_rendered(const struct conf *conf, const char *language,
     buf_free(&out);
 }
 
-static void renders(void **state)
+TEST(renders)
 {
-    (void)state;
     const struct conf conf = conf_of_test();
     static const char *const cases[][2] = {
         {"empty.html", ""},
@@ -124,9 +116,8 @@ static void renders(void **state)
 }
 
 /* A translation is text, not HTML; one that is missing is English. */
-static void translates(void **state)
+TEST(translates)
 {
-    (void)state;
     const struct conf conf = conf_of_test();
     assert_rendered(&conf, "de", "messages.html",
                     "de|Guten Tag.|Guten Tag.|Guten Tag.|Gut|"
@@ -136,9 +127,8 @@ static void translates(void **state)
                     "Good|Unknown &lt;&amp;&gt;|");
 }
 
-static void has_values_of_the_configuration(void **state)
+TEST(has_values_of_the_configuration)
 {
-    (void)state;
     struct conf conf = conf_of_test();
     assert_rendered(&conf, "en", "common.html",
                     "en|Good day.|sho.rt||/%2574/|/%2574/|en|");
@@ -152,9 +142,8 @@ static void has_values_of_the_configuration(void **state)
                     "en|Good day.|&lt;S&gt;|&quot;T&quot;|/%2574/||en|");
 }
 
-static void finds_messages(void **state)
+TEST(finds_messages)
 {
-    (void)state;
     static const char *const cases[][3] = {
         {"de", "3 of 20 links in 8,000", "3 von 20 Links in 8.000"},
         {"en", "3 of 20 links in 8,000", "3 of 20 links in 8,000"},
@@ -182,9 +171,8 @@ static void finds_messages(void **state)
     }
 }
 
-static void lists_languages(void **state)
+TEST(lists_languages)
 {
-    (void)state;
     static const char *const names[] = {"en", "de", "fr"};
     char name[PAGE_LANGUAGE_SIZE];
     for (size_t i = 0; i < COUNT(names); i++) {
@@ -195,16 +183,14 @@ static void lists_languages(void **state)
     assert_false(page_language(SIZE_MAX, name));
 }
 
-static void finds_files(void **state)
+TEST(finds_files)
 {
-    (void)state;
     assert_ptr_equal(page_file("style.css"), &page_files[1]);
 }
 
 /* A page that does not fit is a failed buffer, not a page cut off. */
-static void reports_a_page_that_is_too_large(void **state)
+TEST(reports_a_page_that_is_too_large)
 {
-    (void)state;
     const struct conf conf = conf_of_test();
     static char text[1000];
     memset(text, '&', sizeof(text) - 1);
@@ -218,9 +204,8 @@ static void reports_a_page_that_is_too_large(void **state)
     }
 }
 
-static void tells_how_long_a_link_lives(void **state)
+TEST(tells_how_long_a_link_lives)
 {
-    (void)state;
     static const struct {
         int64_t seconds;
         const char *text;
@@ -265,9 +250,8 @@ static void assert_text_color(const char *color, const char *expected)
 
 /* The contrast is at least 4.5 (WCAG 2.1, 1.4.3), as computed with the exact
  * curve: #757575 has 4.61 with white, #777777 has 4.69 with black. */
-static void text_on_the_accent_can_be_read(void **state)
+TEST(text_on_the_accent_can_be_read)
 {
-    (void)state;
     static const char *const cases[][2] = {
         {"#000000", "#fff"}, {"#ffffff", "#000"}, {"#ffd600", "#000"},
         {"#FFD600", "#000"}, {"#2a4bd7", "#fff"}, {"#6d6d6d", "#fff"},
@@ -278,9 +262,8 @@ static void text_on_the_accent_can_be_read(void **state)
         assert_text_color(cases[i][0], cases[i][1]);
 }
 
-static void a_colour_is_another_version(void **state)
+TEST(a_colour_is_another_version)
 {
-    (void)state;
     struct conf conf = conf_of_test();
     const uint32_t without = page_version(&conf);
     assert_int_equal(page_version(&conf), without);
@@ -292,9 +275,8 @@ static void a_colour_is_another_version(void **state)
 }
 
 /* Browsers keep a file for as long as its version is the same. */
-static void another_file_is_another_version(void **state)
+TEST(another_file_is_another_version)
 {
-    (void)state;
     const struct conf conf = conf_of_test();
     for (struct page_file *f = page_files; f->name != NULL; f++) {
         const uint32_t before = page_version(&conf);
@@ -303,22 +285,4 @@ static void another_file_is_another_version(void **state)
         f->version--;
         assert_int_equal(page_version(&conf), before);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(renders),
-        cmocka_unit_test(translates),
-        cmocka_unit_test(has_values_of_the_configuration),
-        cmocka_unit_test(finds_messages),
-        cmocka_unit_test(lists_languages),
-        cmocka_unit_test(finds_files),
-        cmocka_unit_test(reports_a_page_that_is_too_large),
-        cmocka_unit_test(tells_how_long_a_link_lives),
-        cmocka_unit_test(text_on_the_accent_can_be_read),
-        cmocka_unit_test(a_colour_is_another_version),
-        cmocka_unit_test(another_file_is_another_version),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

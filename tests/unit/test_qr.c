@@ -1,24 +1,13 @@
 /* QR codes: options, limits, and the answers to requests for one. What is in an
  * image is read by zbar in tests/e2e/test_qr.py. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "test.h"
 
 #include "app_fixture.h"
 #include "clock.h"
 #include "mem.h"
 #include "qr.h"
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
-#define APP(test)                                                              \
-    cmocka_unit_test_setup_teardown(test, app_set_up, app_tear_down)
+EACH_TEST(app_set_up, app_tear_down)
 
 /* The longest text of each level in a code of version 40 (ISO/IEC 18004). */
 static const size_t longest[] = {2953, 2331, 1663, 1273};
@@ -36,9 +25,8 @@ static bool draw(struct buf *out, size_t len, struct qr_options *o)
     return ok;
 }
 
-static void an_option_is_set_once_and_in_its_range(void **state)
+TEST(an_option_is_set_once_and_in_its_range)
 {
-    (void)state;
     static const struct {
         const char *name, *value;
         bool ok;
@@ -94,9 +82,8 @@ static void an_option_is_set_once_and_in_its_range(void **state)
     assert_int_equal(o.given, 0);
 }
 
-static void the_largest_images_fit_into_an_answer(void **state)
+TEST(the_largest_images_fit_into_an_answer)
 {
-    (void)state;
     struct buf out;
     buf_init(&out, HTTP_BODY_MAX);
     for (unsigned level = 0; level < 4; level++) {
@@ -117,9 +104,8 @@ static void the_largest_images_fit_into_an_answer(void **state)
     buf_free(&out);
 }
 
-static void a_module_has_two_pixels_at_least(void **state)
+TEST(a_module_has_two_pixels_at_least)
 {
-    (void)state;
     struct buf out;
     buf_init(&out, HTTP_BODY_MAX);
     for (unsigned margin = 0; margin <= 16; margin++) {
@@ -138,9 +124,8 @@ static void a_module_has_two_pixels_at_least(void **state)
     buf_free(&out);
 }
 
-static void an_svg_is_small_and_white_all_over(void **state)
+TEST(an_svg_is_small_and_white_all_over)
 {
-    (void)state;
     static const char head[] =
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"300\" height=\"300\""
         " viewBox=\"-4 -4.5 33 33\" shape-rendering=\"crispEdges\">"
@@ -156,9 +141,8 @@ static void an_svg_is_small_and_white_all_over(void **state)
     buf_free(&out);
 }
 
-static void a_drawing_is_the_same_in_both_kinds_of_text(void **state)
+TEST(a_drawing_is_the_same_in_both_kinds_of_text)
 {
-    (void)state;
     struct qr_options ascii = {QR_DEFAULTS}, blocks = {QR_DEFAULTS};
     struct buf a, b;
     ascii.format = QR_ASCII;
@@ -201,7 +185,7 @@ static void read_etag(const struct fixture *f, char etag[200])
     snprintf(etag, 200, "%.*s", (int)strcspn(line, "\r"), line);
 }
 
-static void a_request_gets_an_image(void **state)
+TEST(a_request_gets_an_image)
 {
     struct fixture *f = *state;
     static const char *const queries[] = {
@@ -231,7 +215,7 @@ static void a_request_gets_an_image(void **state)
     assert_true(app_has_field(f, "Allow: GET, HEAD"));
 }
 
-static void the_etag_is_that_of_the_image(void **state)
+TEST(the_etag_is_that_of_the_image)
 {
     struct fixture *f = *state;
     static const char *const paths[] = {
@@ -256,7 +240,7 @@ static void the_etag_is_that_of_the_image(void **state)
     }
 }
 
-static void a_wrong_parameter_is_named(void **state)
+TEST(a_wrong_parameter_is_named)
 {
     struct fixture *f = *state;
     static const char *const cases[][2] = {
@@ -297,7 +281,7 @@ static void a_wrong_parameter_is_named(void **state)
     free(path);
 }
 
-static void what_cannot_be_followed_has_no_code(void **state)
+TEST(what_cannot_be_followed_has_no_code)
 {
     struct fixture *f = *state;
     static const struct {
@@ -323,20 +307,4 @@ static void what_cannot_be_followed_has_no_code(void **state)
         free(head);
     }
     assert_int_equal(f->store.hits, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_option_is_set_once_and_in_its_range),
-        cmocka_unit_test(the_largest_images_fit_into_an_answer),
-        cmocka_unit_test(a_module_has_two_pixels_at_least),
-        cmocka_unit_test(an_svg_is_small_and_white_all_over),
-        cmocka_unit_test(a_drawing_is_the_same_in_both_kinds_of_text),
-        APP(a_request_gets_an_image),
-        APP(the_etag_is_that_of_the_image),
-        APP(a_wrong_parameter_is_named),
-        APP(what_cannot_be_followed_has_no_code),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,8 @@
 /* Percent-encoding and name=value pairs. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <string.h>
+#include "test.h"
 
 #include "percent.h"
 #include "query.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 /* Input, percent-decoded, decoded as a form has it. */
 static const char *const decoded[][3] = {
@@ -42,9 +34,8 @@ static const char *const decoded[][3] = {
     {"\xff%ff", "\xff\xff", "\xff\xff"},
 };
 
-static void decodes_once_what_is_encoded(void **state)
+TEST(decodes_once_what_is_encoded)
 {
-    (void)state;
     struct buf out;
     buf_init(&out, 100);
     for (size_t i = 0; i < COUNT(decoded); i++) {
@@ -59,9 +50,8 @@ static void decodes_once_what_is_encoded(void **state)
     buf_free(&out);
 }
 
-static void decodes_nul_and_stops_at_the_length(void **state)
+TEST(decodes_nul_and_stops_at_the_length)
 {
-    (void)state;
     struct buf out;
     buf_init(&out, 100);
     percent_decode(&out, "a%00b%41", 7);
@@ -70,9 +60,8 @@ static void decodes_nul_and_stops_at_the_length(void **state)
     buf_free(&out);
 }
 
-static void encodes_every_byte(void **state)
+TEST(encodes_every_byte)
 {
-    (void)state;
     for (unsigned c = 0; c < 256; c++) {
         struct buf out, back;
         buf_init(&out, 3);
@@ -121,9 +110,8 @@ static void assert_pairs(const char *text, const char *expected)
     buf_free(&out);
 }
 
-static void divides_pairs(void **state)
+TEST(divides_pairs)
 {
-    (void)state;
     assert_pairs("", "");
     assert_pairs("&", "");
     assert_pairs("&&&", "");
@@ -137,15 +125,4 @@ static void divides_pairs(void **state)
     assert_pairs("&a=b&&c&", "[a=b][c]");
     assert_pairs("a=b;c=d", "[a=b;c=d]");
     assert_pairs("a%3Db=%26", "[a%3Db=%26]");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decodes_once_what_is_encoded),
-        cmocka_unit_test(decodes_nul_and_stops_at_the_length),
-        cmocka_unit_test(encodes_every_byte),
-        cmocka_unit_test(divides_pairs),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

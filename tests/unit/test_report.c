@@ -1,18 +1,10 @@
 /* The lines of `curt doctor`. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "test.h"
 
 #include "report.h"
 
-static void test_lines_are_kept_in_order(void **state)
+TEST(lines_are_kept_in_order)
 {
-    (void)state;
     struct report r;
     report_init(&r);
     assert_int_equal(report_worst(&r), REPORT_OK);
@@ -28,9 +20,8 @@ static void test_lines_are_kept_in_order(void **state)
     assert_int_equal(r.count, 0);
 }
 
-static void test_the_worst_counts(void **state)
+TEST(the_worst_counts)
 {
-    (void)state;
     struct report r;
     report_init(&r);
     report_add(&r, REPORT_OK, "a", NULL, "a");
@@ -44,9 +35,8 @@ static void test_the_worst_counts(void **state)
 }
 
 /* What a server sends must not reach the terminal as it came. */
-static void test_texts_are_made_harmless(void **state)
+TEST(texts_are_made_harmless)
 {
-    (void)state;
     struct report r;
     report_init(&r);
     report_add(&r, REPORT_FAIL, "a", "x\x1b[2Jy\nz", "%s",
@@ -57,9 +47,8 @@ static void test_texts_are_made_harmless(void **state)
     report_free(&r);
 }
 
-static void test_long_texts_are_cut(void **state)
+TEST(long_texts_are_cut)
 {
-    (void)state;
     struct report r;
     char *text = malloc(100001);
     assert_non_null(text);
@@ -74,9 +63,8 @@ static void test_long_texts_are_cut(void **state)
     free(text);
 }
 
-static void test_errors_are_taken_apart(void **state)
+TEST(errors_are_taken_apart)
 {
-    (void)state;
     struct report r;
     report_init(&r);
     report_add_error(&r, REPORT_FAIL, "a", "general", "broken; mend it");
@@ -92,16 +80,4 @@ static void test_errors_are_taken_apart(void **state)
     assert_int_equal(r.lines[2].level, REPORT_WARN);
     assert_null(r.lines[3].advice);
     report_free(&r);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines_are_kept_in_order),
-        cmocka_unit_test(test_the_worst_counts),
-        cmocka_unit_test(test_texts_are_made_harmless),
-        cmocka_unit_test(test_long_texts_are_cut),
-        cmocka_unit_test(test_errors_are_taken_apart),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,19 +1,13 @@
 /* Routing and redirects, from a request to its answer. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "app_fixture.h"
 #include "clock.h"
 #include "router.h"
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+EACH_TEST(app_set_up, app_tear_down)
 
 /* curt's own calls come here: a clock that steps, after so many calls. */
 static unsigned time_calls;
@@ -34,7 +28,7 @@ time_t time(time_t *t)
 
 /* ---- Routes ---------------------------------------------------------- */
 
-static void each_path_knows_its_methods(void **state)
+TEST(each_path_knows_its_methods)
 {
     struct fixture *f = *state;
     static const struct {
@@ -140,7 +134,7 @@ static const char *const not_ids[] = {
     "/t/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.",
 };
 
-static void what_cannot_be_an_id_is_not_found(void **state)
+TEST(what_cannot_be_an_id_is_not_found)
 {
     struct fixture *f = *state;
     static const char *const methods[] = {"GET", "HEAD", "POST", "PUT"};
@@ -154,7 +148,7 @@ static void what_cannot_be_an_id_is_not_found(void **state)
     assert_int_equal(f->store.gets + f->store.creates, 0);
 }
 
-static void an_id_is_decoded_once(void **state)
+TEST(an_id_is_decoded_once)
 {
     struct fixture *f = *state;
     static const char *const paths[][2] = {
@@ -169,7 +163,7 @@ static void an_id_is_decoded_once(void **state)
     }
 }
 
-static void what_a_sentence_leaves_after_an_id_is_dropped(void **state)
+TEST(what_a_sentence_leaves_after_an_id_is_dropped)
 {
     struct fixture *f = *state;
     static const char *const after[] = {
@@ -214,7 +208,7 @@ static void what_a_sentence_leaves_after_an_id_is_dropped(void **state)
     buf_free(&path);
 }
 
-static void ids_can_live_at_the_root(void **state)
+TEST(ids_can_live_at_the_root)
 {
     struct fixture *f = *state;
     app_serve_at(f, "https://sho.rt/");
@@ -238,7 +232,7 @@ static void ids_can_live_at_the_root(void **state)
     assert_memory_equal(f->res.body.data, "https://sho.rt/", 15);
 }
 
-static void a_prefix_may_be_encoded_and_deep(void **state)
+TEST(a_prefix_may_be_encoded_and_deep)
 {
     struct fixture *f = *state;
     app_serve_at(f, "https://sho.rt/a/%C3%BC/");
@@ -250,7 +244,7 @@ static void a_prefix_may_be_encoded_and_deep(void **state)
 
 /* ---- Redirects ------------------------------------------------------- */
 
-static void a_link_redirects(void **state)
+TEST(a_link_redirects)
 {
     struct fixture *f = *state;
     f->store.long_url = "https://example.com/?a=1&b='\"<x>#'";
@@ -265,7 +259,7 @@ static void a_link_redirects(void **state)
     assert_int_equal(f->store.hits, 1);
 }
 
-static void only_a_get_that_was_sent_on_is_a_hit(void **state)
+TEST(only_a_get_that_was_sent_on_is_a_hit)
 {
     struct fixture *f = *state;
     assert_int_equal(app_request(f, "HEAD", "/t/abc"), 301);
@@ -286,7 +280,7 @@ static void only_a_get_that_was_sent_on_is_a_hit(void **state)
     assert_int_equal(f->store.hits, 0);
 }
 
-static void a_hit_that_is_lost_keeps_nobody_waiting(void **state)
+TEST(a_hit_that_is_lost_keeps_nobody_waiting)
 {
     struct fixture *f = *state;
     for (enum result r = RESULT_NOT_FOUND; r <= RESULT_INTERNAL; r++) {
@@ -296,7 +290,7 @@ static void a_hit_that_is_lost_keeps_nobody_waiting(void **state)
     }
 }
 
-static void each_result_of_get_has_its_status(void **state)
+TEST(each_result_of_get_has_its_status)
 {
     struct fixture *f = *state;
     static const struct {
@@ -323,7 +317,7 @@ static void each_result_of_get_has_its_status(void **state)
 
 /* Expired when it was read from the store, and not any more when the answer is
  * made; and its URL cannot be served. */
-static void redirect_has_a_target_though_the_clock_goes_back(void **state)
+TEST(redirect_has_a_target_though_the_clock_goes_back)
 {
     struct fixture *f = *state;
     unsigned damaged = 0;
@@ -342,7 +336,7 @@ static void redirect_has_a_target_though_the_clock_goes_back(void **state)
     assert_true(damaged >= 2);
 }
 
-static void an_expired_link_is_gone(void **state)
+TEST(an_expired_link_is_gone)
 {
     struct fixture *f = *state;
     static const int64_t gone[] = {-1, 0, -3600};
@@ -359,7 +353,7 @@ static void an_expired_link_is_gone(void **state)
     assert_int_equal(app_request(f, "GET", "/t/abc"), 410);
 }
 
-static void no_browser_keeps_it_beyond_its_end(void **state)
+TEST(no_browser_keeps_it_beyond_its_end)
 {
     struct fixture *f = *state;
     static const struct {
@@ -378,7 +372,7 @@ static void no_browser_keeps_it_beyond_its_end(void **state)
     }
 }
 
-static void a_link_of_another_hand_is_made_safe(void **state)
+TEST(a_link_of_another_hand_is_made_safe)
 {
     struct fixture *f = *state;
     static const char *const cases[][2] = {
@@ -419,12 +413,8 @@ static void a_link_of_another_hand_is_made_safe(void **state)
     }
 }
 
-#define APP(test)                                                              \
-    cmocka_unit_test_setup_teardown(test, app_set_up, app_tear_down)
-
-static void router_only_creates_take_a_body(void **state)
+TEST(only_creates_take_a_body)
 {
-    (void)state;
     static const struct {
         enum http_method method;
         const char *path;
@@ -442,26 +432,4 @@ static void router_only_creates_take_a_body(void **state)
         if (router_takes_body(&req) != cases[i].takes)
             fail_msg("case %zu: %s", i, cases[i].path);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        APP(each_path_knows_its_methods),
-        cmocka_unit_test(router_only_creates_take_a_body),
-        APP(what_cannot_be_an_id_is_not_found),
-        APP(an_id_is_decoded_once),
-        APP(what_a_sentence_leaves_after_an_id_is_dropped),
-        APP(ids_can_live_at_the_root),
-        APP(a_prefix_may_be_encoded_and_deep),
-        APP(a_link_redirects),
-        APP(only_a_get_that_was_sent_on_is_a_hit),
-        APP(a_hit_that_is_lost_keeps_nobody_waiting),
-        APP(each_result_of_get_has_its_status),
-        APP(an_expired_link_is_gone),
-        APP(redirect_has_a_target_though_the_clock_goes_back),
-        APP(no_browser_keeps_it_beyond_its_end),
-        APP(a_link_of_another_hand_is_made_safe),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,25 +1,17 @@
 /* Where the workers listen, written down and read again. */
+#include "test.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "mem.h"
 #include "sockname.h"
 
-static char dir[] = "/tmp/curt-pool-XXXXXX";
+static char dir[64];
 static struct conf conf = {.runtime_dir = dir};
 
 static char *in_dir(const char *name)
@@ -47,7 +39,7 @@ static void assert_noted(int fd, const char *expected)
     assert_string_equal(address, expected);
     if (listen(fd, 1) == 0) { /* it is a socket: the address leads to it */
         struct sockaddr_storage parsed;
-        const socklen_t size = pool_read_address(address, &parsed);
+        const socklen_t size = sockname_parse(address, &parsed);
         int client = socket(parsed.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         assert_int_equal(connect(client, (struct sockaddr *)&parsed, size), 0);
         close(client);
@@ -56,9 +48,8 @@ static void assert_noted(int fd, const char *expected)
     close(fd);
 }
 
-static void test_unix_path(void **state)
+TEST(unix_path)
 {
-    (void)state;
     char *path = in_dir("curt.sock");
     char *expected = mem_printf("unix:%s", path);
     assert_noted(listen_unix(path, strlen(path) + 1), expected);
@@ -69,9 +60,8 @@ static void test_unix_path(void **state)
     free(path);
 }
 
-static void test_relative_path_becomes_absolute(void **state)
+TEST(relative_path_becomes_absolute)
 {
-    (void)state;
     char before[4096];
     assert_non_null(getcwd(before, sizeof(before)));
     assert_int_equal(chdir(dir), 0);
@@ -82,9 +72,8 @@ static void test_relative_path_becomes_absolute(void **state)
     free(expected);
 }
 
-static void test_abstract_name(void **state)
+TEST(abstract_name)
 {
-    (void)state;
     char *name = mem_printf("@curt-test-%ld", (long)getpid());
     char *expected = mem_printf("unix:%s", name);
     const size_t len = strlen(name);
@@ -94,9 +83,8 @@ static void test_abstract_name(void **state)
     free(name);
 }
 
-static void test_tcp(void **state)
+TEST(tcp)
 {
-    (void)state;
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t size = sizeof(address);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -109,9 +97,8 @@ static void test_tcp(void **state)
 }
 
 /* Another pool's address stays until there is a better one. */
-static void test_no_socket_changes_nothing(void **state)
+TEST(no_socket_changes_nothing)
 {
-    (void)state;
     char *path = in_dir("curt.sock");
     char *expected = mem_printf("unix:%s", path);
     assert_noted(listen_unix(path, strlen(path) + 1), expected);
@@ -128,9 +115,8 @@ static void assert_unreadable(int error)
     assert_int_equal(errno, error);
 }
 
-static void test_what_is_no_note_is_refused(void **state)
+TEST(what_is_no_note_is_refused)
 {
-    (void)state;
     char *path = in_dir("socket");
     unlink(path);
     assert_unreadable(ENOENT);
@@ -147,7 +133,7 @@ static void test_what_is_no_note_is_refused(void **state)
         const char *text;
         size_t len;
     } texts[] = {{"", 0}, {"unix:/cut", 9}, {"unix:/a\0b\n", 10}};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < COUNT(texts); i++) {
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         assert_int_equal(write(fd, texts[i].text, texts[i].len), texts[i].len);
         close(fd);
@@ -157,9 +143,8 @@ static void test_what_is_no_note_is_refused(void **state)
     free(path);
 }
 
-static void test_a_missing_directory_is_no_fault(void **state)
+TEST(a_missing_directory_is_no_fault)
 {
-    (void)state;
     char *missing = in_dir("missing");
     const struct conf other = {.runtime_dir = missing};
     char *path = in_dir("curt.sock");
@@ -175,25 +160,14 @@ static void test_a_missing_directory_is_no_fault(void **state)
 static int make_dir(void **state)
 {
     (void)state;
-    return mkdtemp(dir) != NULL ? 0 : -1;
+    snprintf(dir, sizeof(dir), "%s", temp_dir());
+    return 0;
 }
 
-static int remove_dir(void **state)
+static int end_dir(void **state)
 {
     (void)state;
     return rmdir(dir); /* nothing may be left over */
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unix_path),
-        cmocka_unit_test(test_relative_path_becomes_absolute),
-        cmocka_unit_test(test_abstract_name),
-        cmocka_unit_test(test_tcp),
-        cmocka_unit_test(test_no_socket_changes_nothing),
-        cmocka_unit_test(test_a_missing_directory_is_no_fault),
-        cmocka_unit_test(test_what_is_no_note_is_refused),
-    };
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
-}
+ALL_TESTS(make_dir, end_dir)

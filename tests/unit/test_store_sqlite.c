@@ -1,22 +1,14 @@
 /* What only the SQLite store has: waits that end with the request. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <sqlite3.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "create.h"
 #include "dbfile.h"
 #include "store.h"
 
-static char dir[] = "/tmp/test_store_sqlite.XXXXXX";
 static char path[64];
 static struct conf conf;
 
@@ -45,9 +37,8 @@ static sqlite3 *hold(const char *lock)
     return db;
 }
 
-static void sqlite_waits_no_longer_than_the_request(void **state)
+TEST(sqlite_waits_no_longer_than_the_request)
 {
-    (void)state;
     struct store *s = store_new(&conf);
     create_within(s, 20000, RESULT_OK);
     sqlite3 *db = hold("BEGIN IMMEDIATE");
@@ -60,9 +51,8 @@ static void sqlite_waits_no_longer_than_the_request(void **state)
     store_free(s);
 }
 
-static void sqlite_connects_no_longer_than_the_request(void **state)
+TEST(sqlite_connects_no_longer_than_the_request)
 {
-    (void)state;
     sqlite3 *db = hold("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE");
     struct store *s = store_new(&conf);
     assert_in_range(create_within(s, 300, RESULT_UNAVAILABLE), 250, 4000);
@@ -71,9 +61,8 @@ static void sqlite_connects_no_longer_than_the_request(void **state)
     store_free(s);
 }
 
-static void sqlite_knows_the_newest_link(void **state)
+TEST(sqlite_knows_the_newest_link)
 {
-    (void)state;
     int64_t newest = 0;
     struct store *s = store_new(&conf);
     create_within(s, 20000, RESULT_OK);
@@ -101,9 +90,8 @@ static void read_salts(const char *ending, unsigned char salts[8])
 
 /* A log that was left over, and that its program removes before SQLite opens
  * the database here: the log to sync is the next one. */
-static void dbfile_syncs_the_log_that_sqlite_has(void **state)
+TEST(dbfile_syncs_the_log_that_sqlite_has)
 {
-    (void)state;
     struct dbfile *f;
     struct buf reason;
     unsigned char salts[8], recorded[8];
@@ -127,9 +115,8 @@ static void dbfile_syncs_the_log_that_sqlite_has(void **state)
 }
 
 /* After a power loss a log can have its length and no contents. */
-static void dbfile_opens_beside_a_log_of_zeros(void **state)
+TEST(dbfile_opens_beside_a_log_of_zeros)
 {
-    (void)state;
     struct dbfile *f;
     struct buf reason;
     char name[80];
@@ -155,34 +142,27 @@ static void dbfile_opens_beside_a_log_of_zeros(void **state)
     unlink(name);
 }
 
-int main(void)
+static int load_conf(void **state)
 {
-    const struct CMUnitTest cases[] = {
-        cmocka_unit_test(sqlite_waits_no_longer_than_the_request),
-        cmocka_unit_test(sqlite_connects_no_longer_than_the_request),
-        cmocka_unit_test(sqlite_knows_the_newest_link),
-        cmocka_unit_test(dbfile_syncs_the_log_that_sqlite_has),
-        cmocka_unit_test(dbfile_opens_beside_a_log_of_zeros),
-    };
+    (void)state;
     struct buf faults;
-    if (mkdtemp(dir) == NULL)
-        return 1;
+    const char *dir = temp_dir();
     snprintf(path, sizeof(path), "%s/curt.db", dir);
     setenv("STATE_DIR", dir, 1);
     setenv("RUNTIME_DIR", dir, 1);
     setenv("APP_URL", "https://sho.rt/t/", 1);
     setenv("STORE_TIMEOUT", "30", 1);
     buf_init(&faults, CONF_FAULTS_MAX);
-    if (conf_load("/dev/null", &conf, &faults) != RESULT_OK)
-        return 1;
-    const int failed = cmocka_run_group_tests(cases, NULL, NULL);
-    static const char *const names[] = {"curt.db", "curt.db-lock", "clock",
-                                        "files.lock", "writers"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-        unlink(path);
-    }
-    conf_free(&conf);
+    assert_int_equal(conf_load("/dev/null", &conf, &faults), RESULT_OK);
     buf_free(&faults);
-    return rmdir(dir) == 0 ? failed : 1;
+    return 0;
 }
+
+static int free_conf(void **state)
+{
+    (void)state;
+    conf_free(&conf);
+    return 0;
+}
+
+ALL_TESTS(load_conf, free_conf)

@@ -1,13 +1,5 @@
 /* Trace ids: which are taken over, and what new ones look like. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "test.h"
 
 #include "clock.h"
 #include "trace_id.h"
@@ -40,9 +32,8 @@ static void assert_replaced(const char *header)
     assert_new(trace);
 }
 
-static void takes_over_what_is_printable(void **state)
+TEST(takes_over_what_is_printable)
 {
-    (void)state;
     char longest[TRACE_ID_MAX + 1];
     assert_taken("Root=1-5bff2bce-7f3d8a6b1c2d3e4f5a6b7c8d");
     assert_taken("Root=1-67891233-abcdef012345678912345678;"
@@ -57,9 +48,8 @@ static void takes_over_what_is_printable(void **state)
     assert_taken(longest);
 }
 
-static void replaces_all_else(void **state)
+TEST(replaces_all_else)
 {
-    (void)state;
     char too_long[TRACE_ID_MAX + 2];
     assert_replaced(NULL);
     assert_replaced("");
@@ -83,9 +73,8 @@ static int compare(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-static void new_ids_differ(void **state)
+TEST(new_ids_differ)
 {
-    (void)state;
     enum { N = 20000 };
     static char ids[N][TRACE_ID_MAX + 1];
     struct trace_id_source source = {.left = 0};
@@ -100,9 +89,8 @@ static void new_ids_differ(void **state)
             fail_msg("%s came twice", ids[i]);
 }
 
-static void two_processes_share_no_ids(void **state)
+TEST(two_processes_share_no_ids)
 {
-    (void)state;
     struct trace_id_source a = {.left = 0}, b = {.left = 0};
     char of_a[TRACE_ID_MAX + 1], of_b[TRACE_ID_MAX + 1];
     for (int i = 0; i < 200; i++) {
@@ -110,15 +98,4 @@ static void two_processes_share_no_ids(void **state)
         trace_id_choose(&b, NULL, of_b);
         assert_string_not_equal(of_a + 16, of_b + 16);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_over_what_is_printable),
-        cmocka_unit_test(replaces_all_else),
-        cmocka_unit_test(new_ids_differ),
-        cmocka_unit_test(two_processes_share_no_ids),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

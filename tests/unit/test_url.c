@@ -1,17 +1,10 @@
 /* The policy for long URLs, and APP_URL. Run under LANG=C, as servers are. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
 
-#include <cmocka.h>
 #include <locale.h>
-#include <string.h>
 
 #include "mem.h"
 #include "url.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 /* Normalises len bytes into out; returns the reason of a refusal, or NULL. */
 static const char *normalise(const char *in, size_t len, struct buf *out)
@@ -97,9 +90,8 @@ static const char *const unchanged[] = {
     "http://x:65535/",
 };
 
-static void keeps_what_is_right(void **state)
+TEST(keeps_what_is_right)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT(unchanged); i++)
         assert_becomes(unchanged[i], unchanged[i]);
 }
@@ -194,16 +186,14 @@ static const char *const changed[][2] = {
     {"http://[::1]:", "http://[::1]/"},
 };
 
-static void normalises_the_rest(void **state)
+TEST(normalises_the_rest)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT(changed); i++)
         assert_becomes(changed[i][0], changed[i][1]);
 }
 
-static void works_whatever_the_locale(void **state)
+TEST(works_whatever_the_locale)
 {
-    (void)state;
     static const char *const locales[] = {"C", "C.UTF-8"};
     for (size_t i = 0; i < COUNT(locales); i++) {
         assert_non_null(setlocale(LC_ALL, locales[i]));
@@ -374,16 +364,14 @@ static const struct {
     {"\xff", "is not valid UTF-8"},
 };
 
-static void refuses_what_cannot_be_a_link(void **state)
+TEST(refuses_what_cannot_be_a_link)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT(refused); i++)
         assert_refused(refused[i].in, refused[i].why);
 }
 
-static void refuses_every_control_character(void **state)
+TEST(refuses_every_control_character)
 {
-    (void)state;
     static const char *const where[] = {"http://x%sy/",   "http://x/a%sb",
                                         "http://x/?a%sb", "http://x/#a%sb",
                                         "ht%stp://x/",    "http:/%s/x/"};
@@ -403,9 +391,8 @@ static void refuses_every_control_character(void **state)
     }
 }
 
-static void refuses_nul(void **state)
+TEST(refuses_nul)
 {
-    (void)state;
     assert_refused_bytes("\0http://x/", 10, "control character");
     assert_refused_bytes("http://x\0y/", 11, "control character");
     assert_refused_bytes("http://x/\0", 10, "control character");
@@ -413,9 +400,8 @@ static void refuses_nul(void **state)
     assert_refused_bytes("http://x/ \0 ", 12, "control character");
 }
 
-static void reads_no_more_than_its_bytes(void **state)
+TEST(reads_no_more_than_its_bytes)
 {
-    (void)state;
     struct buf out;
     assert_null(normalise("http://x/ab\x01", 10, &out));
     assert_string_equal(out.data, "http://x/a");
@@ -451,9 +437,8 @@ static void assert_length(const char *piece, size_t n, size_t len)
     mem_free_secret(in);
 }
 
-static void allows_8000_bytes_after_normalising(void **state)
+TEST(allows_8000_bytes_after_normalising)
 {
-    (void)state;
     assert_length("a", 7990, 7999);
     assert_length("a", 7991, 8000);
     assert_length("a", 7992, 8001);
@@ -466,9 +451,8 @@ static void allows_8000_bytes_after_normalising(void **state)
     assert_length("a", 100000, 100009);
 }
 
-static void room_for_more_allows_no_more(void **state)
+TEST(room_for_more_allows_no_more)
 {
-    (void)state;
     struct buf out;
     const char *reason = NULL;
     char *in = repeat("http://x/", "a", 7992);
@@ -480,9 +464,8 @@ static void room_for_more_allows_no_more(void **state)
     mem_free_secret(in);
 }
 
-static void white_space_around_does_not_count(void **state)
+TEST(white_space_around_does_not_count)
 {
-    (void)state;
     char *spaces = repeat("", " ", 60000);
     struct buf in, out;
     buf_init(&in, 1u << 20);
@@ -494,9 +477,8 @@ static void white_space_around_does_not_count(void **state)
     mem_free_secret(spaces);
 }
 
-static void a_path_that_is_added_counts(void **state)
+TEST(a_path_that_is_added_counts)
 {
-    (void)state;
     struct buf out;
     char *in = repeat("http://x?", "a", 7990); /* 7,999 bytes, plus '/' */
     assert_null(normalise(in, strlen(in), &out));
@@ -525,9 +507,8 @@ static const char *normalise_name(size_t labels, size_t size, const char *end)
     return reason;
 }
 
-static void names_have_the_lengths_of_dns(void **state)
+TEST(names_have_the_lengths_of_dns)
 {
-    (void)state;
     const char *why = "has a host that is not a valid domain name";
     assert_null(normalise_name(1, 63, "/"));
     assert_string_equal(normalise_name(1, 64, "/"), why);
@@ -540,23 +521,4 @@ static void names_have_the_lengths_of_dns(void **state)
     assert_string_equal(normalise_name(1, 20000, "\xc3\xbc/"), why);
     assert_string_equal(normalise_name(1000, 5, "\xc3\xbc/"), why);
     assert_string_equal(normalise_name(1, 60, "\xc3\xbc/"), why);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_what_is_right),
-        cmocka_unit_test(normalises_the_rest),
-        cmocka_unit_test(works_whatever_the_locale),
-        cmocka_unit_test(refuses_what_cannot_be_a_link),
-        cmocka_unit_test(refuses_every_control_character),
-        cmocka_unit_test(refuses_nul),
-        cmocka_unit_test(reads_no_more_than_its_bytes),
-        cmocka_unit_test(allows_8000_bytes_after_normalising),
-        cmocka_unit_test(room_for_more_allows_no_more),
-        cmocka_unit_test(white_space_around_does_not_count),
-        cmocka_unit_test(a_path_that_is_added_counts),
-        cmocka_unit_test(names_have_the_lengths_of_dns),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,7 @@
 /* APP_URL, and links that lead back to curt. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <string.h>
+#include "test.h"
 
 #include "url.h"
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static struct url_app parse_app(const char *app_url)
 {
@@ -22,9 +14,8 @@ static struct url_app parse_app(const char *app_url)
 
 /* ---- APP_URL --------------------------------------------------------- */
 
-static void takes_app_url_apart(void **state)
+TEST(takes_app_url_apart)
 {
-    (void)state;
     static const struct {
         const char *app_url;
         const char *host;
@@ -60,9 +51,8 @@ static void takes_app_url_apart(void **state)
     }
 }
 
-static void refuses_what_ids_cannot_follow(void **state)
+TEST(refuses_what_ids_cannot_follow)
 {
-    (void)state;
     static const struct {
         const char *app_url;
         const char *why;
@@ -105,9 +95,8 @@ static void refuses_what_ids_cannot_follow(void **state)
     }
 }
 
-static void leaves_room_for_links(void **state)
+TEST(leaves_room_for_links)
 {
-    (void)state;
     char app_url[1100];
     struct url_app app;
     const char *reason = NULL;
@@ -146,9 +135,8 @@ static bool is_loop(const char *url, const char *app_url)
     return loop;
 }
 
-static void finds_loops_in_disguise(void **state)
+TEST(finds_loops_in_disguise)
 {
-    (void)state;
     static const char *const loops[] = {
         "https://sho.rt/t/",
         "https://sho.rt/t/abc",
@@ -203,9 +191,8 @@ static void finds_loops_in_disguise(void **state)
             fail_msg("%s is no loop", loops[i]);
 }
 
-static void leaves_other_addresses_alone(void **state)
+TEST(leaves_other_addresses_alone)
 {
-    (void)state;
     static const char *const others[] = {
         "https://sho.rt/",
         "https://sho.rt/t",
@@ -241,9 +228,8 @@ static void leaves_other_addresses_alone(void **state)
             fail_msg("%s counts as a loop", others[i]);
 }
 
-static void cuts_app_url_off(void **state)
+TEST(cuts_app_url_off)
 {
-    (void)state;
     static const char *const cases[][2] = {
         {"https://sho.rt/t/abc", "abc"},
         {"http://SHO.rt:80/t/abc/?x=/t/y#z", "abc/"},
@@ -272,9 +258,8 @@ static void cuts_app_url_off(void **state)
     url_app_free(&app);
 }
 
-static void knows_other_ways_to_serve(void **state)
+TEST(knows_other_ways_to_serve)
 {
-    (void)state;
     static const struct {
         const char *app_url;
         const char *url;
@@ -318,9 +303,8 @@ static void knows_other_ways_to_serve(void **state)
             fail_msg("%s, %s", cases[i].app_url, cases[i].url);
 }
 
-static void what_is_no_url_is_no_loop(void **state)
+TEST(what_is_no_url_is_no_loop)
 {
-    (void)state;
     struct url_app app = parse_app("https://sho.rt/t/");
     assert_false(url_app_rest("", &app, NULL));
     assert_false(url_app_rest("/t/a", &app, NULL));
@@ -331,9 +315,8 @@ static void what_is_no_url_is_no_loop(void **state)
 
 /* ---- Origins --------------------------------------------------------- */
 
-static void knows_its_own_origin(void **state)
+TEST(knows_its_own_origin)
 {
-    (void)state;
     static const struct {
         const char *app_url;
         const char *origin;
@@ -370,20 +353,4 @@ static void knows_its_own_origin(void **state)
             fail_msg("%s, %s", cases[i].app_url, cases[i].origin);
         url_app_free(&app);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_app_url_apart),
-        cmocka_unit_test(refuses_what_ids_cannot_follow),
-        cmocka_unit_test(leaves_room_for_links),
-        cmocka_unit_test(finds_loops_in_disguise),
-        cmocka_unit_test(leaves_other_addresses_alone),
-        cmocka_unit_test(cuts_app_url_off),
-        cmocka_unit_test(knows_other_ways_to_serve),
-        cmocka_unit_test(what_is_no_url_is_no_loop),
-        cmocka_unit_test(knows_its_own_origin),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,17 +1,10 @@
 /* UTF-8, read strictly. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <string.h>
+#include "test.h"
 
 #include "utf8.h"
 
-static void reads_every_code_point(void **state)
+TEST(reads_every_code_point)
 {
-    (void)state;
     for (uint32_t point = 0; point <= 0x10ffff; point++) {
         unsigned char s[4];
         size_t len;
@@ -39,9 +32,8 @@ static void reads_every_code_point(void **state)
     }
 }
 
-static void moves_on_in_every_case(void **state)
+TEST(moves_on_in_every_case)
 {
-    (void)state;
     /* All sequences of two bytes: always forward, never past the end. */
     for (unsigned i = 0; i < 65536; i++) {
         const char s[] = {(char)(i >> 8), (char)i};
@@ -93,10 +85,9 @@ static const char *const replaced[][2] = {
     {"\337\277", "\337\277"},
 };
 
-static void replaces_as_python_does(void **state)
+TEST(replaces_as_python_does)
 {
-    (void)state;
-    for (size_t i = 0; i < sizeof(replaced) / sizeof(replaced[0]); i++) {
+    for (size_t i = 0; i < COUNT(replaced); i++) {
         struct buf out;
         buf_init(&out, 100);
         utf8_add_clean(&out, replaced[i][0], strlen(replaced[i][0]));
@@ -106,9 +97,8 @@ static void replaces_as_python_does(void **state)
     }
 }
 
-static void keeps_nul_and_stops_at_the_length(void **state)
+TEST(keeps_nul_and_stops_at_the_length)
 {
-    (void)state;
     struct buf out;
     buf_init(&out, 100);
     utf8_add_clean(&out, "a\0b\xc3\xa9", 4);
@@ -117,15 +107,4 @@ static void keeps_nul_and_stops_at_the_length(void **state)
     utf8_add_clean(&out, "x", 0);
     assert_int_equal(out.len, 6);
     buf_free(&out);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_every_code_point),
-        cmocka_unit_test(moves_on_in_every_case),
-        cmocka_unit_test(replaces_as_python_does),
-        cmocka_unit_test(keeps_nul_and_stops_at_the_length),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,6 @@
 /* The time by which links are removed, while the wall clock does what it
  * likes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "test.h"
 
 #include "wallclock.h"
 
@@ -34,6 +25,8 @@ static int begin(void **state)
     assert_int_equal(m.w.time, START);
     return 0;
 }
+
+EACH_TEST(begin, NULL)
 
 /* The janitor works for so long, a step every five seconds. */
 static void run(int64_t seconds)
@@ -62,9 +55,8 @@ static int64_t ahead(void)
     return m.w.time - m.now;
 }
 
-static void wallclock_follows_a_clock_that_is_right(void **state)
+TEST(follows_a_clock_that_is_right)
 {
-    (void)state;
     run(3 * DAY);
     assert_int_equal(ahead(), 0);
     m.wrong = 3; /* adjusted by a step */
@@ -75,9 +67,8 @@ static void wallclock_follows_a_clock_that_is_right(void **state)
     assert_int_equal(ahead(), 0);
 }
 
-static void wallclock_gains_little_while_it_is_wrong(void **state)
+TEST(gains_little_while_it_is_wrong)
 {
-    (void)state;
     static const int64_t errors[] = {2 * HOUR, 30 * DAY, 36500LL * DAY};
     for (size_t i = 0; i < 3; i++) {
         begin(NULL);
@@ -92,9 +83,8 @@ static void wallclock_gains_little_while_it_is_wrong(void **state)
     }
 }
 
-static void wallclock_believes_after_a_day(void **state)
+TEST(believes_after_a_day)
 {
-    (void)state;
     m.wrong = 30 * DAY;
     run(DAY - 60);
     assert_in_range(ahead(), 0, DAY);
@@ -102,9 +92,8 @@ static void wallclock_believes_after_a_day(void **state)
     assert_int_equal(ahead(), 30 * DAY);
 }
 
-static void wallclock_flapping_starts_the_wait_again(void **state)
+TEST(flapping_starts_the_wait_again)
 {
-    (void)state;
     for (int i = 0; i < 10; i++) {
         m.wrong = 30 * DAY;
         run(6 * HOUR);
@@ -115,9 +104,8 @@ static void wallclock_flapping_starts_the_wait_again(void **state)
     }
 }
 
-static void wallclock_wait_outlives_restarts(void **state)
+TEST(wait_outlives_restarts)
 {
-    (void)state;
     m.wrong = 30 * DAY;
     for (int i = 0; i < 23; i++) {
         run(HOUR);
@@ -128,9 +116,8 @@ static void wallclock_wait_outlives_restarts(void **state)
     assert_int_equal(ahead(), 30 * DAY);
 }
 
-static void wallclock_pause_does_not_shorten_the_wait(void **state)
+TEST(pause_does_not_shorten_the_wait)
 {
-    (void)state;
     m.wrong = 30 * DAY;
     run(60);
     pause_for(20 * DAY);
@@ -140,9 +127,8 @@ static void wallclock_pause_does_not_shorten_the_wait(void **state)
     assert_in_range(ahead(), 0, DAY);
 }
 
-static void wallclock_pause_with_a_right_clock_costs_nothing(void **state)
+TEST(pause_with_a_right_clock_costs_nothing)
 {
-    (void)state;
     pause_for(90 * DAY);
     run(5);
     assert_int_equal(ahead(), 0);
@@ -153,9 +139,8 @@ static void wallclock_pause_with_a_right_clock_costs_nothing(void **state)
     assert_in_range(ahead(), 0, 100);
 }
 
-static void wallclock_machine_off_for_a_month(void **state)
+TEST(machine_off_for_a_month)
 {
-    (void)state;
     reboot_for(30 * DAY);
     run(60);
     assert_true(ahead() < -29 * DAY);
@@ -166,9 +151,8 @@ static void wallclock_machine_off_for_a_month(void **state)
     assert_int_equal(ahead(), 0);
 }
 
-static void wallclock_never_goes_back(void **state)
+TEST(never_goes_back)
 {
-    (void)state;
     m.wrong = -5 * DAY;
     run(DAY);
     assert_int_equal(m.w.time, START);
@@ -180,9 +164,8 @@ static void wallclock_never_goes_back(void **state)
     assert_int_equal(ahead(), 0);
 }
 
-static void wallclock_without_a_past_believes_the_clock(void **state)
+TEST(without_a_past_believes_the_clock)
 {
-    (void)state;
     struct wallclock w = {.time = 0};
     wallclock_step(&w, START, 77, 5);
     assert_int_equal(w.time, START);
@@ -190,20 +173,11 @@ static void wallclock_without_a_past_believes_the_clock(void **state)
 
 /* ---- The file --------------------------------------------------------- */
 
-static char dir[] = "/tmp/test_wallclock.XXXXXX";
-static char path[64];
+static char dir[64];
+static char path[80];
 
-static void write_text(const char *text)
+TEST(file_keeps_all)
 {
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-}
-
-static void wallclock_file_keeps_all(void **state)
-{
-    (void)state;
     const struct wallclock w = {START, 123456, UINT64_MAX, 86399};
     struct wallclock back;
     assert_true(wallclock_save(dir, &w));
@@ -213,9 +187,8 @@ static void wallclock_file_keeps_all(void **state)
     unlink(path);
 }
 
-static void wallclock_file_of_garbage_is_none(void **state)
+TEST(file_of_garbage_is_none)
 {
-    (void)state;
     static const char *const texts[] = {
         "",
         "clock 1",
@@ -231,8 +204,8 @@ static void wallclock_file_of_garbage_is_none(void **state)
     };
     struct wallclock w;
     assert_false(wallclock_load(dir, &w));
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        write_text(texts[i]);
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        write_file(path, texts[i]);
         assert_false(wallclock_load(dir, &w));
         assert_int_equal(w.time, 0);
     }
@@ -243,34 +216,12 @@ static void wallclock_file_of_garbage_is_none(void **state)
     assert_false(wallclock_save("/nonexistent", &w));
 }
 
-#define CASE(f) cmocka_unit_test_setup(f, begin)
-
-int main(void)
+static int choose_path(void **state)
 {
-    const struct CMUnitTest cases[] = {
-        CASE(wallclock_follows_a_clock_that_is_right),
-        CASE(wallclock_gains_little_while_it_is_wrong),
-        CASE(wallclock_believes_after_a_day),
-        CASE(wallclock_flapping_starts_the_wait_again),
-        CASE(wallclock_wait_outlives_restarts),
-        CASE(wallclock_pause_does_not_shorten_the_wait),
-        CASE(wallclock_pause_with_a_right_clock_costs_nothing),
-        CASE(wallclock_machine_off_for_a_month),
-        CASE(wallclock_never_goes_back),
-        CASE(wallclock_without_a_past_believes_the_clock),
-        CASE(wallclock_file_keeps_all),
-        CASE(wallclock_file_of_garbage_is_none),
-    };
-    if (mkdtemp(dir) == NULL)
-        return 1;
+    (void)state;
+    snprintf(dir, sizeof(dir), "%s", temp_dir());
     snprintf(path, sizeof(path), "%s/clock", dir);
-    const int failed = cmocka_run_group_tests(cases, NULL, NULL);
-    char lock[64];
-    snprintf(lock, sizeof(lock), "%s/files.lock", dir);
-    unlink(lock);
-    if (rmdir(dir) != 0) {
-        perror(dir);
-        return 1;
-    }
-    return failed;
+    return 0;
 }
+
+ALL_TESTS(choose_path, NULL)

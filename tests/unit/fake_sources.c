@@ -1,4 +1,4 @@
-#include "aws_standin.h"
+#include "fake_sources.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -7,31 +7,31 @@
 
 #include "aws_source.h"
 #include "clock.h"
-#include "crew.h"
 #include "mem.h"
+#include "processes.h"
 
-struct standin *standins;
+struct fake_source *fake_sources;
 
-void standin_reset(void)
+void fake_sources_reset(void)
 {
-    if (standins == NULL)
-        standins = crew_share(STANDINS * sizeof(*standins));
-    memset(standins, 0, STANDINS * sizeof(*standins));
-    for (unsigned i = 0; i < STANDINS; i++)
-        standins[i].result = RESULT_NOT_FOUND;
+    if (fake_sources == NULL)
+        fake_sources = share_memory(SOURCES * sizeof(*fake_sources));
+    memset(fake_sources, 0, SOURCES * sizeof(*fake_sources));
+    for (unsigned i = 0; i < SOURCES; i++)
+        fake_sources[i].result = RESULT_NOT_FOUND;
 }
 
-void standin_serve(unsigned source, int64_t life)
+void fake_source_serve(unsigned source, int64_t life)
 {
-    standins[source].life = life;
-    standins[source].result = RESULT_OK;
+    fake_sources[source].life = life;
+    fake_sources[source].result = RESULT_OK;
 }
 
-unsigned standin_calls(void)
+unsigned fake_source_calls(void)
 {
     unsigned calls = 0;
-    for (unsigned i = 0; i < STANDINS; i++)
-        calls += standins[i].calls;
+    for (unsigned i = 0; i < SOURCES; i++)
+        calls += fake_sources[i].calls;
     return calls;
 }
 
@@ -49,7 +49,7 @@ static char *make_token(unsigned n, size_t size)
     return token;
 }
 
-unsigned standin_number(const struct aws_keys *keys)
+unsigned keys_number(const struct aws_keys *keys)
 {
     unsigned n = 0;
     if (keys->id == NULL || sscanf(keys->id, "AKIA%9u", &n) != 1)
@@ -68,7 +68,7 @@ static enum result pretend(unsigned source,
                            const struct aws_source_request *request,
                            struct aws_found *out, struct buf *reason)
 {
-    struct standin *s = &standins[source];
+    struct fake_source *s = &fake_sources[source];
     enum result r = (enum result)s->result;
     if (r == RESULT_NOT_FOUND) {
         buf_addf(reason, "source %u is not there", source);
@@ -78,7 +78,7 @@ static enum result pretend(unsigned source,
     for (unsigned waited = 0;
          waited < s->delay_ms && clock_monotonic_ms() < request->deadline;
          waited += 5)
-        crew_sleep_us(5000);
+        sleep_us(5000);
     r = (enum result)s->result;
     if (r != RESULT_OK) {
         buf_addf(reason, "source %u is broken", source);
@@ -102,23 +102,23 @@ static enum result pretend(unsigned source,
 enum result aws_source_web_identity(const struct aws_source_request *request,
                                     struct aws_found *out, struct buf *reason)
 {
-    return pretend(STANDIN_WEB, request, out, reason);
+    return pretend(SOURCE_WEB, request, out, reason);
 }
 
 enum result aws_source_profile(const struct aws_source_request *request,
                                struct aws_found *out, struct buf *reason)
 {
-    return pretend(STANDIN_PROFILE, request, out, reason);
+    return pretend(SOURCE_PROFILE, request, out, reason);
 }
 
 enum result aws_source_container(const struct aws_source_request *request,
                                  struct aws_found *out, struct buf *reason)
 {
-    return pretend(STANDIN_CONTAINER, request, out, reason);
+    return pretend(SOURCE_CONTAINER, request, out, reason);
 }
 
 enum result aws_source_instance(const struct aws_source_request *request,
                                 struct aws_found *out, struct buf *reason)
 {
-    return pretend(STANDIN_INSTANCE, request, out, reason);
+    return pretend(SOURCE_INSTANCE, request, out, reason);
 }

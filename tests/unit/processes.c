@@ -1,31 +1,24 @@
-#include "crew.h"
+#include "processes.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-
-#include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "mapfile.h"
 #include "mem.h"
+#include "test.h"
 
-int crew_set_up(void **state)
+int temp_conf_set_up(void **state)
 {
     static struct conf conf;
-    char dir[] = "/tmp/curt-unit-XXXXXX";
-    assert_non_null(mkdtemp(dir));
+    const char *dir = temp_dir();
     conf = (struct conf){.state_dir = mem_dup(dir),
                          .runtime_dir = mem_dup(dir),
                          .store_timeout = 1,
@@ -37,23 +30,7 @@ int crew_set_up(void **state)
     return 0;
 }
 
-static void remove_dir(const char *path)
-{
-    DIR *dir = opendir(path);
-    assert_non_null(dir);
-    struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (unlinkat(dirfd(dir), entry->d_name, 0) < 0)
-            assert_int_equal(unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR),
-                             0);
-    }
-    closedir(dir);
-    assert_int_equal(rmdir(path), 0);
-}
-
-int crew_tear_down(void **state)
+int temp_conf_tear_down(void **state)
 {
     struct conf *conf = *state;
     remove_dir(conf->state_dir);
@@ -62,14 +39,14 @@ int crew_tear_down(void **state)
     return 0;
 }
 
-const char *crew_path(const struct conf *conf, const char *name)
+const char *temp_path(const struct conf *conf, const char *name)
 {
     static char path[4096];
     snprintf(path, sizeof(path), "%s/%s", conf->state_dir, name);
     return path;
 }
 
-void *crew_share(size_t size)
+void *share_memory(size_t size)
 {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -77,15 +54,15 @@ void *crew_share(size_t size)
     return p;
 }
 
-/* In the child: works, and is gone when the test is. */
-static void work_and_exit(crew_work *work, void *arg)
+/* In the child, which ends with the test. */
+static void work_and_exit(process_work *work, void *arg)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     work(arg);
     _exit(0);
 }
 
-pid_t crew_start(crew_work *work, void *arg)
+pid_t process_start(process_work *work, void *arg)
 {
     fflush(NULL);
     pid_t child = fork();
@@ -95,17 +72,17 @@ pid_t crew_start(crew_work *work, void *arg)
     return child;
 }
 
-void crew_slay(pid_t child)
+void process_kill(pid_t child)
 {
     int status;
     kill(child, SIGKILL);
     assert_int_equal(waitpid(child, &status, 0), child);
-    /* One that had ended by itself must have ended well. */
+    /* If it had ended before, then with status 0. */
     if (WIFEXITED(status))
         assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-void crew_freeze(pid_t child)
+void process_stop(pid_t child)
 {
     int status;
     kill(child, SIGSTOP);
@@ -113,7 +90,7 @@ void crew_freeze(pid_t child)
     assert_true(WIFSTOPPED(status));
 }
 
-void crew_finish(pid_t child)
+void process_wait(pid_t child)
 {
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -121,7 +98,29 @@ void crew_finish(pid_t child)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* Steps are two changes of process each: faster on one processor. */
+pid_t process_start_with_lock(const char *path)
+{
+    char c;
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct mapfile m = {.fd = open(path, O_RDWR | O_CLOEXEC)};
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (m.fd < 0 || !mapfile_lock(&m, 1000000) ||
+            write(ready[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    close(ready[0]);
+    return child;
+}
+
+/* Each step switches between two processes, which is faster on one CPU. */
 static void share_processor(cpu_set_t *before)
 {
     cpu_set_t one;
@@ -131,8 +130,8 @@ static void share_processor(cpu_set_t *before)
     sched_setaffinity(0, sizeof(one), &one);
 }
 
-/* In a child that is traced: stops itself before the work and behind it. */
-static void be_traced(crew_work *work, void *arg)
+/* In a traced child: stops itself before and after the work. */
+static void be_traced(process_work *work, void *arg)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
@@ -143,8 +142,8 @@ static void be_traced(crew_work *work, void *arg)
     _exit(0);
 }
 
-/* Lets a traced child go on, by one instruction or to where it stops. Whether
- * it is still at work then; it must not have ended there. */
+/* Continues a traced child, by one instruction or until it stops. Returns
+ * whether it is still at work; it must not have exited. */
 static bool go_on(pid_t child, enum __ptrace_request how)
 {
     int status;
@@ -154,8 +153,8 @@ static bool go_on(pid_t child, enum __ptrace_request how)
     return WSTOPSIG(status) != SIGSTOP;
 }
 
-/* A child that is about to work. */
-static pid_t start_traced(crew_work *work, void *arg)
+/* Returns a child that is stopped before its work. */
+static pid_t start_traced(process_work *work, void *arg)
 {
     int status;
     fflush(NULL);
@@ -175,8 +174,8 @@ static void end_traced(pid_t child)
     assert_int_equal(waitpid(child, &status, 0), child);
 }
 
-bool crew_interrupt(crew_work *work, void *arg, unsigned steps,
-                    crew_work *meanwhile, void *other)
+bool process_interrupt(process_work *work, void *arg, unsigned steps,
+                       process_work *meanwhile, void *other)
 {
     cpu_set_t before;
     share_processor(&before);
@@ -193,8 +192,8 @@ bool crew_interrupt(crew_work *work, void *arg, unsigned steps,
     return at_work;
 }
 
-bool crew_kill_at_change(crew_work *work, void *arg, const void *watched,
-                         size_t len, unsigned n)
+bool process_kill_at_change(process_work *work, void *arg, const void *watched,
+                            size_t len, unsigned n)
 {
     cpu_set_t before;
     void *last = mem_alloc(len);
@@ -215,14 +214,14 @@ bool crew_kill_at_change(crew_work *work, void *arg, const void *watched,
     return at_work;
 }
 
-void crew_meet(_Atomic unsigned *gate, unsigned count)
+void process_barrier(_Atomic unsigned *gate, unsigned count)
 {
     atomic_fetch_add(gate, 1);
     while (atomic_load(gate) < count)
         sched_yield();
 }
 
-uint32_t crew_random(uint32_t n)
+uint32_t random_below(uint32_t n)
 {
     static uint64_t seed;
     static pid_t owner;
@@ -239,7 +238,7 @@ uint32_t crew_random(uint32_t n)
     return (uint32_t)(seed >> 16) % n;
 }
 
-void crew_sleep_us(unsigned us)
+void sleep_us(unsigned us)
 {
     const struct timespec time = {us / 1000000, (long)(us % 1000000) * 1000};
     nanosleep(&time, NULL);
