@@ -8,17 +8,17 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "dirs.h"
-#include "fcgi.h"
-#include "janitor.h"
-#include "log.h"
-#include "master.h"
-#include "mem.h"
-#include "num.h"
-#include "sockname.h"
-#include "store.h"
-#include "utf8.h"
-#include "worker.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "base/utf8.h"
+#include "config/dirs.h"
+#include "config/sockname.h"
+#include "http/fcgi.h"
+#include "process/janitor.h"
+#include "process/master.h"
+#include "process/worker.h"
+#include "store/store.h"
 
 #define NAME "curt.fcgi"
 

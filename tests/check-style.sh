@@ -13,25 +13,25 @@ root=${1:-$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)}
 cd -- "$root"
 
 # Which files under src/ may include a library's header: a pattern for the
-# header, then the files; a pattern may have several lines. A header of curt's own is never among them, so no
-# file comes to a library by way of another.
+# header, then the files; a pattern may have several lines.
 walls() {
     cat <<'END'
 ^fcgi(app|_stdio)   tests/bench/plain.c
-^curl/              src/http_client.c
-^idn2               src/host.c
-^zlib               src/aws_reply.c
-^expat              src/aws_sts_answer.c
-^qrencode           src/qr.c
-^png                src/qr.c
-^sqlite3            src/store_sqlite.c src/sqlite_backup.c
-^sqlite3            src/sqlite_doctor.c
-^openssl/           src/ids.c src/trace_id.c src/aws_sign.c
-^json-c/            src/json.c src/link.c src/body.c src/http.c
-^json-c/            src/ctl.c src/ctl_backup.c src/ctl_link.c src/ctl_table.c
-^json-c/            src/doctor.c src/store_dynamodb.c src/dynamodb_item.c
-^json-c/            src/dynamodb_table.c
-^json-c/            src/aws_client.c src/aws_source.c src/aws_reply.c
+^curl/              src/aws/http_client.c
+^idn2               src/link/host.c
+^zlib               src/aws/reply.c
+^expat              src/aws/sts_answer.c
+^qrencode           src/link/qr.c
+^png                src/link/qr.c
+^sqlite3            src/store/sqlite/sqlite.c src/store/sqlite/backup.c
+^sqlite3            src/store/sqlite/doctor.c
+^openssl/           src/link/ids.c src/http/trace_id.c src/aws/sign.c
+^json-c/            src/base/json.c src/link/link.c
+^json-c/            src/http/body.c src/http/http.c src/doctor/doctor.c
+^json-c/            src/tool/main.c src/tool/backup.c src/tool/link.c
+^json-c/            src/tool/table.c src/store/dynamodb/dynamodb.c
+^json-c/            src/store/dynamodb/item.c src/store/dynamodb/table.c
+^json-c/            src/aws/client.c src/aws/source.c src/aws/reply.c
 END
 }
 
@@ -50,6 +50,10 @@ BEGIN {
     MAX_COLUMNS = 80
     MAX_FILE = 800
     MAX_FUNCTION = 65
+    layers = "base link config aws store service http doctor tool"
+    for (i = split(layers, layer); i > 0; i--)
+        rank[layer[i]] = i
+    rank["process"] = rank["tool"]
     banned = "(strcpy|strcat|sprintf|strtok|atoi|gmtime|localtime)"
 }
 
@@ -98,6 +102,22 @@ function check_walls(header,    pattern) {
         if (header ~ pattern && index(wall[pattern] " ", " " FILENAME " ") == 0)
             complain(FNR, "<" header "> is not included here, only in" \
                 wall[pattern])
+}
+
+# A folder of src/ is a layer. A file includes its own layer and those below;
+# src/main.c is above all of them.
+function check_layer(header,    from, to) {
+    if (header !~ /\//) {
+        complain(FNR, "\"" header "\": includes name the folder in src/")
+        return
+    }
+    if (split(FILENAME, from, "/") < 3)
+        return
+    split(header, to, "/")
+    if (!(from[2] in rank) || !(to[1] in rank))
+        complain(FNR, "\"" header "\": the folder is not one of the layers")
+    else if (to[1] != from[2] && rank[to[1]] >= rank[from[2]])
+        complain(FNR, "\"" header "\": " from[2] "/ is not above " to[1] "/")
 }
 
 function check_text() {
@@ -161,6 +181,8 @@ FNR == 1 {
     if ($0 ~ /^[ ]*#[ ]*include[ ]*[<"]/ && FILENAME ~ /^src\//) {
         split($0, part, /[<">]/)
         check_walls(part[2])
+        if ($0 ~ /"/)
+            check_layer(part[2])
     }
     code = code_of($0)
     check_code(code)

@@ -274,7 +274,7 @@ def test_the_doctor_gets_along_with_all_three(table, dynamodb_local):
 def test_no_action_in_the_sources_is_without_a_policy():
     """Also one that no test has called."""
     found = {}
-    for path in (harness.ROOT / "src").glob("*.c"):
+    for path in (harness.ROOT / "src").rglob("*.c"):
         for word in re.findall(r'"([A-Z][A-Za-z]+)"', path.read_text()):
             if word in OPERATIONS:
                 found.setdefault(word, path.name)

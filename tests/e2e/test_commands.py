@@ -114,8 +114,10 @@ def test_quickstart_says_what_failed(checkout):
 
 
 BAD = {
-    "wall": ("src/master.c", "#include <sqlite3.h>\n",
-             "src/master.c:1: <sqlite3.h>"),
+    "wall": ("src/process/master.c", "#include <sqlite3.h>\n",
+             "src/process/master.c:1: <sqlite3.h>"),
+    "layer": ("src/base/x.c", '#include "store/store.h"\n',
+              'src/base/x.c:1: "store/store.h": base/ is not above store/'),
     "call": ("src/x.c", "char *f(char *a)\n{\n    return strcpy(a, a);\n}\n",
              "src/x.c:3: strcpy"),
     "typedef": ("tests/x.c", "typedef struct x x;\n", "tests/x.c:1: typedef"),
@@ -136,6 +138,7 @@ def check(name, root):
 def test_check_style_complains(tmp_path, path, text, complaint):
     (tmp_path / "src").mkdir()
     (tmp_path / "tests").mkdir()
+    (tmp_path / path).parent.mkdir(exist_ok=True)
     (tmp_path / path).write_text(text)
     found = check("check-style.sh", tmp_path)
     assert found.returncode == 1
@@ -150,7 +153,9 @@ def test_check_style_allows_what_only_looks_bad(tmp_path):
         "/* no strcpy(),\n   no atoi() */\n// sprintf\n"
         "/* %s */\n" % (74 * "ü") +
         "int x = gmtime_r(\"strtok\\\" atoi\", '\"', my_strcat);\n")
-    (tmp_path / "src" / "store_sqlite.c").write_text("#include <sqlite3.h>\n")
+    sqlite = tmp_path / "src" / "store" / "sqlite" / "sqlite.c"
+    sqlite.parent.mkdir(parents=True)
+    sqlite.write_text('#include "base/buf.h"\n#include <sqlite3.h>\n')
     found = check("check-style.sh", tmp_path)
     assert (found.returncode, found.stdout) == (
         0, "check-style: 2 files keep the rules\n")

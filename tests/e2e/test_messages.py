@@ -1,5 +1,5 @@
 """The messages of pages: each text that a page can have is in the table of
-src/pages/messages.txt, in every language, and nothing else is."""
+src/http/pages/messages.txt, in every language, and nothing else is."""
 
 import html
 import re
@@ -11,15 +11,16 @@ import pytest
 import harness
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ROOT / "src" / "pages"
+PAGES = ROOT / "src" / "http" / "pages"
 TEMPLATES = sorted(PAGES.glob("*.html"))
 LANGUAGES = ["en", "de", "fr", "es"]
 
 # The sources whose sentences a client sees, and those that have the reasons
 # which complete "The long_url ...".
-DETAILS = ["body.c", "h_create.c", "h_home.c", "h_redirect.c", "handlers.c", "handlers.h",
-           "http.c", "router.c", "worker.c"]
-REASONS = ["create.c", "host.c", "url.c"]
+DETAILS = ["http/body.c", "http/h_create.c", "http/h_home.c",
+           "http/h_redirect.c", "http/handlers.c", "http/handlers.h",
+           "http/http.c", "http/router.c", "process/worker.c"]
+REASONS = ["service/create.c", "link/host.c", "link/url.c"]
 # Of APP_URL, not of a link.
 NOT_A_REASON = {"is longer than 1,000 bytes"}
 
@@ -58,7 +59,7 @@ def literals(name):
 def parameter_details():
     """What is wrong with a parameter of a QR code: qr.c has the expectations
     in the order of the names."""
-    texts = list(literals("qr.c"))
+    texts = list(literals("link/qr.c"))
     expected = [text for text in texts if text.startswith("one ")]
     faults = ["%s must be %s" % pair for pair in zip(
         ("format", "level", "margin", "size"), expected, strict=True)]
@@ -194,7 +195,7 @@ def test_an_error_page_has_what_to_do_for_its_status():
     page = (PAGES / "error.html").read_text(encoding="utf-8")
     sections = set(re.findall(r"\{\{#is_(\d+)\}\}", page))
     known = set(re.findall(r"\{([45]\d\d), ", (
-        ROOT / "src" / "http.c").read_text(encoding="utf-8")))
+        ROOT / "src" / "http" / "http.c").read_text(encoding="utf-8")))
     assert sections == known
 
 

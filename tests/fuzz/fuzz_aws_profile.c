@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "aws_profile.h"
+#include "aws/profile.h"
 #include "fuzz.h"
 
 #define SEPARATOR 0x1c

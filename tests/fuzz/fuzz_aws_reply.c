@@ -2,7 +2,7 @@
 #include <json-c/json.h>
 #include <string.h>
 
-#include "aws_reply.h"
+#include "aws/reply.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

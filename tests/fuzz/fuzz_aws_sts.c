@@ -3,9 +3,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "aws_sts_answer.h"
+#include "aws/sts_answer.h"
+#include "base/mem.h"
 #include "fuzz.h"
-#include "mem.h"
 
 static bool has(const char *text, size_t len, const char *part)
 {

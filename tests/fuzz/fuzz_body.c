@@ -1,9 +1,9 @@
 /* body_read(): the first byte chooses the media type, the rest is the body. */
 #include <string.h>
 
-#include "body.h"
+#include "base/mem.h"
 #include "fuzz.h"
-#include "mem.h"
+#include "http/body.h"
 
 static const char *const types[] = {
     NULL,

@@ -3,7 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "conf.h"
+#include "config/conf.h"
 #include "fuzz.h"
 
 static void check_loaded(const struct conf *conf)

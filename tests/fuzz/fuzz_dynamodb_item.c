@@ -2,9 +2,9 @@
 #include <json-c/json.h>
 #include <string.h>
 
-#include "dynamodb_item.h"
+#include "base/mem.h"
 #include "fuzz.h"
-#include "mem.h"
+#include "store/dynamodb/item.h"
 
 static bool is_equal(const char *a, const char *b)
 {

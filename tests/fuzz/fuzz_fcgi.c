@@ -3,9 +3,9 @@
  * piece. */
 #include <string.h>
 
-#include "fcgi_record.h"
+#include "base/mem.h"
 #include "fuzz.h"
-#include "mem.h"
+#include "http/fcgi_record.h"
 
 #define BODY_MAX 1000
 

@@ -2,15 +2,15 @@
  * pairs, UTF-8, Accept, numbers, trace ids. */
 #include <string.h>
 
+#include "base/mem.h"
+#include "base/num.h"
+#include "base/percent.h"
+#include "base/query.h"
+#include "base/utf8.h"
 #include "fuzz.h"
-#include "http.h"
-#include "ids.h"
-#include "mem.h"
-#include "num.h"
-#include "page.h"
-#include "percent.h"
-#include "query.h"
-#include "utf8.h"
+#include "http/http.h"
+#include "http/page.h"
+#include "link/ids.h"
 
 static void check_decoding(const char *s, size_t len)
 {

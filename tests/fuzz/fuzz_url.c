@@ -2,11 +2,11 @@
 #include <json-c/json.h>
 #include <string.h>
 
+#include "base/mem.h"
+#include "base/percent.h"
 #include "fuzz.h"
-#include "link.h"
-#include "mem.h"
-#include "percent.h"
-#include "url.h"
+#include "link/link.h"
+#include "link/url.h"
 
 static void check_text(const struct buf *url)
 {

@@ -39,8 +39,8 @@ fi
 
 modules="json-c libcurl libidn2 libcrypto sqlite3 zlib expat libqrencode libpng"
 # What drives a process is no parser.
-sources=$(find "$root/src" -name '*.c' ! -name main.c ! -name 'ctl*.c' \
-    ! -name master.c ! -name worker.c ! -name janitor.c ! -name fcgi.c |
+sources=$(find "$root/src" -name '*.c' ! -path "$root/src/main.c" \
+    ! -path '*/tool/*' ! -path '*/process/*' ! -path '*/http/fcgi.c' |
     LC_ALL=C sort)
 
 # Lists of words, no path has a space; the quotes belong to the macros.
@@ -57,11 +57,15 @@ echo "fuzz: building in $build"
 mkdir -p "$build/lib"
 rm -f "$build"/lib/*.o
 # The pages, as Makefile.am builds them in.
-(cd "$root" && sh src/pages/embed.sh src/pages/*.*) >"$build/page_files.c"
+(cd "$root" && sh src/http/pages/embed.sh src/http/pages/*.*) \
+    >"$build/page_files.c"
 sources="$sources $build/page_files.c"
-# shellcheck disable=SC2086,SC2090
-(cd "$build/lib" && printf '%s\0' $sources | xargs -0 -P "$jobs" -n 1 \
-    $compile -fsanitize=fuzzer-no-link,address,undefined -c)
+# Objects are named after folder and file: some files have the same name.
+export root compile
+# shellcheck disable=SC2016,SC2086
+(cd "$build/lib" && printf '%s\0' $sources | xargs -0 -P "$jobs" -n 1 sh -c '
+    $compile -fsanitize=fuzzer-no-link,address,undefined -c "$1" \
+        -o "$(printf %s "${1#"$root"/src/}" | tr / _).o"' sh)
 
 # fuzz NAME: builds one target and runs it.
 fuzz() {

@@ -2,9 +2,9 @@
 
 #include <fcntl.h>
 
-#include "mem.h"
-#include "percent.h"
-#include "router.h"
+#include "base/mem.h"
+#include "base/percent.h"
+#include "http/router.h"
 #include "test.h"
 
 static enum result fake_get(struct store *s, const char *short_id,

@@ -5,8 +5,8 @@
 #ifndef CURT_TEST_APP_FIXTURE_H
 #define CURT_TEST_APP_FIXTURE_H
 
-#include "create.h"
-#include "handlers.h"
+#include "http/handlers.h"
+#include "service/create.h"
 
 struct fake_store {
     struct store base;

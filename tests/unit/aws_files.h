@@ -2,8 +2,8 @@
 #ifndef CURT_TESTS_AWS_FILES_H
 #define CURT_TESTS_AWS_FILES_H
 
-#include "buf.h"
-#include "conf.h"
+#include "base/buf.h"
+#include "config/conf.h"
 
 struct aws_files {
     char home[40];

@@ -1,8 +1,8 @@
 #include "fake_services.h"
 
-#include "aws_sts.h"
-#include "clock.h"
-#include "mem.h"
+#include "aws/sts.h"
+#include "base/clock.h"
+#include "base/mem.h"
 #include "test.h"
 
 /* ---- The network's ends -------------------------------------------------- */

@@ -6,8 +6,8 @@
 #ifndef CURT_TEST_FAKE_SERVICES_H
 #define CURT_TEST_FAKE_SERVICES_H
 
+#include "aws/source.h"
 #include "aws_files.h"
-#include "aws_source.h"
 
 /* The settings of keys with this name, and of a process that prints some. */
 #define KEYS(name)                                                             \

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws_source.h"
-#include "clock.h"
-#include "mem.h"
+#include "aws/source.h"
+#include "base/clock.h"
+#include "base/mem.h"
 #include "processes.h"
 
 struct fake_source *fake_sources;

@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-#include "aws_sign.h"
-#include "result.h"
+#include "aws/sign.h"
+#include "base/result.h"
 
 enum {
     SOURCE_WEB = 1,

@@ -1,6 +1,6 @@
 #include "hits_fixture.h"
 
-#include "hash.h"
+#include "base/hash.h"
 #include "test.h"
 
 struct fake_table *fake_table;

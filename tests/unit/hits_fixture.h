@@ -7,10 +7,10 @@
 
 #include <stdatomic.h>
 
-#include "hits.h"
-#include "ids.h"
+#include "link/ids.h"
 #include "processes.h"
-#include "store.h"
+#include "service/hits.h"
+#include "store/store.h"
 
 /* As in hits.c: slots of the journal, and those that one link may be in. */
 #define SLOTS  262144

@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "mapfile.h"
-#include "mem.h"
+#include "base/mapfile.h"
+#include "base/mem.h"
 #include "test.h"
 
 int temp_conf_set_up(void **state)

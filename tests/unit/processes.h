@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "conf.h"
+#include "config/conf.h"
 
 /* Set-up and tear-down: *state is a configuration (struct conf) whose STATE_DIR
  * and RUNTIME_DIR are one temporary directory. Only errors are logged. */

@@ -8,8 +8,8 @@
 #include <json-c/json.h>
 #include <sys/random.h>
 
-#include "clock.h"
-#include "mem.h"
+#include "base/clock.h"
+#include "base/mem.h"
 #include "test.h"
 
 /* ---- Helpers --------------------------------------------------------- */

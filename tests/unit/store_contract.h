@@ -2,7 +2,7 @@
 #ifndef CURT_STORE_CONTRACT_H
 #define CURT_STORE_CONTRACT_H
 
-#include "store.h"
+#include "store/store.h"
 
 /* The suite's state, as cmocka hands it to each case. */
 struct suite {

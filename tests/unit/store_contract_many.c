@@ -5,7 +5,7 @@
 
 #include <sys/wait.h>
 
-#include "mem.h"
+#include "base/mem.h"
 
 #define PROCESSES 6
 #define ROUNDS    20

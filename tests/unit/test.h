@@ -3,7 +3,7 @@
  *
  *     #include "test.h"
  *
- *     #include "buf.h"
+ *     #include "base/buf.h"
  *
  *     TEST(keeps_its_limit)
  *     {

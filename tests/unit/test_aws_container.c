@@ -1,8 +1,8 @@
 /* Whom the container's source asks, and with which token. */
 #include "test.h"
 
-#include "aws_source.h"
-#include "mem.h"
+#include "aws/source.h"
+#include "base/mem.h"
 
 #define FULL     "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 #define RELATIVE "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"

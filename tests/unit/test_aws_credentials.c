@@ -2,10 +2,10 @@
  * sources are stand-ins that do as they are told. */
 #include "test.h"
 
-#include "aws_credentials.h"
-#include "clock.h"
+#include "aws/credentials.h"
+#include "base/clock.h"
+#include "base/mem.h"
 #include "fake_sources.h"
-#include "mem.h"
 #include "processes.h"
 
 static struct conf *conf;

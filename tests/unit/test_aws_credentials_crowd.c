@@ -6,10 +6,10 @@
 #include <stdatomic.h>
 #include <sys/wait.h>
 
-#include "aws_credentials.h"
-#include "clock.h"
+#include "aws/credentials.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "fake_sources.h"
-#include "log.h"
 #include "processes.h"
 
 #define CROWD 8

@@ -7,10 +7,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "aws_credentials_file.h"
-#include "clock.h"
-#include "mapfile.h"
-#include "mem.h"
+#include "aws/credentials_file.h"
+#include "base/clock.h"
+#include "base/mapfile.h"
+#include "base/mem.h"
 #include "processes.h"
 
 #define READERS   6

@@ -6,9 +6,9 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
-#include "aws_credentials.h"
-#include "clock.h"
-#include "mem.h"
+#include "aws/credentials.h"
+#include "base/clock.h"
+#include "base/mem.h"
 #include "processes.h"
 
 #define CROWD 8

@@ -1,8 +1,8 @@
 /* Endpoints: AWS's own for each region, configured ones, and which is used. */
 #include "test.h"
 
-#include "aws_endpoint.h"
-#include "mem.h"
+#include "aws/endpoint.h"
+#include "base/mem.h"
 
 /* What botocore resolves for both services with the SDKs' partitions, between
  * the service and the final '/': as it is, with FIPS, with dual stack, with

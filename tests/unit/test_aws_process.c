@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "aws_process.h"
-#include "clock.h"
-#include "mem.h"
+#include "aws/process.h"
+#include "base/clock.h"
+#include "base/mem.h"
 
 /* Long enough for any command here that ends by itself, in milliseconds. */
 #define LONG 20000

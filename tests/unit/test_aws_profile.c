@@ -4,9 +4,9 @@
 #include <pwd.h>
 #include <sys/stat.h>
 
+#include "aws/profile.h"
 #include "aws_files.h"
-#include "aws_profile.h"
-#include "mem.h"
+#include "base/mem.h"
 
 static int set_up(void **state)
 {

@@ -1,8 +1,8 @@
 /* Where the region comes from, as far as the configuration says so. */
 #include "test.h"
 
-#include "aws_region.h"
-#include "mem.h"
+#include "aws/region.h"
+#include "base/mem.h"
 
 struct fixture {
     char config[32];

@@ -3,8 +3,8 @@
 
 #include <json-c/json.h>
 
-#include "aws_reply.h"
-#include "mem.h"
+#include "aws/reply.h"
+#include "base/mem.h"
 
 /* The CRC-32 of "{}" (ISO 3309), computed elsewhere. */
 #define CRC32_OF_EMPTY_OBJECT 0xa3a6bf43u

@@ -1,7 +1,7 @@
 /* Retries: attempts, quota and pauses. */
 #include "test.h"
 
-#include "aws_retry.h"
+#include "aws/retry.h"
 
 static struct aws_retry begun(void)
 {

@@ -5,7 +5,7 @@
  */
 #include "test.h"
 
-#include "aws_sign.h"
+#include "aws/sign.h"
 
 static const struct aws_signing suite = {
     .keys = {.id = "AKIDEXAMPLE",

@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "aws/source.h"
 #include "aws_files.h"
-#include "aws_source.h"
-#include "mem.h"
+#include "base/mem.h"
 
 /* 2100-01-01T00:00:00Z */
 #define LATER 4102444800

@@ -2,9 +2,9 @@
  * cannot be used says. */
 #include "test.h"
 
-#include "clock.h"
+#include "base/clock.h"
+#include "base/mem.h"
 #include "fake_services.h"
-#include "mem.h"
 
 EACH_TEST(services_set_up, services_tear_down)
 

@@ -2,8 +2,8 @@
  * and which cannot be. */
 #include "test.h"
 
+#include "base/mem.h"
 #include "fake_services.h"
-#include "mem.h"
 
 EACH_TEST(services_set_up, services_tear_down)
 

@@ -1,9 +1,9 @@
 /* What STS answers, and the name of a session. */
 #include "test.h"
 
-#include "aws_sts.h"
-#include "aws_sts_answer.h"
-#include "mem.h"
+#include "aws/sts.h"
+#include "aws/sts_answer.h"
+#include "base/mem.h"
 
 #define KEYS                                                                   \
     "<AccessKeyId>ASIAX</AccessKeyId>"                                         \

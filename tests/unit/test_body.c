@@ -1,8 +1,8 @@
 /* The body of POST /create, in all the forms that come. */
 #include "test.h"
 
-#include "body.h"
-#include "mem.h"
+#include "base/mem.h"
+#include "http/body.h"
 
 #define JSON "application/json"
 #define FORM "application/x-www-form-urlencoded"

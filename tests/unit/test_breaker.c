@@ -6,9 +6,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "breaker.h"
-#include "clock.h"
-#include "mem.h"
+#include "aws/breaker.h"
+#include "base/clock.h"
+#include "base/mem.h"
 #include "processes.h"
 
 EACH_TEST(temp_conf_set_up, temp_conf_tear_down)

@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "breaker.h"
-#include "clock.h"
+#include "aws/breaker.h"
+#include "base/clock.h"
 #include "processes.h"
 
 #define OWNER    78

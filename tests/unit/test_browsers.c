@@ -2,8 +2,8 @@
 #include "test.h"
 
 #include "app_fixture.h"
-#include "clock.h"
-#include "utf8.h"
+#include "base/clock.h"
+#include "base/utf8.h"
 
 EACH_TEST(app_set_up, app_tear_down)
 

@@ -1,7 +1,7 @@
 /* The growing buffer: its maximum, its failure, its final NUL. */
 #include "test.h"
 
-#include "buf.h"
+#include "base/buf.h"
 
 /* Asserts what the buffer holds, and that a NUL follows it. */
 static void assert_holds(const struct buf *b, const char *text)

@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "cache.h"
-#include "hash.h"
-#include "ids.h"
-#include "mapfile.h"
-#include "mem.h"
+#include "base/hash.h"
+#include "base/mapfile.h"
+#include "base/mem.h"
+#include "link/ids.h"
 #include "processes.h"
+#include "service/cache.h"
 
 static struct conf *conf;
 

@@ -3,8 +3,8 @@
 
 #include <stdatomic.h>
 
-#include "cache.h"
 #include "processes.h"
+#include "service/cache.h"
 
 #define CROWD  4
 #define ROUNDS 2000

@@ -6,13 +6,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "cache.h"
-#include "clock.h"
-#include "hash.h"
-#include "ids.h"
-#include "mapfile.h"
-#include "mem.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mapfile.h"
+#include "base/mem.h"
+#include "link/ids.h"
 #include "processes.h"
+#include "service/cache.h"
 
 #define KEYS    40
 #define WRITERS 3

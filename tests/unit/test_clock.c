@@ -4,7 +4,7 @@
 #include <poll.h>
 #include <time.h>
 
-#include "clock.h"
+#include "base/clock.h"
 
 TEST(writes_times_of_all_ages)
 {

@@ -3,8 +3,8 @@
 
 #include <sys/stat.h>
 
-#include "conf.h"
-#include "mem.h"
+#include "base/mem.h"
+#include "config/conf.h"
 
 #define APP "APP_URL = https://sho.rt/t/\n"
 

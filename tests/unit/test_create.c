@@ -4,7 +4,7 @@
 #include <json-c/json.h>
 
 #include "app_fixture.h"
-#include "clock.h"
+#include "base/clock.h"
 
 EACH_TEST(app_set_up, app_tear_down)
 

@@ -4,8 +4,8 @@
 
 #include <json-c/json.h>
 
-#include "dynamodb_item.h"
-#include "mem.h"
+#include "base/mem.h"
+#include "store/dynamodb/item.h"
 
 static json_object *json(const char *text)
 {

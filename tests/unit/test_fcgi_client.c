@@ -7,9 +7,9 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
-#include "clock.h"
-#include "fcgi_client.h"
-#include "mem.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "doctor/fcgi_client.h"
 
 #define WAIT_MS 300
 

@@ -2,7 +2,7 @@
  * is answered. The same bytes in pieces of any size must mean the same. */
 #include "test.h"
 
-#include "fcgi_record.h"
+#include "http/fcgi_record.h"
 
 #define BEGIN     "\1\1\0\1\0\10\0\0\0\1\0\0\0\0\0\0"
 #define PARAMS    "\1\4\0\1\0\4\0\0\1\1ab"

@@ -6,10 +6,10 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 
-#include "clock.h"
-#include "hash.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mapfile.h"
 #include "hits_fixture.h"
-#include "mapfile.h"
 
 EACH_TEST(hits_set_up, hits_tear_down)
 

@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "clock.h"
-#include "hash.h"
+#include "base/clock.h"
+#include "base/hash.h"
 #include "hits_fixture.h"
 
 EACH_TEST(hits_set_up, hits_tear_down)

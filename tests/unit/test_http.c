@@ -3,7 +3,7 @@
 
 #include <json-c/json.h>
 
-#include "http.h"
+#include "http/http.h"
 
 /* ---- Accept and Content-Type ----------------------------------------- */
 

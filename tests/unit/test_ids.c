@@ -3,7 +3,7 @@
 
 #include <openssl/rand.h>
 
-#include "ids.h"
+#include "link/ids.h"
 
 #define ALPHABET                                                               \
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"

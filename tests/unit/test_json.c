@@ -3,8 +3,8 @@
 
 #include <json-c/json.h>
 
-#include "json.h"
-#include "mem.h"
+#include "base/json.h"
+#include "base/mem.h"
 
 /* The copy ends with its NUL, so that the address sanitizer sees a read after
  * it. */

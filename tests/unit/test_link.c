@@ -3,8 +3,8 @@
 
 #include <json-c/json.h>
 
-#include "link.h"
-#include "mem.h"
+#include "base/mem.h"
+#include "link/link.h"
 
 static json_object *json(const char *text)
 {

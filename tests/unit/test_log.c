@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/wait.h>
 
-#include "log.h"
+#include "base/log.h"
 
 static char captured[65536];
 

@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 
-#include "app.h"
-#include "clock.h"
-#include "lookup.h"
-#include "mapfile.h"
+#include "base/clock.h"
+#include "base/mapfile.h"
 #include "processes.h"
+#include "service/app.h"
+#include "service/lookup.h"
 
 #define OLD "https://example.com/old"
 #define NEW "https://example.com/new"

@@ -12,11 +12,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "clock.h"
-#include "lock.h"
-#include "mapfile.h"
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/mapfile.h"
 #include "processes.h"
-#include "write_lock.h"
+#include "store/sqlite/write_lock.h"
 
 #define NAME   "shared"
 #define SIZE   65536

@@ -1,7 +1,7 @@
 /* The number parsers: exact at their limits, and nothing but numbers. */
 #include "test.h"
 
-#include "num.h"
+#include "base/num.h"
 
 TEST(reads_whole_numbers)
 {

@@ -1,12 +1,12 @@
 /* Pages: templates, messages and colours. The files are those of this test,
- * not those of src/pages. */
+ * not those of src/http/pages. */
 
 /* Here the files can change. */
 #define page_files declared_page_files
 #include "test.h"
 
-#include "handlers.h"
-#include "page.h"
+#include "http/handlers.h"
+#include "http/page.h"
 #undef page_files
 
 #define FILE_OF(n, text)                                                       \

@@ -3,9 +3,9 @@
 #include "test.h"
 
 #include "app_fixture.h"
-#include "clock.h"
-#include "mem.h"
-#include "qr.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "link/qr.h"
 
 EACH_TEST(app_set_up, app_tear_down)
 

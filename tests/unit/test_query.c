@@ -1,8 +1,8 @@
 /* Percent-encoding and name=value pairs. */
 #include "test.h"
 
-#include "percent.h"
-#include "query.h"
+#include "base/percent.h"
+#include "base/query.h"
 
 /* Input, percent-decoded, decoded as a form has it. */
 static const char *const decoded[][3] = {

@@ -1,7 +1,7 @@
 /* The lines of `curt doctor`. */
 #include "test.h"
 
-#include "report.h"
+#include "base/report.h"
 
 TEST(lines_are_kept_in_order)
 {

@@ -4,8 +4,8 @@
 #include <time.h>
 
 #include "app_fixture.h"
-#include "clock.h"
-#include "router.h"
+#include "base/clock.h"
+#include "http/router.h"
 
 EACH_TEST(app_set_up, app_tear_down)
 

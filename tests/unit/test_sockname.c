@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "mem.h"
-#include "sockname.h"
+#include "base/mem.h"
+#include "config/sockname.h"
 
 static char dir[64];
 static struct conf conf = {.runtime_dir = dir};

@@ -4,10 +4,10 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
-#include "clock.h"
-#include "create.h"
-#include "dbfile.h"
-#include "store.h"
+#include "base/clock.h"
+#include "service/create.h"
+#include "store/sqlite/dbfile.h"
+#include "store/store.h"
 
 static char path[64];
 static struct conf conf;

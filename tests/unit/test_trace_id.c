@@ -1,8 +1,8 @@
 /* Trace ids: which are taken over, and what new ones look like. */
 #include "test.h"
 
-#include "clock.h"
-#include "trace_id.h"
+#include "base/clock.h"
+#include "http/trace_id.h"
 
 static void assert_taken(const char *header)
 {

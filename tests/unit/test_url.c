@@ -3,8 +3,8 @@
 
 #include <locale.h>
 
-#include "mem.h"
-#include "url.h"
+#include "base/mem.h"
+#include "link/url.h"
 
 /* Normalises len bytes into out; returns the reason of a refusal, or NULL. */
 static const char *normalise(const char *in, size_t len, struct buf *out)

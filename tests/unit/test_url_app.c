@@ -1,7 +1,7 @@
 /* APP_URL, and links that lead back to curt. */
 #include "test.h"
 
-#include "url.h"
+#include "link/url.h"
 
 static struct url_app parse_app(const char *app_url)
 {

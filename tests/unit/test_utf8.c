@@ -1,7 +1,7 @@
 /* UTF-8, read strictly. */
 #include "test.h"
 
-#include "utf8.h"
+#include "base/utf8.h"
 
 TEST(reads_every_code_point)
 {

@@ -2,7 +2,7 @@
  * likes. */
 #include "test.h"
 
-#include "wallclock.h"
+#include "base/wallclock.h"
 
 #define START 1795600000
 #define HOUR  3600

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "url.h"
+#include "link/url.h"
 
 static void print_line(const char *line, size_t len, const struct url_app *app)
 {

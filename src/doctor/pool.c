@@ -1,0 +1,308 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "config/sockname.h"
+#include "doctor/checks.h"
+#include "doctor/fcgi_client.h"
+#include "service/hits.h"
+
+/* How long a worker without a master may take to start a janitor, and how long
+ * the workers may take to answer, in milliseconds. */
+#define JANITOR_MS 3000
+#define SOCKET_MS  5000
+
+#define POLL_MS 50
+
+/* The longest HITS_FLUSH that is waited for, in seconds, and what a flush may
+ * take beyond it, in milliseconds. */
+#define FLUSH_MAX    10
+#define FLUSH_MARGIN 2000
+
+#define MIB (1024 * 1024)
+
+/* What the file of the cache may have above CACHE_SIZE, in bytes. */
+#define CACHE_SLACK (2 * MIB)
+
+/* ---- The processes --------------------------------------------------- */
+
+void doctor_find_pool(struct doctor *d)
+{
+    struct stat st;
+    char *lock = mem_printf("%s/janitor.lock", d->conf->state_dir);
+    char *note = mem_printf("%s/socket", d->conf->runtime_dir);
+    /* Non-blocking, in case it is a FIFO. The janitor's lock is exclusive; this
+     * one is shared, so two doctors do not see each other as a janitor. */
+    int fd = open(lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    d->hidden = fd < 0 && errno == EACCES;
+    d->running =
+        fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    if (fd >= 0)
+        close(fd);
+    d->user_known = stat(d->conf->state_dir, &st) == 0;
+    if (d->user_known)
+        d->user = d->runner = st.st_uid;
+    if (d->running && lstat(note, &st) == 0)
+        d->runner = st.st_uid;
+    if (d->user == 0)
+        d->user = d->runner;
+    free(d->user_name);
+    d->user_name = d->user_known ? doctor_user_name(d->user) : mem_dup("curt");
+    free(note);
+    free(lock);
+}
+
+void doctor_check_pool(struct doctor *d)
+{
+    /* A request may have started a worker, and that starts a janitor. */
+    const bool woken = !d->running && doctor_wake_pool(d);
+    const int64_t end = clock_monotonic_ms() + (woken ? JANITOR_MS : 0);
+    while (!d->running && clock_monotonic_ms() < end) {
+        clock_pause_ms(POLL_MS);
+        doctor_find_pool(d);
+    }
+    if (d->hidden)
+        report_add(d->report, REPORT_WARN, "pool", "run curt doctor as root",
+                   "%s/janitor.lock: %s: cannot see whether curt.fcgi runs",
+                   d->conf->state_dir, strerror(EACCES));
+    else if (!d->running)
+        report_add(d->report, REPORT_FAIL, "pool",
+                   "start it: spawn-fcgi -s SOCKET -M 0660 -u curt -U www-data "
+                   "-b 1024 -P /run/curt.pid -- curt.fcgi; if it does not "
+                   "start, its log says why",
+                   "curt.fcgi is not running, or with another STATE_DIR: no "
+                   "process holds %s/janitor.lock",
+                   d->conf->state_dir);
+    if (!d->running)
+        return;
+    char *runner = doctor_user_name(d->runner);
+    report_add(d->report, REPORT_OK, "pool", NULL, "curt.fcgi runs as %s",
+               runner);
+    free(runner);
+    if (d->runner == 0)
+        report_add(d->report, REPORT_WARN, "pool",
+                   "create a user for it, give that user STATE_DIR and "
+                   "RUNTIME_DIR, and start it with spawn-fcgi -u",
+                   "curt.fcgi runs as root, which it does not need");
+}
+
+/* ---- The socket ------------------------------------------------------ */
+
+static void add_socket_fault(struct doctor *d, const char *address,
+                             enum result r, const char *reason)
+{
+    enum report_level level = REPORT_FAIL;
+    const char *advice = "the workers are stuck, or too few: see the log of "
+                         "curt.fcgi, -w, and FCGI_WEB_SERVER_ADDRS";
+    const bool closed = r == RESULT_NOT_FOUND || r == RESULT_DENIED;
+    if (closed && !d->running && !d->hidden)
+        return; /* the line of the pool says it */
+    if (r == RESULT_NOT_FOUND) {
+        /* With mod_fcgid each process has a socket of its own for a while. */
+        level = REPORT_WARN;
+        advice = "restart the pool, unless the web server starts curt.fcgi "
+                 "itself and \"redirect\" is ok";
+    } else if (r == RESULT_DENIED) {
+        level = d->routed ? REPORT_OK : REPORT_WARN;
+        advice = d->routed ? NULL
+                           : "run curt doctor as a user who may open it, such "
+                             "as the web server's";
+    } else if (r == RESULT_CORRUPT || r == RESULT_INVALID) {
+        advice = "another program uses the address: start the pool on an "
+                 "address of its own";
+    }
+    report_add(d->report, level, "socket", advice, "%s: %s%s", address, reason,
+               level == REPORT_OK ? " for this user; the web server reaches it"
+                                  : "");
+}
+
+/* One request to the workers: HEAD of the probe, which is not counted, or GET
+ * of /create where there is no probe. */
+static void request_from_workers(struct doctor *d, const char *address)
+{
+    struct buf answer;
+    const char *reason = "";
+    const char *host = strstr(d->conf->app_url, "://") + 3;
+    char *uri = mem_printf("%s%s", host + strcspn(host, "/"), d->id);
+    int64_t begin = 0;
+    enum result r = RESULT_OK;
+    int status = 404;
+    buf_init(&answer, FCGI_CLIENT_ANSWER_MAX);
+    for (int i = 0; i < 2 && r == RESULT_OK && status == 404; i++) {
+        if (i > 0)
+            doctor_wait_for_link(d);
+        begin = clock_monotonic_ms();
+        buf_reset(&answer);
+        r = fcgi_client_send(address, d->stored ? "HEAD" : "GET",
+                             d->stored ? uri : "/create", begin + SOCKET_MS,
+                             &answer, &reason);
+        status = fcgi_client_status(&answer);
+    }
+    const long long ms = clock_monotonic_ms() - begin;
+    char *to = fcgi_client_field(&answer, "Location");
+    char *allow = fcgi_client_field(&answer, "Allow");
+    if (r != RESULT_OK)
+        add_socket_fault(d, address, r, reason);
+    else if (!d->stored && status == 405 && allow != NULL &&
+             strcmp(allow, "POST") == 0)
+        report_add(d->report, REPORT_OK, "socket", NULL,
+                   "%s: the workers answer in %lld ms", address, ms);
+    else if (!d->stored)
+        add_socket_fault(d, address, RESULT_CORRUPT,
+                         "what answers there is not curt");
+    else if (status == 301 && to != NULL && strcmp(to, d->target) == 0)
+        report_add(d->report, REPORT_OK, "socket", NULL,
+                   "%s: the workers have the same store, and find the probe in "
+                   "%lld ms",
+                   address, ms);
+    else
+        report_add(d->report, REPORT_FAIL, "socket",
+                   "restart the pool if APP_URL, TABLE or STATE_DIR have "
+                   "changed since its start, and see the log of curt.fcgi; if "
+                   "another program uses the address, start the pool on "
+                   "another one",
+                   "%s: the workers answer the probe with status %d, expected "
+                   "its redirect",
+                   address, status);
+    free(allow);
+    free(to);
+    free(uri);
+    buf_free(&answer);
+}
+
+/* Whether RUNTIME_DIR/socket, with a path in it, is a file of another user than
+ * root: a program of another user must not connect where that user wants. */
+static bool is_foreign_path(struct doctor *d, const char *address)
+{
+    struct stat st = {.st_uid = 0};
+    char *note = mem_printf("%s/socket", d->conf->runtime_dir);
+    const bool foreign = strncmp(address, "unix:/", 6) == 0 &&
+                         lstat(note, &st) == 0 && st.st_uid != 0 &&
+                         st.st_uid != geteuid();
+    char *owner = doctor_user_name(st.st_uid);
+    if (foreign)
+        report_add(
+            d->report, geteuid() == 0 ? REPORT_FAIL : REPORT_WARN, "socket",
+            "run curt doctor as root, with STATE_DIR and RUNTIME_DIR "
+            "owned by the user that runs curt.fcgi",
+            "%s belongs to %s: not connected to %s", note, owner, address);
+    free(owner);
+    free(note);
+    return foreign;
+}
+
+void doctor_check_socket(struct doctor *d)
+{
+    char *address = sockname_read(d->conf);
+    if (address == NULL && d->running)
+        report_add(d->report, REPORT_WARN, "socket",
+                   "restart the pool, and check that it can write RUNTIME_DIR",
+                   "%s/socket: %s: cannot see where the workers listen",
+                   d->conf->runtime_dir, strerror(errno));
+    if (address == NULL)
+        return;
+    if (strncmp(address, "tcp:", 4) == 0 &&
+        strncmp(address, "tcp:127.", 8) != 0 &&
+        strncmp(address, "tcp:[::1]:", 10) != 0 &&
+        getenv("FCGI_WEB_SERVER_ADDRS") == NULL)
+        report_add(d->report, REPORT_WARN, "socket",
+                   "listen on a Unix socket or on 127.0.0.1",
+                   "%s: FastCGI has no password, and other hosts may reach it",
+                   address);
+    if (!is_foreign_path(d, address))
+        request_from_workers(d, address);
+    free(address);
+}
+
+/* ---- The cache ------------------------------------------------------- */
+
+void doctor_check_cache(struct doctor *d)
+{
+    const struct conf *conf = d->conf;
+    struct stat st = {.st_size = 0};
+    if (!d->running || conf->cache_size == 0 || conf->cache_ttl == 0)
+        return;
+    char *path = mem_printf("%s/cache", conf->runtime_dir);
+    const bool exists = stat(path, &st) == 0;
+    const uint64_t size = (uint64_t)st.st_size;
+    if (size >= conf->cache_size && size <= conf->cache_size + CACHE_SLACK)
+        report_add(d->report, REPORT_OK, "cache", NULL, "%s: %llu MiB", path,
+                   (unsigned long long)size / MIB);
+    else
+        report_add(d->report, REPORT_WARN, "cache",
+                   exists ? "check the free space in RUNTIME_DIR, stop the "
+                            "pool, remove that file, start the pool"
+                          : "check that curt.fcgi can write RUNTIME_DIR and "
+                            "has the space, then restart the pool",
+                   "%s: %s%llu KiB, expected CACHE_SIZE, %llu KiB", path,
+                   exists ? "" : "missing, ", (unsigned long long)size / 1024,
+                   (unsigned long long)conf->cache_size / 1024);
+    free(path);
+}
+
+/* ---- The journal ----------------------------------------------------- */
+
+/* What is pending, without the hit that doctor_check_site() has caused. */
+static uint64_t count_pending(const struct doctor *d, const struct hits *h,
+                              uint64_t *links)
+{
+    uint64_t all;
+    const uint64_t own = hits_pending(h, d->id);
+    hits_pending_all(h, &all, links);
+    *links -= own > 0 && *links > 0;
+    return all > own ? all - own : 0;
+}
+
+/* A flush shows in a number that falls, also with visitors on the site. */
+static void check_pending(struct doctor *d, const struct hits *h)
+{
+    const int64_t end = clock_monotonic_ms() +
+                        (int64_t)d->conf->hits_flush * 1000 + FLUSH_MARGIN;
+    uint64_t links;
+    uint64_t hits = count_pending(d, h, &links), before = hits;
+    const bool quick = d->running && d->conf->hits_flush <= FLUSH_MAX;
+    while (quick && hits > 0 && hits >= before && clock_monotonic_ms() < end) {
+        before = hits;
+        clock_pause_ms(POLL_MS);
+        hits = count_pending(d, h, &links);
+    }
+    if (hits == 0 || hits < before || (d->running && !quick))
+        report_add(d->report, REPORT_OK, "hits", NULL,
+                   "%llu hits are pending, and flushed every %u s",
+                   (unsigned long long)hits, (unsigned)d->conf->hits_flush);
+    else
+        report_add(d->report, REPORT_WARN, "hits",
+                   d->running ? "they are not flushed to the store: the "
+                                "janitor's lines in the log say why"
+                              : "start the pool; none of them is lost",
+                   "%llu hits of %llu links are pending in the journal",
+                   (unsigned long long)hits, (unsigned long long)links);
+}
+
+void doctor_check_hits(struct doctor *d)
+{
+    struct hits *h;
+    const char *reason = "";
+    enum result r = hits_open_existing(d->conf, &h, &reason);
+    if (r == RESULT_OK)
+        check_pending(d, h);
+    else if (r != RESULT_NOT_FOUND)
+        report_add(d->report, REPORT_WARN, "hits",
+                   "fix the faults of STATE_DIR above, or run curt doctor as "
+                   "root or as the user that runs curt.fcgi",
+                   "%s/hits: %s", d->conf->state_dir, reason);
+    else if (d->running)
+        report_add(d->report, REPORT_WARN, "hits",
+                   "check that curt.fcgi can write STATE_DIR and has 32 MiB "
+                   "of space there, then restart the pool",
+                   "%s/hits: missing, so hits are written one by one",
+                   d->conf->state_dir);
+    hits_close(h);
+}

@@ -1,0 +1,80 @@
+#include "http/handlers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+void h_log_failure(struct app *app, enum result r, const char *what)
+{
+    log_error("%s: the store failed (%s): %s", what, result_text(r),
+              store_error(app->store));
+}
+
+bool h_refuse_link(struct app *app, const struct http_request *req,
+                   enum result r, const struct cache_entry *link,
+                   const char *short_id, const char *what,
+                   struct http_response *res)
+{
+    if (r == RESULT_NOT_FOUND) {
+        http_problem(res, req, 404, "There is no such link.");
+    } else if (r == RESULT_CORRUPT) {
+        http_problem(res, req, 500, "This link cannot be served.");
+    } else if (r != RESULT_OK) {
+        h_log_failure(app, r, what);
+        http_problem(res, req, 503, H_STORE_FAILED);
+    } else if (link_expired(link->ttl, clock_now())) {
+        http_problem(res, req, 410, "This link has expired.");
+    } else if (link->url_len == 0) {
+        /* It was expired when it was read, and the clock has gone back. */
+        log_error("link %s cannot be served: its long_url is invalid",
+                  short_id);
+        http_problem(res, req, 500, "This link cannot be served.");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool h_find_link(struct app *app, const struct http_request *req,
+                 const char *short_id, const char *what,
+                 struct cache_entry *link, struct http_response *res)
+{
+    const enum result r = lookup_link(app, short_id, link);
+    return !h_refuse_link(app, req, r, link, short_id, what, res);
+}
+
+void h_time_text(const char *stored, char text[H_TIME_SIZE])
+{
+    const bool is_time =
+        stored != NULL && strspn(stored, "0123456789-T: ") >= H_TIME_SIZE - 1;
+    snprintf(text, H_TIME_SIZE, "%s", is_time ? stored : "");
+    char *t = strchr(text, 'T');
+    if (t != NULL)
+        *t = ' ';
+}
+
+void h_time_left(int64_t seconds, char text[H_LEFT_SIZE])
+{
+    static const int64_t units[] = {86400, 3600, 60};
+    static const char *const names[] = {"days", "hours", "minutes"};
+    size_t i = 0;
+    while (i < 3 && seconds < 2 * units[i])
+        i++;
+    if (i < 3)
+        snprintf(text, H_LEFT_SIZE, "in %lld %s",
+                 (long long)((seconds + units[i] / 2) / units[i]), names[i]);
+    else
+        snprintf(text, H_LEFT_SIZE, "in a moment");
+}
+
+void h_expiry_texts(int64_t ttl, char expires[H_TIME_SIZE],
+                    char left[H_LEFT_SIZE])
+{
+    char text[CLOCK_TEXT_SIZE] = "";
+    if (ttl != LINK_NEVER)
+        clock_text(ttl, text);
+    h_time_text(text, expires);
+    h_time_left(ttl - clock_now(), left);
+}

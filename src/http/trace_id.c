@@ -1,0 +1,56 @@
+#include "http/trace_id.h"
+
+#include <openssl/rand.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+
+/* The random part only has to differ from request to request, so one draw
+ * from the generator serves many requests. */
+static const unsigned char *draw_bytes(struct trace_id_source *source)
+{
+    if (source->left == 0) {
+        /* Ids that repeat after a failure here mislead a log reader, no
+         * more: not worth refusing a request. */
+        if (RAND_bytes(source->pool, sizeof(source->pool)) != 1)
+            memset(source->pool, 0, sizeof(source->pool));
+        source->left = sizeof(source->pool);
+    }
+    source->left -= TRACE_ID_RANDOM;
+    return source->pool + source->left;
+}
+
+static char *add_hex(char *out, const unsigned char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        *out++ = TEXT_HEX[bytes[i] >> 4];
+        *out++ = TEXT_HEX[bytes[i] & 15];
+    }
+    return out;
+}
+
+void trace_id_choose(struct trace_id_source *source, const char *header,
+                     char trace[TRACE_ID_MAX + 1])
+{
+    size_t len = 0;
+    while (header != NULL && header[len] >= 0x20 && header[len] <= 0x7e &&
+           len <= TRACE_ID_MAX)
+        len++;
+    if (len > 0 && len <= TRACE_ID_MAX && header[len] == '\0') {
+        memcpy(trace, header, len + 1);
+        return;
+    }
+    uint32_t now = (uint32_t)clock_now();
+    const unsigned char epoch[] = {
+        (unsigned char)(now >> 24), (unsigned char)(now >> 16),
+        (unsigned char)(now >> 8), (unsigned char)now};
+    char *end = trace;
+    memcpy(end, "Root=1-", 7);
+    end = add_hex(end + 7, epoch, sizeof(epoch));
+    *end++ = '-';
+    end = add_hex(end, draw_bytes(source), TRACE_ID_RANDOM);
+    *end = '\0';
+}

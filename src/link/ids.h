@@ -1,0 +1,22 @@
+/* Short ids: A-Za-z0-9, from a cryptographic generator. */
+#ifndef CURT_IDS_H
+#define CURT_IDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/result.h"
+
+/* Longest id, in characters; an array for one needs one more. */
+#define IDS_MAX 64
+
+/* Draws an id: its length uniform over min..max (1 <= min <= max <= IDS_MAX),
+ * each character uniform over the alphabet, never the name of a route of
+ * curt's own. RESULT_INTERNAL: the generator of OpenSSL failed. */
+enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1]) MUST_CHECK;
+
+/* Whether the len bytes at s can be an id: the alphabet, 1 to IDS_MAX
+ * characters, and not the name of a route of curt's own. */
+bool ids_valid(const char *s, size_t len);
+
+#endif

@@ -1,0 +1,160 @@
+#include "service/lookup.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "service/app.h"
+
+/* How long it is known that a link does not exist, in milliseconds: long enough
+ * to keep guessers off the store, short for a link that another host creates
+ * just now. */
+#define NEGATIVE_MS 5000
+
+/* In the last part of CACHE_TTL one reader queries the store again while the
+ * others are served from the cache. */
+#define AHEAD_PERCENT 80
+
+/* How long a reader with a stale entry waits for the query of another process,
+ * in milliseconds. */
+#define STALE_WAIT_MS 100
+
+/* A query that takes longer than STORE_TIMEOUT and this, in milliseconds, is
+ * that of a dead process. */
+#define MARGIN_MS 500
+
+/* How often a process looks for the answer to another one's query. */
+#define POLL_US 200
+
+/* How good an entry is, best first. */
+enum freshness { FRESH, DUE, STALE, USELESS };
+
+static enum freshness lookup_cached(const struct app *app, const char *short_id,
+                                    int64_t now_ms, struct cache_entry *out)
+{
+    if (!cache_get(app->cache, short_id, out))
+        return USELESS;
+    const int64_t age = now_ms - out->read_ms;
+    int64_t ttl = (int64_t)app->conf->cache_ttl * 1000;
+    if (!out->exists && ttl > NEGATIVE_MS)
+        ttl = NEGATIVE_MS;
+    if (age < 0) /* from before the machine was started */
+        return USELESS;
+    if (age < ttl * AHEAD_PERCENT / 100)
+        return FRESH;
+    if (age < ttl)
+        return DUE;
+    if (age < (int64_t)app->conf->cache_stale * 1000 && out->exists)
+        return STALE;
+    return USELESS;
+}
+
+static enum result lookup_answer(const struct cache_entry *entry)
+{
+    return entry->exists ? RESULT_OK : RESULT_NOT_FOUND;
+}
+
+/* Queries the store and ends the flight. The URL is normalised here because
+ * another program may have stored it, such as the tutorial's functions, or an
+ * older curt. An expired link is cached with its URL, because the clock may go
+ * back; one whose URL is invalid is cached without it. */
+static enum result lookup_query(struct app *app, const char *short_id,
+                                enum freshness freshness,
+                                struct cache_entry *out)
+{
+    const uint32_t generation = cache_generation(app->cache, short_id);
+    const int64_t begin_ms = clock_monotonic_ms();
+    const char *reason = "";
+    enum cache_flight end = CACHE_FLIGHT_MINE;
+    struct link link;
+    struct buf url;
+    link_init(&link);
+    buf_init(&url, URL_MAX);
+    enum result r =
+        store_get(app->store, short_id,
+                  freshness == USELESS ? STORE_TARGET : STORE_REFRESH,
+                  app->deadline, &link);
+    *out = (struct cache_entry){
+        .exists = r == RESULT_OK, .ttl = link.ttl, .read_ms = begin_ms};
+    if (r == RESULT_OK && url_normalise(link.long_url, strlen(link.long_url),
+                                        NULL, &url, &reason) == RESULT_OK) {
+        out->url_len = url.len;
+        memcpy(out->url, url.data, url.len + 1);
+    } else if (r == RESULT_OK && !link_expired(link.ttl, clock_now())) {
+        r = store_fail(app->store, RESULT_CORRUPT, "its long_url %s", reason);
+    }
+    link_free(&link);
+    buf_free(&url);
+
+    if (r == RESULT_CORRUPT) {
+        log_error("link %s cannot be served: %s", short_id,
+                  store_error(app->store));
+        end = CACHE_FLIGHT_CORRUPT;
+    } else if (r != RESULT_OK && r != RESULT_NOT_FOUND) {
+        end = CACHE_FLIGHT_FAILED;
+    } else if (!cache_fill(app->cache, short_id, out, generation)) {
+        end = CACHE_FLIGHT_UNSHARED;
+    }
+    const int64_t now_ms = clock_monotonic_ms();
+    cache_end_flight(app->cache, short_id, now_ms, end);
+    if (end != CACHE_FLIGHT_FAILED ||
+        lookup_cached(app, short_id, now_ms, out) == USELESS)
+        return r;
+    log_warning("serving stale link %s (%lld s old): store failed (%s): %s",
+                short_id, (long long)(now_ms - out->read_ms) / 1000,
+                result_text(r), store_error(app->store));
+    return lookup_answer(out);
+}
+
+enum result lookup_link(struct app *app, const char *short_id,
+                        struct cache_entry *out)
+{
+    const int64_t timeout_ms = (int64_t)app->conf->store_timeout * 1000;
+    const int64_t begin_ms = clock_monotonic_ms();
+    int64_t now_ms = begin_ms;
+    for (;;) {
+        enum freshness freshness = lookup_cached(app, short_id, now_ms, out);
+        if (freshness == FRESH)
+            return lookup_answer(out);
+        /* After that a flight counts as dead. A reader without an entry must
+         * still have time for a query of its own. */
+        const int64_t max_ms =
+            freshness == USELESS ? timeout_ms / 2 : timeout_ms + MARGIN_MS;
+        const bool late = now_ms >= app->deadline;
+        bool serve = freshness == DUE;
+        switch (cache_begin_flight(app->cache, short_id, now_ms, max_ms)) {
+        case CACHE_FLIGHT_MINE:
+            /* Another process may have ended its flight since the look. */
+            freshness = lookup_cached(app, short_id, now_ms, out);
+            if (freshness != FRESH)
+                return lookup_query(app, short_id, freshness, out);
+            cache_end_flight(app->cache, short_id, now_ms, CACHE_FLIGHT_MINE);
+            return lookup_answer(out);
+        case CACHE_FLIGHT_UNSHARED:
+            return lookup_query(app, short_id, freshness, out);
+        case CACHE_FLIGHT_CORRUPT:
+            return store_fail(app->store, RESULT_CORRUPT,
+                              "another request has just found it damaged");
+        case CACHE_FLIGHT_FAILED:
+            if (freshness != USELESS)
+                return lookup_answer(out);
+            return store_fail(app->store, RESULT_UNAVAILABLE,
+                              "another request for this link has just failed");
+        case CACHE_FLIGHT_RETRY:
+            serve = freshness != USELESS;
+            break;
+        case CACHE_FLIGHT_OTHERS:
+            serve = serve || (freshness == STALE &&
+                              (late || now_ms - begin_ms >= STALE_WAIT_MS));
+        }
+        if (serve)
+            return lookup_answer(out);
+        if (late)
+            return store_fail(app->store, RESULT_UNAVAILABLE,
+                              "another request for this link has no answer "
+                              "yet");
+        nanosleep(&(struct timespec){0, POLL_US * 1000}, NULL);
+        now_ms = clock_monotonic_ms();
+    }
+}

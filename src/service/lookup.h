@@ -1,0 +1,37 @@
+/*
+ * Finding a link for a redirect: in the cache first, then in the store.
+ *
+ * What an outage of the store does, from the inside out:
+ *
+ * | what              | of       | when           | then | | aws_retry, within
+ * | process  | no answer, 5xx | 3 attempts in STORE_TIMEOUT| | a call | | | and
+ * a quota of retries     | | breaker, around   | host     | 5 calls in a   |
+ * calls fail at once; a probe| | calls to DynamoDB |          | row unanswered
+ * | every 0.25 to 5 s          | | flight, in the    | link and | a query
+ * failed | no query for 1 s; known    | | cache             | host     | |
+ * links are served stale     |
+ *
+ * SQLite has no breaker: its file is on this host. Where several endpoints are
+ * configured, a failed one is skipped for 10 s before the breaker is reached.
+ */
+#ifndef CURT_LOOKUP_H
+#define CURT_LOOKUP_H
+
+#include "base/result.h"
+#include "service/cache.h"
+
+struct app;
+
+/* Finds a link, which is in *out on RESULT_OK; expired links are found as well.
+ * Its url can go into a Location header as it is. RESULT_NOT_FOUND: it does not
+ * exist. RESULT_CORRUPT: it cannot be served (logged). Otherwise the store
+ * failed, the cache has nothing that may still be served, and store_error()
+ * says why. Waits for the store until app->deadline.
+ *
+ * A link is served from the cache for CACHE_TTL; the store is queried once per
+ * id and host, ahead of time for a link that is being read. While the store
+ * fails, what the cache has is served for CACHE_STALE. */
+enum result lookup_link(struct app *app, const char *short_id,
+                        struct cache_entry *out) MUST_CHECK;
+
+#endif

@@ -1,0 +1,391 @@
+/* curt create, get and delete, and how an id is written. See curt(1). */
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "http/trace_id.h"
+#include "service/create.h"
+#include "tool/main.h"
+
+/* Longest line of standard input that is read to its end, in bytes: above what
+ * url_normalise() refuses as too long. */
+#define URL_LINE_MAX (4 * URL_MAX)
+
+/* Whether fd is a terminal that knows more than plain text. */
+static bool is_screen(int fd)
+{
+    const char *term = getenv("TERM");
+    return term != NULL && strcmp(term, "dumb") != 0 && isatty(fd);
+}
+
+/* style: "1" bold, "2" dim, "31" red (ECMA-48, SGR), or NULL. NO_COLOR:
+ * https://no-color.org */
+static void print_styled(const char *style, const char *text)
+{
+    const char *no_color = getenv("NO_COLOR");
+    const bool styled = style != NULL && is_screen(STDOUT_FILENO) &&
+                        (no_color == NULL || no_color[0] == '\0');
+    if (styled)
+        printf("\x1b[%sm", style);
+    utf8_print(stdout, text);
+    if (styled)
+        fputs("\x1b[0m", stdout);
+}
+
+/* A line; style: of the value. */
+static void print_field(const char *label, const char *style, const char *value)
+{
+    const size_t len = strlen(label);
+    print_styled("2", label);
+    printf("%*s", len < 13 ? 15 - (int)len : 2, "");
+    print_styled(style, value != NULL ? value : "-");
+    putchar('\n');
+}
+
+/* Takes the id at the beginning of text. After it there may be what curt
+ * itself adds to an id, and what came along when the text was copied. */
+static bool cut_id(const char *text, char id[IDS_MAX + 1])
+{
+    size_t len = 0;
+    while (len <= IDS_MAX && ids_valid(text + len, 1))
+        len++;
+    const char *rest = text + len;
+    if (!ids_valid(text, len))
+        return false;
+    if (strncmp(rest, ".qr", 3) == 0)
+        rest += 3;
+    rest += strspn(rest, "+/.,;!)>\"' ");
+    if (*rest != '\0' && *rest != '?' && *rest != '#')
+        return false;
+    memcpy(id, text, len);
+    id[len] = '\0';
+    return true;
+}
+
+const char *ctl_take_id(struct ctl *ctl, const char *argument)
+{
+    const char *text = argument + strspn(argument, " <(\"'");
+    const char *id = NULL;
+    struct buf rest;
+    buf_init(&rest, URL_MAX);
+    char *url =
+        mem_printf("%s%s", strstr(text, "://") != NULL ? "" : "https://", text);
+    if (cut_id(text, ctl->id))
+        id = ctl->id;
+    else if (strchr(text, '/') != NULL &&
+             !url_app_rest(url, &ctl->conf.app, &rest))
+        ctl_say(stderr, "curt: \"%s\" does not begin with APP_URL, %s",
+                argument, ctl->conf.app_url);
+    else if (strlen(rest.data) == rest.len && cut_id(rest.data, ctl->id))
+        id = ctl->id;
+    else
+        ctl_say(stderr,
+                "curt: \"%s\" is not a valid short id: 1 to %d letters and "
+                "digits",
+                argument, IDS_MAX);
+    free(url);
+    buf_free(&rest);
+    return id;
+}
+
+int ctl_link_failed(const struct ctl *ctl, const char *id, enum result r)
+{
+    const struct conf *conf = &ctl->conf;
+    const bool sqlite = conf->store == CONF_STORE_SQLITE;
+    if (r != RESULT_NOT_FOUND)
+        return ctl_store_failed(ctl, r);
+    ctl_say(stderr, "curt: %s: no such link (APP_URL is %s, store %s%s)", id,
+            conf->app_url, sqlite ? conf->state_dir : "dynamodb, table ",
+            sqlite ? "/curt.db" : conf->table);
+    return ctl_status(r);
+}
+
+/* The URLs of standard input, or (line 0) one of the command line. */
+struct batch {
+    size_t line;
+    size_t made;
+    bool shows_progress;
+};
+
+static void clear_progress(const struct batch *b)
+{
+    if (b->shows_progress)
+        fputs("\r\x1b[K", stderr);
+}
+
+static void refuse_url(const struct batch *b, const char *url,
+                       const char *reason)
+{
+    char line[32] = "";
+    if (b->line > 0)
+        snprintf(line, sizeof(line), "line %zu: ", b->line);
+    ctl_say(stderr, "curt: %sthe URL \"%.100s%s\" %s%s", line, url,
+            strlen(url) > 100 ? "..." : "", reason,
+            strchr(url, ':') == NULL && strchr(url, '.') != NULL
+                ? "; write https:// before it"
+                : "");
+}
+
+static int print_link_json(const struct link *link)
+{
+    struct buf text;
+    buf_init(&text, CTL_OUTPUT_MAX);
+    link_to_json(link, true, &text);
+    int status = buf_failed(&text) ? EX_DATAERR : 0;
+    if (status == 0)
+        puts(text.data);
+    else
+        fprintf(stderr, "curt: link %s has more than %u bytes of JSON\n",
+                link->short_id, CTL_OUTPUT_MAX);
+    buf_free(&text);
+    return status;
+}
+
+static int create_one(struct ctl *ctl, struct batch *b, const char *url,
+                      size_t len)
+{
+    struct trace_id_source traces = {.left = 0};
+    char trace_id[TRACE_ID_MAX + 1];
+    trace_id_choose(&traces, NULL, trace_id);
+    const struct link_client client = {.user_agent = "curt/" CURT_VERSION,
+                                       .xray_trace_id = trace_id};
+    const char *reason = NULL;
+    struct link link;
+    link_init(&link);
+    const int64_t deadline =
+        clock_monotonic_ms() + (int64_t)ctl->conf.store_timeout * 1000;
+    const enum result r = create_link(&ctl->conf, ctl->store, url, len, &client,
+                                      deadline, &link, &reason);
+    int status = ctl_status(r);
+    clear_progress(b);
+    if (r == RESULT_OK) {
+        b->made++;
+        cache_forget_missing(ctl->cache, link.short_id);
+        if (ctl->json)
+            status = print_link_json(&link);
+        else
+            ctl_say(stdout, "%s", link.short_url);
+        if (status == 0 && ctl->qr.for_create)
+            status = ctl_qr_draw(ctl, link.short_id);
+    } else if (r == RESULT_INVALID) {
+        refuse_url(b, url, reason);
+    } else {
+        status = ctl_store_failed(ctl, r);
+    }
+    link_free(&link);
+    /* Each one at once: its reader knows what was created. */
+    return ctl_flush() ? status : EX_IOERR;
+}
+
+/* Reads a line of at most line->max bytes, and drops what is above that. */
+static bool read_line(struct buf *line)
+{
+    int c;
+    buf_reset(line);
+    while ((c = getchar()) != EOF && c != '\n')
+        buf_add_char(line, (char)c);
+    return c != EOF || line->len > 0;
+}
+
+/* given: "-", or NULL where there was no argument. */
+static int create_lines(struct ctl *ctl, const char *given)
+{
+    struct batch b = {.shows_progress =
+                          is_screen(STDERR_FILENO) && !isatty(STDOUT_FILENO)};
+    struct buf line;
+    int status = 0;
+    buf_init(&line, URL_LINE_MAX);
+    while (status <= EX_DATAERR && read_line(&line)) {
+        b.line++;
+        if (line.data[0] == '#' || strspn(line.data, " \t\r\v\f") == line.len)
+            continue;
+        const int one = create_one(ctl, &b, line.data, line.len);
+        status = one > status ? one : status;
+        if (b.shows_progress)
+            fprintf(stderr, "line %zu, links created: %zu", b.line, b.made);
+    }
+    clear_progress(&b);
+    if (ferror(stdin)) {
+        perror("curt: standard input");
+        status = EX_IOERR;
+    } else if (b.line == 0 && given == NULL) {
+        fputs("curt: create needs URL, and standard input is empty\n", stderr);
+        status = EX_USAGE;
+    }
+    if (status > EX_DATAERR)
+        fprintf(stderr,
+                "curt: stopped at line %zu; links created: %zu; run this again "
+                "with the lines from there on\n",
+                b.line, b.made);
+    buf_free(&line);
+    return status;
+}
+
+int ctl_create(struct ctl *ctl, const char *url)
+{
+    struct batch b = {.line = 0};
+    if (url == NULL || strcmp(url, "-") == 0)
+        return create_lines(ctl, url);
+    return create_one(ctl, &b, url, strlen(url));
+}
+
+/* "3 hours ago", "in 6 days"; a unit is used from two of it on. */
+static void add_relative(struct buf *out, int64_t t, int64_t now)
+{
+    static const struct {
+        uint64_t seconds;
+        const char *name;
+    } units[] = {{31556952, "years"}, {2629746, "months"}, {86400, "days"},
+                 {3600, "hours"},     {60, "minutes"},     {1, "seconds"}};
+    const bool past = t <= now;
+    const uint64_t apart =
+        past ? (uint64_t)now - (uint64_t)t : (uint64_t)t - (uint64_t)now;
+    size_t i = 0;
+    while (units[i].seconds > 1 && apart < 2 * units[i].seconds)
+        i++;
+    const uint64_t n = (apart + units[i].seconds / 2) / units[i].seconds;
+    buf_addf(out, "%s%llu %.*s%s", past ? "" : "in ", (unsigned long long)n,
+             (int)strlen(units[i].name) - (n == 1), units[i].name,
+             past ? " ago" : "");
+}
+
+/* In the time zone of the reader (TZ). */
+static void add_time(struct buf *out, int64_t t, const char *word, int64_t now)
+{
+    const time_t seconds = (time_t)t;
+    char text[64];
+    struct tm tm;
+    if (localtime_r(&seconds, &tm) == NULL ||
+        strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %z", &tm) == 0) {
+        buf_addf(out, "%lld", (long long)t);
+        return;
+    }
+    buf_addf(out, "%s (%s", text, word);
+    add_relative(out, t, now);
+    buf_add_char(out, ')');
+}
+
+static void print_times(const struct link *link, int64_t now)
+{
+    struct buf text;
+    struct tm tm = {.tm_isdst = 0};
+    const bool expired = link_expired(link->ttl, now);
+    buf_init(&text, CTL_OUTPUT_MAX);
+    const char *created = link->created_at;
+    const char *end =
+        created != NULL ? strptime(created, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+    if (end != NULL && *end == '\0') {
+        add_time(&text, (int64_t)timegm(&tm), "", now);
+        created = text.data;
+    }
+    print_field("Created", NULL, created);
+    buf_reset(&text);
+    if (link->ttl == LINK_NEVER)
+        buf_add_str(&text, "never");
+    else
+        add_time(&text, link->ttl, expired ? "expired " : "", now);
+    print_field("Expires", expired ? "31" : NULL, text.data);
+    buf_free(&text);
+}
+
+/* One line each; as it is where it is not an object. */
+static void print_analytics(const char *text)
+{
+    json_object *map = NULL;
+    if (text != NULL &&
+        json_parse(text, strlen(text), JSON_LEVELS, &map) == RESULT_OK &&
+        json_object_is_type(map, json_type_object)) {
+        print_styled("2", "Analytics");
+        putchar('\n');
+        json_object_object_foreach(map, name, value)
+        {
+            fputs("  ", stdout);
+            print_field(name, NULL, json_object_get_string(value));
+        }
+    } else {
+        print_field("Analytics", NULL, text);
+    }
+    json_object_put(map);
+}
+
+static void print_link(const struct link *link)
+{
+    char hits[24];
+    snprintf(hits, sizeof(hits), "%llu", (unsigned long long)link->hits);
+    print_field("Short URL", "1", link->short_url);
+    print_field("Leads to", NULL, link->long_url);
+    print_field("Short id", NULL, link->short_id);
+    print_times(link, clock_now());
+    if (link->ttl_note != NULL)
+        print_field("Note", NULL, link->ttl_note);
+    print_field("Hits", NULL, hits);
+    print_analytics(link->analytics);
+}
+
+int ctl_get(struct ctl *ctl, const char *argument)
+{
+    const char *id = ctl_take_id(ctl, argument);
+    if (id == NULL)
+        return EX_DATAERR;
+    struct link link;
+    link_init(&link);
+    /* Read first: hits that are flushed meanwhile may count twice for a moment,
+     * but never not at all. */
+    uint64_t pending = hits_pending(ctl->hits, id);
+    enum result r = store_get(ctl->store, id, STORE_WHOLE, 0, &link);
+    link.hits += pending;
+    int status = 0;
+    if (r != RESULT_OK)
+        status = ctl_link_failed(ctl, id, r);
+    else if (ctl->json)
+        status = print_link_json(&link);
+    else {
+        if (ctl->shown++ > 0)
+            putchar('\n');
+        print_link(&link);
+    }
+    link_free(&link);
+    return status;
+}
+
+/* The absence of the link is cached for a moment: DynamoDB's eventually
+ * consistent reads may show it for a second or so, and what they show would be
+ * served for CACHE_TTL. */
+static void forget_deleted(struct ctl *ctl, const char *id, enum result r)
+{
+    const struct cache_entry none = {.exists = false,
+                                     .read_ms = clock_monotonic_ms()};
+    /* Also when it was deleted already, or the outcome is unknown. */
+    cache_forget(ctl->cache, id);
+    if (ctl->conf.store == CONF_STORE_DYNAMODB &&
+        (r == RESULT_OK || r == RESULT_NOT_FOUND))
+        (void)cache_fill(ctl->cache, id, &none,
+                         cache_generation(ctl->cache, id));
+}
+
+int ctl_delete(struct ctl *ctl, const char *argument)
+{
+    const char *id = ctl_take_id(ctl, argument);
+    if (id == NULL)
+        return EX_DATAERR;
+    enum result r = store_delete(ctl->store, id, 0);
+    forget_deleted(ctl, id, r);
+    if (r != RESULT_OK)
+        return ctl_link_failed(ctl, id, r);
+    if (ctl->json) {
+        json_object *answer = json_object_new_object();
+        json_object_object_add(answer, "deleted", json_object_new_string(id));
+        ctl_print_json(answer);
+    } else {
+        printf("%s is deleted\n", id);
+    }
+    return 0;
+}

@@ -1,0 +1,137 @@
+/*
+ * What the files of the operator's tool share: ctl.c has the commands, their
+ * options and the help, ctl_link.c "create", "get" and "delete", ctl_table.c
+ * "table", ctl_qr.c "qr", ctl_backup.c "backup" and "restore".
+ */
+#ifndef CURT_CTL_H
+#define CURT_CTL_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/result.h"
+#include "config/conf.h"
+#include "link/ids.h"
+#include "link/qr.h"
+#include "service/cache.h"
+#include "service/hits.h"
+#include "store/store.h"
+
+struct json_object;
+
+/* Longest output of one command, in bytes. */
+#define CTL_OUTPUT_MAX (4u << 20)
+
+/* Exit status for a negative answer, for which sysexits(3) has none. */
+#define CTL_NO 1
+
+/* The options of `table create`. */
+struct ctl_table_options {
+    bool given; /* one of them was there */
+    bool read_given;
+    bool write_given;
+    struct store_table wanted; /* its tags point into argv */
+};
+
+/* The options of `qr` and `create --qr`. */
+struct ctl_qr {
+    bool given, ascii, for_create; /* one of them, --ascii, --qr */
+    const char *output;            /* a file, or "-"; NULL: the terminal */
+    struct qr_options image;       /* begins as {QR_DEFAULTS} */
+};
+
+/* What a command works with. */
+struct ctl {
+    const char *file; /* that -c names, or NULL */
+    struct conf conf;
+    struct store *store;
+    struct hits *hits; /* of the pool on this host, if there is one */
+    enum result hits_result;
+    const char *hits_reason;
+    struct cache *cache; /* likewise */
+    bool json;
+    struct ctl_table_options table;
+    struct ctl_qr qr;
+    char id[IDS_MAX + 1]; /* of the last ctl_take_id() */
+    unsigned shown;       /* links that `get` has printed as text */
+};
+
+/* The exit status for a result. */
+int ctl_status(enum result r);
+
+/* Prints a line. Its arguments can come from any source: what a terminal would
+ * interpret is escaped, see utf8_print(). */
+void ctl_say(FILE *out, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Prints on standard error why the last operation of the store failed; r is its
+ * result, and the exit status for it is returned. */
+int ctl_store_failed(const struct ctl *ctl, enum result r);
+
+/* Prints on standard error why an operation on a link failed, likewise. */
+int ctl_link_failed(const struct ctl *ctl, const char *id, enum result r);
+
+/* Writes out what was printed. False: it could not be written, because of a
+ * full disk or a closed pipe, which is reported on standard error. */
+bool ctl_flush(void);
+
+/* The id in an argument: an id, or a short URL that begins with APP_URL, with
+ * either scheme or none; after it may be a query, a fragment, a suffix of
+ * curt's such as ".qr", or punctuation. Valid until the next call. NULL: not
+ * an id; the reason is on standard error, and the exit status is EX_DATAERR. */
+const char *ctl_take_id(struct ctl *ctl, const char *argument);
+
+/* The commands "create", "get" and "delete", for one argument; they return the
+ * exit status. url NULL or "-": all lines of standard input. */
+int ctl_create(struct ctl *ctl, const char *url);
+int ctl_get(struct ctl *ctl, const char *argument);
+int ctl_delete(struct ctl *ctl, const char *argument);
+
+/* Adds a number to an object. */
+void ctl_add_number(struct json_object *object, const char *name, uint64_t n);
+
+/* Prints an object on a line and releases it. */
+void ctl_print_json(struct json_object *object);
+
+/* The commands "backup" and "restore"; they return the exit status. */
+int ctl_backup(struct ctl *ctl, const char *file);
+int ctl_restore(struct ctl *ctl, const char *file);
+
+/* Prints the lines of text, which is cut up, each after prefix, likewise. */
+void ctl_print_lines(FILE *out, const char *prefix, char *text);
+
+/* ---- The command "table" --------------------------------------------- */
+
+/* What getopt_long returns for them. */
+enum ctl_table_code {
+    CTL_BILLING = 256,
+    CTL_READ_UNITS,
+    CTL_WRITE_UNITS,
+    CTL_PROTECTION,
+    CTL_BACKUPS,
+    CTL_TAG
+};
+
+/* Takes one of the options. False: it cannot be used; the reason is on
+ * standard error. argument is changed, and must live as long as t. */
+bool ctl_table_option(struct ctl_table_options *t, int code, char *argument);
+
+/* Reports that these options belong to `table create`; returns the exit
+ * status. */
+int ctl_table_misplaced(void);
+
+/* Runs `table create` or `table check`; returns the exit status. */
+int ctl_table(struct ctl *ctl, const char *action);
+
+/* Takes an option by its name, like ctl_table_option(). */
+bool ctl_qr_option(struct ctl_qr *q, const char *name, const char *argument);
+
+/* Whether the options fit each other and the command, which has one argument
+ * or not; else the reason is on standard error. */
+bool ctl_qr_ready(struct ctl_qr *q, const char *verb, bool one);
+
+/* Draws the code of an id; and the verb "qr". They return the exit status. */
+int ctl_qr_draw(struct ctl *ctl, const char *id);
+int ctl_qr(struct ctl *ctl, const char *argument);
+
+#endif
