@@ -19,6 +19,9 @@ from harness import wait_until
 DENIED, AWAY = os.EX_NOPERM, os.EX_TEMPFAIL
 STORE_TIMEOUT = 3
 
+# What a busy machine may add, in seconds.
+MARGIN = 4
+
 
 # ---- The services themselves ----------------------------------------------
 
@@ -206,7 +209,7 @@ def test_sts_is_away(cloud, way):
             cloud.stack.enter_context(closed_port()).getsockname()[1])
     begin = time.monotonic()
     error = cloud.fails(AWAY, **env, STORE_TIMEOUT="2")
-    assert time.monotonic() - begin < 3.5
+    assert time.monotonic() - begin < 2 + MARGIN
     assert "STS" in error
 
 
@@ -267,7 +270,7 @@ def test_profile_with_a_process_that_fails(cloud, text, status):
     cloud.aws_file("config", "[default]\ncredential_process = %s\n" % script)
     begin = time.monotonic()
     error = cloud.fails(status, **imds.env(), STORE_TIMEOUT="2")
-    assert time.monotonic() - begin < 3.5
+    assert time.monotonic() - begin < 2 + MARGIN
     assert "credential_process" in error
     assert imds.requests == []
     if status == AWAY:
@@ -427,7 +430,7 @@ def test_container_is_away(cloud, way):
             cloud.stack.enter_context(closed_port()).getsockname()[1])
     begin = time.monotonic()
     cloud.fails(AWAY, STORE_TIMEOUT="2", **env)
-    assert time.monotonic() - begin < 3.5
+    assert time.monotonic() - begin < 2 + MARGIN
     assert imds.requests == []
 
 
@@ -442,8 +445,9 @@ def test_container_must_be_a_near_one(cloud, uri):
     begin = time.monotonic()
     error = cloud.fails(
         DENIED, AWS_CONTAINER_CREDENTIALS_FULL_URI=uri, **imds.env(),
-        http_proxy=proxy.endpoint, all_proxy=proxy.endpoint)
-    assert time.monotonic() - begin < 2
+        http_proxy=proxy.endpoint, all_proxy=proxy.endpoint,
+        STORE_TIMEOUT="20")
+    assert time.monotonic() - begin < 10
     assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" in error
     assert "password" not in error
     assert imds.requests == proxy.requests == []
@@ -521,7 +525,7 @@ def test_instance_metadata_fails(cloud, status, expected):
             text_answer("", status) if request.path == path else None)
         begin = time.monotonic()
         error = cloud.fails(expected, **imds.env())
-        assert time.monotonic() - begin < STORE_TIMEOUT + 1
+        assert time.monotonic() - begin < STORE_TIMEOUT + MARGIN
         assert "metadata" in error and str(status) in error
 
 

@@ -103,9 +103,9 @@ def test_answered_creates_survive_kill(build):
     with SpawnFcgiPool(build, settings, workers=4).start() as pool:
         ledger = Ledger(pool)
         with Load(ledger.work, threads=5) as load:
-            kill_some(pool, ledger, load, rounds=48)
+            kill_some(pool, ledger, load, rounds=24)
         wait_complete(pool)
-        assert len(ledger.links) > 100
+        assert len(ledger.links) > 50
         assert ledger.failures > 0, "the kills disturbed nobody"
         assert not ledger.twice
 
@@ -129,7 +129,7 @@ def test_answered_creates_survive_kill(build):
 def test_many_workers_make_the_file_at_the_same_time(build):
     """Each opens the store with its first request, and one makes the schema:
     the others wait for it and are not turned away."""
-    for _ in range(10):
+    for _ in range(5):
         with Pool(build, {"STORE_TIMEOUT": 10}, workers=8) as pool:
             pool.start(ready=False)
             answers = []
@@ -167,7 +167,7 @@ def test_locked_store_is_503_in_time_and_redirects_go_on(build):
             check_redirect(pool, short_id)
         # Promised is a second more; a busy machine may need longer once.
         assert 0.9 < min(took) < 2, took
-        assert max(took) < 4, took
+        assert max(took) < 6, took
         # A worker that finds the lock there when it opens the store, too.
         for pid in pool.workers():
             slay(pid)
@@ -175,7 +175,7 @@ def test_locked_store_is_503_in_time_and_redirects_go_on(build):
         for _ in range(3):
             begun = time.monotonic()
             check_redirect(pool, short_id)
-            assert time.monotonic() - begun < 4
+            assert time.monotonic() - begun < 6
         check_unavailable(create(pool, "https://example.com/"))
         line = wait_said(pool, "create: the store failed", "error")[0]
         assert "curt.db" in line["msg"] and "locked" in line["msg"]

@@ -61,7 +61,7 @@ def test_no_request_fails_when_reloads_overlap(build, group):
     with GroupPool(build, {}, workers=3).start() as pool:
         short_id = make_link(pool)
         with Load(mixed_work(pool, short_id)) as load:
-            for length in range(8, 28):
+            for length in range(8, 20):
                 set_length(pool, length)
                 if group:
                     pool.signal_group(signal.SIGHUP)
@@ -69,7 +69,7 @@ def test_no_request_fails_when_reloads_overlap(build, group):
                     pool.signal(signal.SIGHUP)
                 load.wait_calls(3)
             load.wait_calls(40)
-            wait_until(lambda: len(make_link(pool)) == 27 and pool.complete(),
+            wait_until(lambda: len(make_link(pool)) == 19 and pool.complete(),
                        "the last configuration")
         assert not said(pool, "did not finish in time")
 
@@ -116,7 +116,8 @@ def create_ttl(pool):
 
 @pytest.mark.parametrize("workers", [2, 0])
 def test_each_reloadable_key_is_taken_over(build, workers):
-    with Pool(build, {"LINK_TTL": 1000}, workers=workers).start() as pool:
+    with Pool(build, {"LINK_TTL": 1000, "STORE_TIMEOUT": 20},
+              workers=workers).start() as pool:
         assert 900 < create_ttl(pool) <= 1001
         before = pool.pid
         pool.settings.update(LINK_TTL=0, MAX_BODY=200, MIN_CHAR=3, MAX_CHAR=3,
@@ -141,7 +142,7 @@ def test_each_reloadable_key_is_taken_over(build, workers):
             db.execute("BEGIN IMMEDIATE")
             begun = time.monotonic()
             assert create(pool, "https://example.com/").status == 503
-            assert time.monotonic() - begun < 2.5
+            assert time.monotonic() - begun < 10
             db.execute("ROLLBACK")
         db.close()
         assert pool.pid == before
