@@ -109,9 +109,9 @@ static void keep_found(struct aws_credentials *c, const struct aws_found *found)
     set->fetched_ms = clock_monotonic_ms();
     if (found->expires != 0) {
         const int64_t life = found->expires - clock_now();
-        const int64_t lead = life / 3 + 1 < AWS_CREDENTIALS_RENEW
-                                 ? life / 3 + 1
-                                 : AWS_CREDENTIALS_RENEW;
+        const int64_t third = (life + 2) / 3;
+        const int64_t lead =
+            third < AWS_CREDENTIALS_RENEW ? third : AWS_CREDENTIALS_RENEW;
         set->expires = found->expires;
         set->renew = found->expires - lead + jitter_bits() % (lead / 3 + 1);
     }
