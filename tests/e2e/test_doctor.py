@@ -473,7 +473,7 @@ def test_no_pool(host):
     """A database is not made either."""
     report = host.doctor()
     report.says("fail", "pool", "is not running", "spawn-fcgi")
-    report.says("ok", "database", "not there yet")
+    report.says("ok", "database", "does not exist yet")
     report.says("warn", "link", "curt.db does not exist", "curt.fcgi")
     assert "socket" not in report.names()
     assert list(host.path("STATE_DIR").iterdir()) == []
@@ -722,7 +722,7 @@ def test_hits_that_the_store_does_not_take(build, host):
             assert pool.request("GET", path).status == 301
             report = host.doctor()
             report.says("warn", "hits", "pending in the journal", "janitor")
-            report.says("fail", "link", "could not be written", "too long")
+            report.says("fail", "link", "could not be written", "locked by another")
         finally:
             db.execute("ROLLBACK")
             db.close()
@@ -739,7 +739,7 @@ def test_no_database_yet_is_no_fault(host, begun):
         db = sqlite3.connect(host.path("STATE_DIR") / "curt.db")
         db.execute(begun)
         db.close()
-    host.doctor().says("ok", "database", "not there yet", "table create")
+    host.doctor().says("ok", "database", "does not exist yet", "table create")
 
 
 def test_database_that_is_damaged(host):
