@@ -315,7 +315,10 @@ def test_hot_link_is_refreshed_by_one_and_ahead(make_site):
             time.sleep(6)
         questions = site.reads("one") - 1
         assert 2 <= questions <= 5
-        assert sum(1 for s in slowest if s > 0.9) <= questions
+        # A worker that asks may hold the connection of another request, which
+        # it accepted before the request was there.
+        assert sum(1 for s in slowest if s > 0.9) <= 2 * questions
+        assert len(slowest) > 20 * questions
 
 
 def test_link_expires_to_the_second_in_the_cache(make_site):
