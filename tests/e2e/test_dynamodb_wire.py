@@ -681,10 +681,10 @@ def test_a_missing_table_is_no_missing_link(table, dynamodb_local):
     ({"AWS_SECRET_ACCESS_KEY": None}, "AWS_SECRET_ACCESS_KEY"),
     ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
      "AWS_ACCESS_KEY_ID is not set"),
-    ({"AWS_SESSION_TOKEN": "a token"}, "environment has a character in its "
-     "session token"),
-    ({"AWS_SECRET_ACCESS_KEY": "with space"}, "environment has a character "
-     "in its secret access key"),
+    ({"AWS_SESSION_TOKEN": "a token"}, "environment: the session token "
+     "contains an invalid character"),
+    ({"AWS_SECRET_ACCESS_KEY": "with space"}, "environment: the secret access "
+     "key contains an invalid character"),
     ({"AWS_ENDPOINT_URL_DYNAMODB": "ftp://127.0.0.1/"},
      "AWS_ENDPOINT_URL_DYNAMODB"),
     ({"AWS_ENDPOINT_URL_DYNAMODB": "127.0.0.1:8000"},

@@ -445,8 +445,14 @@ def test_alone_hits_follow_a_region_that_a_hup_changes(build, store_settings):
                    "another journal")
         books.follow(4)
         wait_until(lambda: pool.request("GET", "/t/-").status == 404
+                   and pending(pool) == 0, "a flush")
+        # What the first journal still had waits for its region.
+        pool.settings["AWS_PROFILE"] = "one"
+        pool.write_conf()
+        pool.signal(signal.SIGHUP)
+        wait_until(lambda: pool.request("GET", "/t/-").status == 404
                    and sum(Table(settings).hits().values())
-                   == sum(books.seen.values()), "a flush")
+                   == sum(books.seen.values()), "the rest")
         books.check(Table(settings).hits())
 
 

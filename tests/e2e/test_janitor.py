@@ -363,7 +363,7 @@ def test_pool_that_starts_with_a_clock_ahead_removes_nothing(build, upgrade):
             os.unlink(os.path.join(pool.settings["STATE_DIR"], "clock"))
         pool.set_clock(30 * DAY)
         pool.start()
-        wait_said(pool, "ahead of the time", "warning")
+        wait_said(pool, "ahead of the measured time", "warning")
         wait_round(pool, db)
         assert count(db) == 52
         db.close()
@@ -378,7 +378,7 @@ def test_clock_before_the_build_makes_no_links(build):
         assert "set it" in wait_said(pool, "before this curt was built",
                                      "error")[0]["msg"]
         check_redirect(pool, link)
-        line = wait_said(pool, "behind the latest time", "warning")[0]
+        line = wait_said(pool, "behind the last known time", "warning")[0]
         assert line["proc"] == "janitor" and "set it" in line["msg"]
         # The way out where the clock was wrong before and is right now.
         assert "remove %s/clock" % pool.settings["STATE_DIR"] in line["msg"]

@@ -5,7 +5,6 @@ tutorial_site.py."""
 import json
 import random
 import re
-import shlex
 import time
 from calendar import timegm
 
@@ -13,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import harness
-from dynamodb_local import REGION, DynamoDBLocal
+from dynamodb_local import DynamoDBLocal
 from tutorial_site import (
     APP_URL, CLIENT, PLAIN_URLS, curt_settings, make_table, short_id_of)
 from tutorial_site import lambda_environment, tutorial  # fixtures
@@ -211,32 +210,12 @@ def check_table(pool):
     return [note for note in answer["notes"] if "time to live" in note]
 
 
-def update_as_told(client, note):
-    """Does what the aws command in a note says."""
-    command = re.search("`(aws dynamodb update-time-to-live [^`]+)`", note)
-    words = shlex.split(command[1])
-    options = dict(zip(words[3::2], words[4::2]))
-    assert options.pop("--endpoint-url") == client.meta.endpoint_url
-    assert options.pop("--region") == REGION
-    specification = options.pop("--time-to-live-specification")
-    ttl = dict(pair.split("=") for pair in specification.split(","))
-    client.update_time_to_live(
-        TableName=options.pop("--table-name"), TimeToLiveSpecification={
-            "Enabled": ttl["Enabled"] == "true",
-            "AttributeName": ttl["AttributeName"]})
-    assert not options
-
-
-@pytest.mark.parametrize("mend", ["curt", "aws"])
-def test_table_check_names_the_missing_ttl(bare_table, dynamodb_local, mend):
+def test_table_check_names_the_missing_ttl(bare_table):
     [note] = check_table(bare_table)
     assert "ttl" in note and bare_table.settings["TABLE"] in note
     assert "note: " + note in bare_table.tool("table", "check").stdout
-    if mend == "curt":
-        assert "`curt table create`" in note
-        bare_table.tool("table", "create")
-    else:
-        update_as_told(dynamodb_local.client(), note)
+    assert "`curt table create`" in note
+    bare_table.tool("table", "create")
     assert check_table(bare_table) == []
 
 
