@@ -29,7 +29,7 @@ sudo), builds in build-tests/ and build-tests-clang/, and runs
   - the end-to-end tests, with the sanitizers, against real servers
 
 The arguments go to pytest, such as "-k redirect" or "-x". The exit status is 0
-when every step passed. It takes 12 minutes at most on a machine with 2 cores,
+when every step passed. It takes about 20 minutes on a machine with 2 cores,
 and less on the next runs where ccache is installed.
 
   --quick  about 3 minutes: compiles only what has changed in build-tests/;
