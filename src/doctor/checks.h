@@ -62,6 +62,11 @@ void doctor_check_pool(struct doctor *d);
 /* Whether the workers answer without the web server, and use this store. */
 void doctor_check_socket(struct doctor *d);
 
+/* The queue of the socket that listens on address (sockname.h; not an abstract
+ * one): how many connections it holds, by sock_diag(7). False: no such socket
+ * in this network namespace, or the kernel does not tell. */
+bool doctor_find_backlog(const char *address, uint32_t *backlog);
+
 void doctor_check_cache(struct doctor *d);
 
 /* Whether counted hits get from the journal to the store. */

@@ -31,6 +31,11 @@
 /* What the file of the cache may have above CACHE_SIZE, in bytes. */
 #define CACHE_SLACK (2 * MIB)
 
+/* Connections that should fit into the queue of the socket; mod_fcgid makes one
+ * socket for each process, for one connection at a time, with a queue of 5. */
+#define BACKLOG_LEAST 511
+#define BACKLOG_FCGID 5
+
 /* ---- The processes --------------------------------------------------- */
 
 void doctor_find_pool(struct doctor *d)
@@ -198,6 +203,35 @@ static bool is_foreign_path(struct doctor *d, const char *address)
     return foreign;
 }
 
+/* The kernel cuts the queue that listen(2) requests to net.core.somaxconn,
+ * without an error. */
+static void check_backlog(struct doctor *d, const char *address)
+{
+    static const char proc[] = "/proc/sys/net/core/somaxconn";
+    uint32_t backlog;
+    unsigned limit = 0;
+    if (!doctor_find_backlog(address, &backlog) || backlog >= BACKLOG_LEAST ||
+        backlog == BACKLOG_FCGID)
+        return;
+    FILE *f = fopen(proc, "re");
+    if (f == NULL || fscanf(f, "%u", &limit) != 1)
+        limit = 0;
+    if (f != NULL)
+        fclose(f);
+    report_add(
+        d->report, REPORT_WARN, "socket",
+        limit > 0 && limit < BACKLOG_LEAST
+            ? "sysctl -w net.core.somaxconn=1024 (and put it into "
+              "/etc/sysctl.d/), then restart the pool with spawn-fcgi -b 1024"
+            : "restart the pool with spawn-fcgi -b 1024",
+        "%s: its queue holds %u connections%s; in a burst of visitors the web "
+        "server cannot connect and answers 502 or 503",
+        address, backlog,
+        limit > 0 && limit < BACKLOG_LEAST
+            ? ", because net.core.somaxconn allows no more"
+            : "");
+}
+
 void doctor_check_socket(struct doctor *d)
 {
     char *address = sockname_read(d->conf);
@@ -218,6 +252,7 @@ void doctor_check_socket(struct doctor *d)
                    address);
     if (!is_foreign_path(d, address))
         request_from_workers(d, address);
+    check_backlog(d, address);
     free(address);
 }
 

@@ -515,6 +515,92 @@ def test_pool_on_a_tcp_port(build, host):
         assert not report.of("warn", "socket")
 
 
+class ShortQueue:
+    """Pools whose socket listens with this backlog."""
+
+    def __init__(self, family, backlog):
+        self.family = family
+        self.backlog = backlog
+
+    def __call__(self, build, settings):
+        short = self
+
+        class ShortQueuePool(Pool):
+            def bind(self):
+                if short.family == socket.AF_UNIX:
+                    listener = super().bind()
+                    listener.listen(short.backlog)
+                    return listener
+                address = {socket.AF_INET: "127.0.0.1",
+                           socket.AF_INET6: "::1"}[short.family]
+                return socket.create_server((address, 0), family=short.family,
+                                            backlog=short.backlog)
+
+            def answers(self):
+                return (Path(self.settings["RUNTIME_DIR"]) / "socket").exists()
+
+        return ShortQueuePool(build, settings)
+
+
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET,
+                                    socket.AF_INET6])
+def test_short_queue_of_connections(build, host, family):
+    for backlog, words in ((64, "its queue holds 64 connections;"),
+                           (1024, None)):
+        with ShortQueue(family, backlog)(build, host.settings) as pool:
+            pool.start()
+            report = host.doctor()
+            report.says("ok", "socket")
+            if words:
+                report.says("warn", "socket", words, "spawn-fcgi -b 1024")
+                assert "sysctl" not in report.one("warn", "socket")["advice"]
+            else:
+                assert not report.of("warn", "socket"), report.show()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="unshare(1) needs root")
+def test_queue_that_the_kernel_cut(build, host):
+    """spawn-fcgi -b 1024 where net.core.somaxconn is 128, in a network
+    namespace of its own."""
+    host.run("config")
+    script = """set -e
+echo 128 >/proc/sys/net/core/somaxconn
+cd %(dir)s
+start() {
+    spawn-fcgi -s %(dir)s/s.sock -b 1024 -P %(dir)s/pid -- \\
+        %(fcgi)s -w 1 -c %(conf)s >/dev/null
+    until test -e %(run)s/socket; do sleep 0.05; done
+}
+stop() {
+    kill "$(cat pid)"
+    while kill -0 "$(cat pid)" 2>/dev/null; do sleep 0.05; done
+    rm -f %(run)s/socket
+}
+start
+%(tool)s -c %(conf)s -j doctor >before || true
+stop
+sysctl -qw net.core.somaxconn=1024
+start
+%(tool)s -c %(conf)s -j doctor >after || true
+stop
+""" % {"dir": host.workdir, "fcgi": build.fcgi, "tool": build.tool,
+       "conf": host.conf, "run": host.settings["RUNTIME_DIR"]}
+    subprocess.run(["unshare", "-n", "sh", "-c", script], check=True,
+                   timeout=60, stdout=subprocess.DEVNULL,
+                   env=harness.child_env(host.workdir))
+
+    def of_socket(name):
+        checks = json.loads((host.workdir / name).read_text())["checks"]
+        return [(c["status"], c["detail"], c["advice"] or "") for c in checks
+                if c["check"] == "socket"]
+
+    [ok, (status, detail, advice)] = of_socket("before")
+    assert ok[0] == "ok" and status == "warn"
+    assert "holds 128 connections, because net.core.somaxconn" in detail
+    assert "sysctl -w net.core.somaxconn=1024" in advice
+    assert [line[0] for line in of_socket("after")] == ["ok"]
+
+
 # ---- The cache and the room for it ----------------------------------------
 
 
