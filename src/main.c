@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/num.h"
+#include "base/text.h"
 #include "base/utf8.h"
 #include "config/dirs.h"
 #include "config/sockname.h"
@@ -72,7 +72,7 @@ static void read_options(int argc, char **argv, struct options *o)
             o->conf_file = optarg;
             break;
         case 'w':
-            if (!num_parse(optarg, MASTER_WORKERS_MAX, &n)) {
+            if (!text_number(optarg, MASTER_WORKERS_MAX, &n)) {
                 fprintf(stderr,
                         NAME ": -w %s: expected an integer from 0 to %d\n",
                         optarg, MASTER_WORKERS_MAX);
@@ -84,7 +84,7 @@ static void read_options(int argc, char **argv, struct options *o)
             o->test = true;
             break;
         case 'j':
-            if (!num_parse(optarg, INT32_MAX, &o->janitor_of))
+            if (!text_number(optarg, INT32_MAX, &o->janitor_of))
                 exit(EX_USAGE);
             break;
         case 'h':

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "base/jitter.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mapfile.h"
 #include "base/mem.h"
@@ -107,7 +107,7 @@ static int64_t draw_probe_ms(int64_t now_ms, unsigned failed)
                   << (failed < PROBES_MAX ? failed : PROBES_MAX);
     if (ms > BREAKER_PAUSE_MAX_MS)
         ms = BREAKER_PAUSE_MAX_MS;
-    return now_ms + (int64_t)(ms / 2 + ((ms / 2 + 1) * jitter_bits() >> 32));
+    return now_ms + (int64_t)(ms / 2 + ((ms / 2 + 1) * clock_jitter() >> 32));
 }
 
 static void breaker_failed(struct breaker *b, int64_t now_ms)

@@ -12,10 +12,9 @@
 #include "aws/reply.h"
 #include "aws/retry.h"
 #include "base/clock.h"
-#include "base/hash.h"
-#include "base/jitter.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 /* The largest item is 400 KiB; a string of it can grow sixfold in JSON. */
 #define ANSWER_MAX (4u << 20)
@@ -50,7 +49,7 @@ struct aws_client *aws_client_new(const struct conf *conf, const char *owner)
     c->http = http_client_new(conf->aws_ca_bundle, ANSWER_MAX);
     c->credentials = aws_credentials_new(conf, owner != NULL);
     if (owner != NULL)
-        c->breaker = breaker_new(conf->runtime_dir, hash_text(owner));
+        c->breaker = breaker_new(conf->runtime_dir, text_hash(owner));
     aws_retry_init(&c->retry);
     buf_init(&c->error, ERROR_MAX);
     return c;
@@ -137,7 +136,7 @@ static enum result client_prepare(struct aws_client *c, int64_t deadline)
     if (c->region == NULL)
         r = aws_region_find(&source, &c->region, &reason);
     if (r == RESULT_OK)
-        r = aws_endpoints_new(c->conf, c->region, jitter_bits(), &c->endpoints,
+        r = aws_endpoints_new(c->conf, c->region, clock_jitter(), &c->endpoints,
                               &reason);
     if (r != RESULT_OK)
         client_fail(c, r, "%s", reason.data);

@@ -7,7 +7,6 @@
 #include "aws/chain.h"
 #include "aws/credentials_file.h"
 #include "base/clock.h"
-#include "base/jitter.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -83,7 +82,7 @@ static void keep_failure(struct aws_credentials *c, enum result r,
         pause = PAUSE_MAX_MS;
     set->failures++;
     set->result = (uint32_t)r;
-    set->retry_ms = clock_monotonic_ms() + pause - jitter_bits() % (pause / 2);
+    set->retry_ms = clock_monotonic_ms() + pause - clock_jitter() % (pause / 2);
     snprintf(set->error, sizeof(set->error), "%s", error);
     if (!c->tending)
         return; /* the request that fails reports it */
@@ -113,7 +112,7 @@ static void keep_found(struct aws_credentials *c, const struct aws_found *found)
         const int64_t lead =
             third < AWS_CREDENTIALS_RENEW ? third : AWS_CREDENTIALS_RENEW;
         set->expires = found->expires;
-        set->renew = found->expires - lead + jitter_bits() % (lead / 3 + 1);
+        set->renew = found->expires - lead + clock_jitter() % (lead / 3 + 1);
     }
     snprintf(set->id, sizeof(set->id), "%s", found->id);
     snprintf(set->secret, sizeof(set->secret), "%s", found->secret);

@@ -10,10 +10,10 @@
 
 #include "aws/profile.h"
 #include "base/buf.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mapfile.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 #define VERSION 3
 #define NAME    "credentials"
@@ -47,7 +47,7 @@ static uint64_t credentials_owner(const struct conf *conf)
     buf_addf(&text, "%s\n%s\n%ld\n", token != NULL ? token : "",
              home != NULL ? home : "", (long)geteuid());
     aws_profiles_add_versions(conf, &text);
-    const uint64_t owner = hash_text(text.data) ^ mapfile_boot();
+    const uint64_t owner = text_hash(text.data) ^ mapfile_boot();
     buf_wipe(&text);
     return owner;
 }

@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/num.h"
+#include "base/text.h"
 
 #define ERROR_MAX 1024
 
@@ -304,7 +304,7 @@ static enum result read_answer(struct http_client *h,
     }
     uint64_t sum;
     const char *crc32 = answer_header(h, "x-amz-crc32");
-    if (crc32 != NULL && num_parse(crc32, UINT32_MAX, &sum)) {
+    if (crc32 != NULL && text_number(crc32, UINT32_MAX, &sum)) {
         answer->has_crc32 = true;
         answer->crc32 = (uint32_t)sum;
     }

@@ -1,7 +1,6 @@
 #include "aws/retry.h"
 
 #include "base/clock.h"
-#include "base/jitter.h"
 
 void aws_retry_init(struct aws_retry *r)
 {
@@ -67,7 +66,7 @@ bool aws_retry_is_passing(const struct http_client_answer *answer)
 
 bool aws_retry_pause(const struct aws_retry *r, int64_t deadline)
 {
-    const int64_t ms = aws_retry_pause_ms(r, jitter_bits());
+    const int64_t ms = aws_retry_pause_ms(r, clock_jitter());
     if (clock_monotonic_ms() + ms + AWS_RETRY_LEAST_MS > deadline)
         return false;
     clock_pause_ms(ms);

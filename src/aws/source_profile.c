@@ -25,7 +25,7 @@
 #include "aws/source.h"
 #include "aws/sts.h"
 #include "base/mem.h"
-#include "base/num.h"
+#include "base/text.h"
 
 /* Most profiles of one chain of source_profile. */
 #define CHAIN_MAX 8
@@ -240,7 +240,7 @@ static const char *role_fault(const struct search *a, const char *profile)
     if (profile_get(a, profile, "mfa_serial") != NULL)
         return "has mfa_serial, but a service cannot enter the code; use a "
                "role that can be assumed without it";
-    if (duration != NULL && !num_parse(duration, DURATION_MAX, &seconds))
+    if (duration != NULL && !text_number(duration, DURATION_MAX, &seconds))
         return "has a duration_seconds that is not a number";
     return NULL;
 }

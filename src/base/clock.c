@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <time.h>
 
 int64_t clock_now(void)
@@ -93,4 +94,12 @@ bool clock_parse(const char *text, int64_t *t)
         return false;
     *t = seconds + leap_second - offset;
     return true;
+}
+
+uint32_t clock_jitter(void)
+{
+    uint32_t bits;
+    if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != (ssize_t)sizeof(bits))
+        bits = (uint32_t)clock_monotonic_ms() * 2654435761u;
+    return bits;
 }

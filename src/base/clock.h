@@ -1,4 +1,5 @@
-/* Time, in the two forms that curt uses, and as text. */
+/* Time, in the two forms that curt uses, and as text; and what spreads load over
+ * time. */
 #ifndef CURT_CLOCK_H
 #define CURT_CLOCK_H
 
@@ -29,5 +30,9 @@ void clock_text(int64_t t, char text[CLOCK_TEXT_SIZE]);
  * offset +hh:mm where it has one, as seconds since the epoch. False, and *t
  * unchanged: it is not one. */
 bool clock_parse(const char *text, int64_t *t);
+
+/* 32 random bits that only spread load over time: nothing secret depends on
+ * them. Where the kernel has none yet, they are those of the clock. */
+uint32_t clock_jitter(void);
 
 #endif

@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/hash.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 /* Which process creates or replaces a file, in the file's directory. */
 #define MAKE_LOCK "files.lock"
@@ -40,7 +40,7 @@ uint64_t mapfile_boot(void)
         id[n > 0 ? n : 0] = '\0';
         close(fd);
     }
-    return hash_text(id);
+    return text_hash(id);
 }
 
 bool mapfile_is_of_other_user(const char *dir)

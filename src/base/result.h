@@ -22,6 +22,22 @@ enum result {
 };
 
 /* A few lower-case words for a log line; never NULL, static storage. */
-const char *result_text(enum result r);
+static inline const char *result_text(enum result r)
+{
+    static const char *const texts[] = {
+        [RESULT_OK] = "ok",
+        [RESULT_NOT_FOUND] = "not found",
+        [RESULT_CONFLICT] = "conflict",
+        [RESULT_INVALID] = "invalid",
+        [RESULT_CORRUPT] = "corrupt",
+        [RESULT_DENIED] = "denied",
+        [RESULT_THROTTLED] = "throttled",
+        [RESULT_UNAVAILABLE] = "unavailable",
+        [RESULT_UNKNOWN] = "outcome unknown",
+        [RESULT_INTERNAL] = "internal error",
+    };
+    return (unsigned)r < sizeof(texts) / sizeof(texts[0]) ? texts[r]
+                                                          : "unknown result";
+}
 
 #endif

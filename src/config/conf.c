@@ -7,7 +7,6 @@
 #include <strings.h>
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "link/ids.h"
@@ -317,7 +316,7 @@ static void set_value(struct loader *l, size_t i, const char *value)
     const struct setting *key = &settings[i];
     uint64_t n = 0;
     if (key->type == TYPE_NUMBER) {
-        if (num_parse(value, key->max, &n) && n >= key->min)
+        if (text_number(value, key->max, &n) && n >= key->min)
             *conf_number(l->conf, key) = n;
         else
             refuse_value(l, i, value, NULL);

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/num.h"
+#include "base/text.h"
 
 /* Longest line: a working directory and a path of sun_path's 108 bytes. */
 #define LINE_MAX_LEN 4608
@@ -85,7 +85,7 @@ static socklen_t read_tcp(const char *text, union address *out)
 {
     uint64_t port;
     const char *colon = strrchr(text, ':');
-    if (colon == NULL || !num_parse(colon + 1, UINT16_MAX, &port))
+    if (colon == NULL || !text_number(colon + 1, UINT16_MAX, &port))
         return 0;
     const bool six = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
     char *host = six ? mem_dup_bytes(text + 1, (size_t)(colon - text - 2))

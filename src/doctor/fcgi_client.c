@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/num.h"
+#include "base/text.h"
 #include "config/sockname.h"
 #include "http/fcgi_record.h"
 
@@ -197,7 +197,7 @@ int fcgi_client_status(const struct buf *answer)
     if (field == NULL)
         return strchr(answer->data, ':') != NULL ? 200 : 0;
     field[strcspn(field, " ")] = '\0';
-    if (!num_parse(field, 999, &status))
+    if (!text_number(field, 999, &status))
         status = 0;
     free(field);
     return (int)status;

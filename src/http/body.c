@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/query.h"
+#include "base/percent.h"
 #include "base/text.h"
 #include "base/utf8.h"
 
@@ -74,17 +74,17 @@ static int read_form(const char *s, size_t len, struct buf *long_url,
 {
     const char *end = s + len;
     size_t found = 0;
-    struct query_pair pair;
+    struct percent_pair pair;
     struct buf name;
     buf_init(&name, len);
-    while (found < 2 && query_next(&s, &len, &pair)) {
+    while (found < 2 && percent_next_pair(&s, &len, &pair)) {
         buf_reset(&name);
-        query_form_decode(&name, pair.name, pair.name_len);
+        percent_decode_form(&name, pair.name, pair.name_len);
         if (name.len != strlen(MEMBER) || strcmp(name.data, MEMBER) != 0 ||
             found++ > 0)
             continue;
         if (!is_unencoded(pair.value, pair.value_len)) {
-            query_form_decode(long_url, pair.value, pair.value_len);
+            percent_decode_form(long_url, pair.value, pair.value_len);
         } else if (pair.value + pair.value_len == end) {
             buf_add(long_url, pair.value, pair.value_len);
         } else {

@@ -25,8 +25,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "base/percent.h"
+#include "base/text.h"
 #include "http/fcgi_record.h"
 
 /* Longest REQUEST_URI that is looked at; web servers allow 8 KiB or so. */
@@ -339,7 +339,7 @@ static bool read_head(struct fcgi *f, struct conn *c)
     c->reader.body.max = f->conf->max_body;
     c->length = 0;
     if (content_length != NULL)
-        num_parse(content_length, UINT64_MAX, &c->length);
+        text_number(content_length, UINT64_MAX, &c->length);
     const bool takes_body = f->takes_body(req);
     if (takes_body && c->length > f->conf->max_body)
         req->body_fault = 413;

@@ -1,7 +1,7 @@
 #include <stdio.h>
 
-#include "base/hash.h"
-#include "base/query.h"
+#include "base/percent.h"
+#include "base/text.h"
 #include "http/handlers.h"
 #include "link/ids.h"
 #include "link/qr.h"
@@ -14,8 +14,8 @@ static bool read_parameters(const struct http_request *req,
     char name[32], value[32];
     const char *query = req->query;
     size_t left = req->query_len;
-    struct query_pair pair;
-    while (query_next(&query, &left, &pair)) {
+    struct percent_pair pair;
+    while (percent_next_pair(&query, &left, &pair)) {
         snprintf(name, sizeof(name), "%.*s", (int)pair.name_len, pair.name);
         snprintf(value, sizeof(value), "%.*s", (int)pair.value_len,
                  pair.value != NULL ? pair.value : "");
@@ -39,7 +39,7 @@ void h_qr(struct app *app, const struct http_request *req, const char *short_id,
          * the short URL only, and stays right when the link is deleted. */
         snprintf(etag, sizeof(etag), "\"%s-%u-%u-%u-%u-%llx-%s\"", CURT_VERSION,
                  o.format, o.level, o.margin, o.size,
-                 (unsigned long long)hash_text(app_url), short_id);
+                 (unsigned long long)text_hash(app_url), short_id);
         if (http_begin_cached(res, req, etag, "public, max-age=3600") &&
             qr_add(&res->body, app_url, short_id, &o))
             http_end(res, o.format == QR_PNG ? "image/png" : "image/svg+xml");

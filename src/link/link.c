@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/query.h"
+#include "base/percent.h"
 #include "base/utf8.h"
 #include "link/url.h"
 
@@ -87,21 +87,21 @@ static void add_header(json_object *map, const char *name, const char *value)
         map, name, value != NULL ? clean_string(value, strlen(value)) : NULL);
 }
 
-static void add_parameter(json_object *map, const struct query_pair *pair)
+static void add_parameter(json_object *map, const struct percent_pair *pair)
 {
     if (pair->value_len == 0)
         return;
     struct buf raw, name;
     buf_init(&raw, URL_MAX);
     buf_init(&name, TEXT_MAX);
-    query_form_decode(&raw, pair->name, pair->name_len);
+    percent_decode_form(&raw, pair->name, pair->name_len);
     utf8_add_clean(&name, raw.data, raw.len);
     if (name.len > 0 && strlen(name.data) == name.len &&
         strcmp(name.data, "user_agent") != 0 &&
         strcmp(name.data, "source_ip") != 0 &&
         strcmp(name.data, "xray_trace_id") != 0) {
         buf_reset(&raw);
-        query_form_decode(&raw, pair->value, pair->value_len);
+        percent_decode_form(&raw, pair->value, pair->value_len);
         json_object_object_add(map, name.data, clean_string(raw.data, raw.len));
     }
     buf_free(&raw);
@@ -120,8 +120,8 @@ char *link_analytics(const char *long_url, const struct link_client *client)
     if (query != NULL) {
         query++;
         size_t len = before_fragment - (size_t)(query - long_url);
-        struct query_pair pair;
-        while (query_next(&query, &len, &pair))
+        struct percent_pair pair;
+        while (percent_next_pair(&query, &len, &pair))
             add_parameter(map, &pair);
     }
     char *text = mem_dup(json_text(map));

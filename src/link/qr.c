@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/num.h"
+#include "base/text.h"
 
 /* Black on white, and black on black, in colours that themes do not change. */
 #define SGR_LIGHT "\033[38;5;16;48;5;231m"
@@ -26,7 +26,7 @@ bool qr_set(struct qr_options *o, const char *name, const char *value)
     if (i == 4)
         return true;
     uint64_t n = 0;
-    bool ok = num_parse(value, i == 2 ? 16 : 2000, &n) && (i == 2 || n >= 64);
+    bool ok = text_number(value, i == 2 ? 16 : 2000, &n) && (i == 2 || n >= 64);
     if (i == 0)
         ok = (n = strcmp(value, "svg") != 0) == 0 || strcmp(value, "png") == 0;
     else if (i == 1)

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mapfile.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "link/ids.h"
 #include "store/store.h"
 
@@ -258,7 +258,7 @@ bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out)
 {
     if (c == NULL || cache_is_replaced(c))
         return false;
-    const uint64_t hash = hash_text(short_id);
+    const uint64_t hash = text_hash(short_id);
     uint32_t generation;
     struct entry *e = cache_find(c, hash, short_id, out, &generation);
     if (e == NULL || !is_current(out->exists, generation,
@@ -272,7 +272,7 @@ bool cache_get(struct cache *c, const char *short_id, struct cache_entry *out)
 
 uint32_t cache_generation(struct cache *c, const char *short_id)
 {
-    return c != NULL ? atomic_load(generation_of(c, hash_text(short_id))) : 0;
+    return c != NULL ? atomic_load(generation_of(c, text_hash(short_id))) : 0;
 }
 
 /* The number is odd from here to end_write(). */
@@ -355,7 +355,7 @@ bool cache_fill(struct cache *c, const char *short_id,
         return true;
     if (!mapfile_lock(&c->file, FILL_WAIT))
         return false;
-    const uint64_t hash = hash_text(short_id);
+    const uint64_t hash = text_hash(short_id);
     if (is_current(entry->exists, generation,
                    atomic_load(generation_of(c, hash))))
         cache_store(c, hash, short_id, entry, generation);
@@ -366,14 +366,14 @@ bool cache_fill(struct cache *c, const char *short_id,
 void cache_forget(struct cache *c, const char *short_id)
 {
     if (c != NULL)
-        atomic_fetch_add(generation_of(c, hash_text(short_id)), ONE_CHANGE);
+        atomic_fetch_add(generation_of(c, text_hash(short_id)), ONE_CHANGE);
 }
 
 void cache_forget_missing(struct cache *c, const char *short_id)
 {
     if (c == NULL)
         return;
-    _Atomic uint32_t *generation = generation_of(c, hash_text(short_id));
+    _Atomic uint32_t *generation = generation_of(c, text_hash(short_id));
     uint32_t old = atomic_load(generation);
     while (!atomic_compare_exchange_weak(
         generation, &old, (old & CHANGES) | ((old + 1) & ~CHANGES)))
@@ -401,7 +401,7 @@ enum cache_flight cache_begin_flight(struct cache *c, const char *short_id,
 {
     if (c == NULL)
         return CACHE_FLIGHT_MINE;
-    const uint64_t hash = hash_text(short_id);
+    const uint64_t hash = text_hash(short_id);
     _Atomic uint64_t *flight = &c->table->flights[hash % FLIGHTS];
     uint64_t other = atomic_load(flight), mine;
     do {
@@ -429,7 +429,7 @@ void cache_end_flight(struct cache *c, const char *short_id, int64_t now_ms,
 {
     if (c == NULL)
         return;
-    const uint64_t hash = hash_text(short_id);
+    const uint64_t hash = text_hash(short_id);
     _Atomic uint64_t *flight = &c->table->flights[hash % FLIGHTS];
     uint64_t mine = atomic_load(flight);
     if (((mine ^ hash) & FLIGHT_ID) == 0)

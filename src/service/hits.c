@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mapfile.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "link/ids.h"
 
 #define VERSION 1
@@ -227,7 +227,7 @@ bool hits_count(struct hits *h, const char *short_id)
 {
     if (h == NULL)
         return false;
-    const uint64_t start = hash_text(short_id);
+    const uint64_t start = text_hash(short_id);
     uint64_t word;
     struct hit_slot *slot = find_slot(h, short_id, start, &word);
     return (slot != NULL && add_one(slot, word)) ||
@@ -367,7 +367,7 @@ uint64_t hits_pending(const struct hits *h, const char *short_id)
     const struct hit_slot *slot;
     uint64_t done, now;
     do {
-        slot = find_slot(h, short_id, hash_text(short_id), &word);
+        slot = find_slot(h, short_id, text_hash(short_id), &word);
         if (slot == NULL)
             return 0;
         done = slot->done;

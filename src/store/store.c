@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
+#include "base/text.h"
 
 /* Longest store_error(), in bytes. */
 #define ERROR_MAX 4096
@@ -37,7 +37,7 @@ struct store *store_new_pooled(const struct conf *conf)
 uint64_t store_identity(const struct conf *conf)
 {
     char *text = backends[conf->store]->identity(conf);
-    const uint64_t identity = hash_text(text);
+    const uint64_t identity = text_hash(text);
     free(text);
     return identity;
 }

@@ -5,7 +5,7 @@
 #include <strings.h>
 #include <sysexits.h>
 
-#include "base/num.h"
+#include "base/text.h"
 #include "base/utf8.h"
 #include "config/dirs.h"
 #include "tool/main.h"
@@ -32,7 +32,7 @@ static bool take_billing(struct store_table *wanted, const char *text)
 static bool take_units(const char *option, const char *text, uint64_t *units,
                        bool *given)
 {
-    *given = num_parse(text, UNITS_MAX, units) && *units > 0;
+    *given = text_number(text, UNITS_MAX, units) && *units > 0;
     if (!*given)
         ctl_say(stderr, "curt: %s %s: expected an integer from 1 to %d", option,
                 text, UNITS_MAX);

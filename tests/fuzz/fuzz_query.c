@@ -3,9 +3,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "base/percent.h"
-#include "base/query.h"
+#include "base/text.h"
 #include "base/utf8.h"
 #include "fuzz.h"
 #include "http/http.h"
@@ -18,7 +17,7 @@ static void check_decoding(const char *s, size_t len)
     buf_init(&decoded, len);
     buf_init(&encoded, 3 * len);
     buf_init(&back, len);
-    query_form_decode(&decoded, s, len);
+    percent_decode_form(&decoded, s, len);
     MUST(!buf_failed(&decoded));
     MUST(memchr(s, '%', len) != NULL || decoded.len == len);
     buf_reset(&decoded);
@@ -39,8 +38,8 @@ static void check_pairs(const char *s, size_t len)
     const char *rest = s;
     size_t left = len;
     size_t taken = 0;
-    struct query_pair pair;
-    while (query_next(&rest, &left, &pair)) {
+    struct percent_pair pair;
+    while (percent_next_pair(&rest, &left, &pair)) {
         MUST(pair.name >= s + taken);
         MUST(memchr(pair.name, '&', pair.name_len) == NULL);
         MUST(memchr(pair.name, '=', pair.name_len) == NULL);
@@ -98,14 +97,14 @@ static void check_number(const char *text)
 {
     uint64_t n = 0;
     int64_t whole = 0;
-    if (num_parse(text, UINT64_MAX, &n)) {
+    if (text_number(text, UINT64_MAX, &n)) {
         MUST(strspn(text, "0123456789") == strlen(text));
-        MUST(num_parse_decimal(text, &whole));
+        MUST(text_decimal(text, &whole));
         MUST(n > INT64_MAX ? whole == INT64_MAX : (uint64_t)whole == n);
-        MUST(num_parse(text, n, &n));
-        MUST(n == 0 || !num_parse(text, n - 1, &n));
+        MUST(text_number(text, n, &n));
+        MUST(n == 0 || !text_number(text, n - 1, &n));
     }
-    if (num_parse_decimal(text, &whole))
+    if (text_decimal(text, &whole))
         MUST(strspn(text, "0123456789.eE+-") == strlen(text));
 }
 

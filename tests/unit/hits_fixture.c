@@ -1,6 +1,6 @@
 #include "hits_fixture.h"
 
-#include "base/hash.h"
+#include "base/text.h"
 #include "test.h"
 
 struct fake_table *fake_table;
@@ -76,7 +76,7 @@ void choose_link_ids(void)
     for (unsigned long n = 0; found < LINKS; n++) {
         char id[IDS_MAX + 1];
         snprintf(id, sizeof(id), "id%lu", n);
-        if (hash_text(id) % SLOTS < 9)
+        if (text_hash(id) % SLOTS < 9)
             memcpy(link_ids[found++], id, sizeof(id));
     }
 }

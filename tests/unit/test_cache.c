@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "base/hash.h"
 #include "base/mapfile.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "link/ids.h"
 #include "processes.h"
 #include "service/cache.h"
@@ -131,7 +131,7 @@ TEST(ids_that_hash_alike_are_told_apart)
     unsigned pairs = 0, met = 0;
     for (uint32_t i = 0; i < MANY; i++) {
         snprintf(one, sizeof(one), "like%u", i);
-        all[i] = (struct alike){hash_text(one), i};
+        all[i] = (struct alike){text_hash(one), i};
     }
     qsort(all, MANY, sizeof(*all), by_tag);
     conf->cache_size = 1; /* few sets */

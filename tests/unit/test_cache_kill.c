@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/mapfile.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "link/ids.h"
 #include "processes.h"
 #include "service/cache.h"
@@ -58,7 +58,7 @@ static uint64_t mix(uint64_t n)
  * these two, so a reader can tell a torn entry and a wrong one. */
 static void compose(const char *id, uint32_t serial, struct cache_entry *e)
 {
-    uint64_t n = mix(hash_text(id) + serial);
+    uint64_t n = mix(text_hash(id) + serial);
     *e = (struct cache_entry){.exists = n % 5 != 0,
                               .ttl = (int64_t)serial,
                               .read_ms = (int64_t)(n >> 20)};

@@ -7,8 +7,8 @@
 #include <sys/syscall.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/mapfile.h"
+#include "base/text.h"
 #include "hits_fixture.h"
 
 EACH_TEST(hits_set_up, hits_tear_down)
@@ -110,7 +110,7 @@ static void choose_crowd(char crowd[][IDS_MAX + 1], unsigned n)
     for (unsigned long i = 0, found = 0; found < n; i++) {
         char id[IDS_MAX + 1];
         snprintf(id, sizeof(id), "crowd%lu", i);
-        if (hash_text(id) % SLOTS == SLOTS - 1) /* around the end, too */
+        if (text_hash(id) % SLOTS == SLOTS - 1) /* around the end, too */
             memcpy(crowd[found++], id, sizeof(id));
     }
 }

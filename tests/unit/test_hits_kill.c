@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
+#include "base/text.h"
 #include "hits_fixture.h"
 
 EACH_TEST(hits_set_up, hits_tear_down)
@@ -180,7 +180,7 @@ static void flush_one(void *arg)
 {
     struct hits_flushed out;
     const char *reason;
-    const unsigned slot = (unsigned)(hash_text(link_ids[0]) % SLOTS);
+    const unsigned slot = (unsigned)(text_hash(link_ids[0]) % SLOTS);
     assert_true(hits_begin_flush(arg, slot, SLOTS, &reason));
     hits_flush(arg, &hits_store, slot, SLOTS, unlimited(), &out);
 }
@@ -280,7 +280,7 @@ static void choose_twins(void)
     for (unsigned long i = 0, found = 0; found < 2; i++) {
         char id[IDS_MAX + 1];
         snprintf(id, sizeof(id), "twin%lu", i);
-        if (hash_text(id) % SLOTS == 77)
+        if (text_hash(id) % SLOTS == 77)
             memcpy(link_ids[found++], id, sizeof(id));
     }
 }

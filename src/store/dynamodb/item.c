@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/num.h"
+#include "base/text.h"
 
 /* Levels of maps and lists that DynamoDB allows; deeper values are dropped. */
 #define LEVELS_MAX 32
@@ -204,7 +204,7 @@ static void decode_ttl(json_object *item, struct link *out)
     if (!json_object_object_get_ex(item, "ttl", &attribute) ||
         item_find(item, "ttl", "NULL") != NULL)
         return;
-    if (text != NULL && num_parse_decimal(text, &seconds))
+    if (text != NULL && text_decimal(text, &seconds))
         link_set_ttl(out, seconds);
     else
         link_set_odd_ttl(
@@ -224,7 +224,7 @@ enum result dynamodb_item_decode(struct json_object *item, struct link *out)
     decode_ttl(item, out);
     const char *text = text_of(item_find(item, "hits", "N"));
     int64_t hits;
-    if (text != NULL && num_parse_decimal(text, &hits) && hits > 0)
+    if (text != NULL && text_decimal(text, &hits) && hits > 0)
         out->hits = (uint64_t)hits;
     json_object *analytics = item_find(item, "analytics", "M");
     if (json_object_is_type(analytics, json_type_object)) {

@@ -2,7 +2,6 @@
 #include "test.h"
 
 #include "base/percent.h"
-#include "base/query.h"
 
 /* Input, percent-decoded, decoded as a form has it. */
 static const char *const decoded[][3] = {
@@ -44,7 +43,7 @@ TEST(decodes_once_what_is_encoded)
         percent_decode(&out, in, strlen(in));
         assert_string_equal(out.data, decoded[i][1]);
         buf_reset(&out);
-        query_form_decode(&out, in, strlen(in));
+        percent_decode_form(&out, in, strlen(in));
         assert_string_equal(out.data, decoded[i][2]);
     }
     buf_free(&out);
@@ -89,11 +88,11 @@ TEST(encodes_every_byte)
 static void assert_pairs(const char *text, const char *expected)
 {
     struct buf out;
-    struct query_pair pair;
+    struct percent_pair pair;
     const char *s = text;
     size_t len = strlen(text);
     buf_init(&out, 200);
-    while (query_next(&s, &len, &pair)) {
+    while (percent_next_pair(&s, &len, &pair)) {
         buf_add_char(&out, '[');
         buf_add(&out, pair.name, pair.name_len);
         if (pair.value != NULL) {

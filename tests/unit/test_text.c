@@ -1,7 +1,7 @@
-/* The number parsers: exact at their limits, and nothing but numbers. */
+/* Numbers: exact at their limits, and nothing but numbers. */
 #include "test.h"
 
-#include "base/num.h"
+#include "base/text.h"
 
 TEST(reads_whole_numbers)
 {
@@ -20,7 +20,7 @@ TEST(reads_whole_numbers)
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         uint64_t n = 99;
-        if (!num_parse(cases[i].text, cases[i].max, &n))
+        if (!text_number(cases[i].text, cases[i].max, &n))
             fail_msg("%s was refused", cases[i].text);
         assert_int_equal(n, cases[i].value);
     }
@@ -55,7 +55,7 @@ TEST(refuses_all_else)
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         uint64_t n = 99;
-        if (num_parse(cases[i].text, cases[i].max, &n))
+        if (text_number(cases[i].text, cases[i].max, &n))
             fail_msg("\"%s\" was taken for %llu", cases[i].text,
                      (unsigned long long)n);
         assert_int_equal(n, 99);
@@ -107,7 +107,7 @@ TEST(reads_decimals)
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         int64_t n = 99;
-        if (!num_parse_decimal(cases[i].text, &n))
+        if (!text_decimal(cases[i].text, &n))
             fail_msg("%s was refused", cases[i].text);
         if (n != cases[i].value)
             fail_msg("%s was taken for %lld", cases[i].text, (long long)n);
@@ -123,7 +123,7 @@ TEST(refuses_what_is_no_decimal)
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         int64_t n = 99;
-        if (num_parse_decimal(cases[i], &n))
+        if (text_decimal(cases[i], &n))
             fail_msg("\"%s\" was taken for %lld", cases[i], (long long)n);
         assert_int_equal(n, 99);
     }

@@ -1,12 +1,12 @@
-#include "base/num.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-bool num_parse(const char *s, uint64_t max, uint64_t *out)
+bool text_number(const char *s, uint64_t max, uint64_t *out)
 {
-    const size_t digits = strspn(s, "0123456789");
+    const size_t digits = strspn(s, TEXT_DIGITS);
     if (digits == 0 || digits > 20 || s[digits] != '\0')
         return false;
     errno = 0;
@@ -17,11 +17,11 @@ bool num_parse(const char *s, uint64_t max, uint64_t *out)
     return true;
 }
 
-bool num_parse_decimal(const char *s, int64_t *out)
+bool text_decimal(const char *s, int64_t *out)
 {
     char *end;
     /* strtoll() and strtold() also take spaces, signs and words: nan. */
-    if (*s == '\0' || *s == '+' || s[strspn(s, "0123456789.-+eE")] != '\0')
+    if (*s == '\0' || *s == '+' || s[strspn(s, TEXT_DIGITS ".-+eE")] != '\0')
         return false;
     int64_t n = strtoll(s, &end, 10); /* stops at INT64_MIN and INT64_MAX */
     if (*end != '\0' || end == s) {
@@ -32,4 +32,12 @@ bool num_parse_decimal(const char *s, int64_t *out)
     }
     *out = n;
     return true;
+}
+
+uint64_t text_hash(const char *s)
+{
+    uint64_t n = 14695981039346656037u;
+    for (; *s != '\0'; s++)
+        n = (n ^ (unsigned char)*s) * 1099511628211u;
+    return n ^ n >> 29;
 }
