@@ -12,11 +12,6 @@
 #define TEXT_MAX   8192
 #define FORMAT_MAX (1u << 20)
 
-void report_init(struct report *r)
-{
-    *r = (struct report){.lines = NULL};
-}
-
 void report_free(struct report *r)
 {
     for (size_t i = 0; i < r->count; i++) {
@@ -25,7 +20,7 @@ void report_free(struct report *r)
         free(r->lines[i].advice);
     }
     free(r->lines);
-    report_init(r);
+    *r = (struct report){.lines = NULL};
 }
 
 /* A copy that a terminal and JSON can take, on one line. What came from a

@@ -18,13 +18,11 @@ struct report_line {
     char *advice; /* what to do; NULL: nothing */
 };
 
+/* Begins as zeros. */
 struct report {
     struct report_line *lines;
     size_t count;
 };
-
-/* An empty report. */
-void report_init(struct report *r);
 
 /* Releases all lines. */
 void report_free(struct report *r);

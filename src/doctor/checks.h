@@ -1,4 +1,4 @@
-/* The checks of `curt doctor`; only for doctor*.c. */
+/* The checks of `curt doctor`; only for the files of this folder. */
 #ifndef CURT_DOCTOR_CHECKS_H
 #define CURT_DOCTOR_CHECKS_H
 
@@ -46,14 +46,14 @@ bool doctor_can_tell(const struct doctor *d);
 /* The name of a user, or the number, which the caller frees. */
 char *doctor_user_name(uid_t user);
 
-/* ---- doctor_files.c -------------------------------------------------- */
+/* ---- files.c --------------------------------------------------------- */
 
 void doctor_check_conf(struct doctor *d);
 
 /* STATE_DIR, RUNTIME_DIR and the files in them. */
 void doctor_check_dirs(struct doctor *d);
 
-/* ---- doctor_pool.c --------------------------------------------------- */
+/* ---- pool.c ---------------------------------------------------------- */
 
 /* Whether a pool runs. Other lines leave out what follows from one that is
  * down. */
@@ -62,17 +62,12 @@ void doctor_check_pool(struct doctor *d);
 /* Whether the workers answer without the web server, and use this store. */
 void doctor_check_socket(struct doctor *d);
 
-/* The queue of the socket that listens on address (sockname.h; not an abstract
- * one): how many connections it holds, by sock_diag(7). False: no such socket
- * in this network namespace, or the kernel does not tell. */
-bool doctor_find_backlog(const char *address, uint32_t *backlog);
-
 void doctor_check_cache(struct doctor *d);
 
 /* Whether counted hits get from the journal to the store. */
 void doctor_check_hits(struct doctor *d);
 
-/* ---- doctor_link.c: a link from end to end --------------------------- */
+/* ---- link.c: a link from end to end ---------------------------------- */
 
 /* Stores the probe, which expires, and reads it back. */
 void doctor_make_link(struct doctor *d);

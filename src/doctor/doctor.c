@@ -9,6 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -22,12 +23,6 @@ static const char *const json_levels[] = {
 static const char *const text_levels[] = {
     [REPORT_OK] = "ok", [REPORT_WARN] = "warn", [REPORT_FAIL] = "FAIL"};
 
-static void add_text(json_object *object, const char *name, const char *text)
-{
-    json_object_object_add(object, name,
-                           text != NULL ? json_object_new_string(text) : NULL);
-}
-
 static void print_json(const struct report *r)
 {
     json_object *answer = json_object_new_object();
@@ -35,18 +30,17 @@ static void print_json(const struct report *r)
     for (size_t i = 0; i < r->count; i++) {
         const struct report_line *line = &r->lines[i];
         json_object *check = json_object_new_object();
-        add_text(check, "check", line->check);
-        add_text(check, "status", json_levels[line->level]);
-        add_text(check, "detail", line->detail);
-        add_text(check, "advice", line->advice);
+        json_add_text(check, "check", line->check);
+        json_add_text(check, "status", json_levels[line->level]);
+        json_add_text(check, "detail", line->detail);
+        json_add_text(check, "advice", line->advice);
         json_object_array_add(checks, check);
     }
     json_object_object_add(
         answer, "ready",
         json_object_new_boolean(report_worst(r) != REPORT_FAIL));
     json_object_object_add(answer, "checks", checks);
-    puts(json_object_to_json_string_ext(
-        answer, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    puts(json_text(answer));
     json_object_put(answer);
 }
 
@@ -71,8 +65,7 @@ static void print_text(const struct report *r)
  */
 static int report_faults(char *faults, bool json, enum result r)
 {
-    struct report report;
-    report_init(&report);
+    struct report report = {0};
     char *rest = NULL;
     for (char *line = strtok_r(faults, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
@@ -140,7 +133,7 @@ int doctor_run(const char *file, bool json)
 {
     struct conf conf;
     struct buf faults;
-    struct report report;
+    struct report report = {0};
     buf_init(&faults, CONF_FAULTS_MAX);
     const enum result r = conf_load(file, &conf, &faults);
     int status = r != RESULT_OK ? report_faults(faults.data, json, r) : 0;
@@ -150,7 +143,6 @@ int doctor_run(const char *file, bool json)
     log_set_level(LOG_LEVEL_ERROR); /* the lines report what is found */
     if (conf.store == CONF_STORE_DYNAMODB)
         mem_forbid_core_dumps();
-    report_init(&report);
     struct doctor d = {.file = file, .conf = &conf, .report = &report};
     doctor_find_pool(&d);
     become_pool_user(&d);

@@ -5,8 +5,7 @@
 
 TEST(lines_are_kept_in_order)
 {
-    struct report r;
-    report_init(&r);
+    struct report r = {0};
     assert_int_equal(report_worst(&r), REPORT_OK);
     report_add(&r, REPORT_OK, "one", NULL, "%d and %s", 1, "two");
     report_add(&r, REPORT_WARN, "two", "do this", "that");
@@ -22,8 +21,7 @@ TEST(lines_are_kept_in_order)
 
 TEST(the_worst_counts)
 {
-    struct report r;
-    report_init(&r);
+    struct report r = {0};
     report_add(&r, REPORT_OK, "a", NULL, "a");
     assert_int_equal(report_worst(&r), REPORT_OK);
     report_add(&r, REPORT_WARN, "b", NULL, "b");
@@ -37,8 +35,7 @@ TEST(the_worst_counts)
 /* What a server sends must not reach the terminal as it came. */
 TEST(texts_are_made_harmless)
 {
-    struct report r;
-    report_init(&r);
+    struct report r = {0};
     report_add(&r, REPORT_FAIL, "a", "x\x1b[2Jy\nz", "%s",
                "\x1b]0;t\x07\x7f|\xc2\x9b|\xc3\xa9|\xff|\xc2");
     assert_string_equal(r.lines[0].detail,
@@ -49,12 +46,11 @@ TEST(texts_are_made_harmless)
 
 TEST(long_texts_are_cut)
 {
-    struct report r;
+    struct report r = {0};
     char *text = malloc(100001);
     assert_non_null(text);
     memset(text, 'a', 100000);
     text[100000] = '\0';
-    report_init(&r);
     report_add(&r, REPORT_FAIL, "a", NULL, "%s", text);
     report_add(&r, REPORT_FAIL, "a", NULL, "%s", "");
     assert_int_equal(strlen(r.lines[0].detail), 8192);
@@ -65,8 +61,7 @@ TEST(long_texts_are_cut)
 
 TEST(errors_are_taken_apart)
 {
-    struct report r;
-    report_init(&r);
+    struct report r = {0};
     report_add_error(&r, REPORT_FAIL, "a", "general", "broken; mend it");
     report_add_error(&r, REPORT_FAIL, "a", "general", "this; that; mend 100%d");
     report_add_error(&r, REPORT_WARN, "a", "general", "broken 100%s");
