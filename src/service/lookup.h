@@ -1,15 +1,19 @@
-/*
+/*-
  * Finding a link for a redirect: in the cache first, then in the store.
  *
  * What an outage of the store does, from the inside out:
  *
- * | what              | of       | when           | then | | aws_retry, within
- * | process  | no answer, 5xx | 3 attempts in STORE_TIMEOUT| | a call | | | and
- * a quota of retries     | | breaker, around   | host     | 5 calls in a   |
- * calls fail at once; a probe| | calls to DynamoDB |          | row unanswered
- * | every 0.25 to 5 s          | | flight, in the    | link and | a query
- * failed | no query for 1 s; known    | | cache             | host     | |
- * links are served stale     |
+ * | what               | of       | when                | then                |
+ * | ------------------ | -------- | ------------------- | ------------------- |
+ * | aws/retry, within  | process  | no answer, 5xx      | 3 attempts within   |
+ * | a call             |          |                     | STORE_TIMEOUT, of a |
+ * |                    |          |                     | quota of retries    |
+ * | aws/breaker,       | host     | 5 calls in a row    | calls fail at once; |
+ * | around calls to    |          | unanswered          | a probe every 0.25  |
+ * | DynamoDB           |          |                     | to 5 s              |
+ * | flight, in the     | link and | a query failed      | no query for 1 s;   |
+ * | cache              | host     |                     | known links are     |
+ * |                    |          |                     | served stale        |
  *
  * SQLite has no breaker: its file is on this host. Where several endpoints are
  * configured, a failed one is skipped for 10 s before the breaker is reached.
