@@ -10,56 +10,56 @@
 
 #include "base/mem.h"
 
-static void make_dir(const char *key, const char *dir, mode_t mode)
-{
-    /* chmod: whatever the umask is. */
-    if (mkdir(dir, mode) == 0 && chmod(dir, mode) == 0) {
-        if (geteuid() == 0)
-            log_info("directory created, owned by root: %s %s; give it to the "
-                     "user that runs curt.fcgi",
-                     key, dir);
-    } else if (errno != EEXIST) {
-        log_warning("cannot create directory: %s %s: %s; create it and give it "
-                    "to the user that runs curt.fcgi",
-                    key, dir, strerror(errno));
-    }
-}
-
 void dirs_make(const struct conf *conf)
 {
-    make_dir("STATE_DIR", conf->state_dir, DIRS_STATE_MODE);
-    make_dir("RUNTIME_DIR", conf->runtime_dir, DIRS_RUNTIME_MODE);
-}
-
-static void check_dir(const char *key, const char *dir, struct buf *faults)
-{
-    struct stat st;
-    char *copy = mem_dup(dir);
-    int error = 0;
-    if (stat(dir, &st) < 0) {
-        error = errno;
-        /* One that is missing can be created where this process can write. */
-        if (error == ENOENT && access(dirname(copy), W_OK | X_OK) == 0)
-            error = 0;
-        else if (error == ENOENT)
-            error = errno;
-    } else if (!S_ISDIR(st.st_mode)) {
-        error = ENOTDIR;
-    } else if (access(dir, R_OK | W_OK | X_OK) < 0) {
-        error = errno;
+    const struct {
+        const char *key, *path;
+        mode_t mode;
+    } dirs[] = {{"STATE_DIR", conf->state_dir, DIRS_STATE_MODE},
+                {"RUNTIME_DIR", conf->runtime_dir, DIRS_RUNTIME_MODE}};
+    for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+        const char *key = dirs[i].key, *path = dirs[i].path;
+        /* chmod: whatever the umask is. */
+        const bool made =
+            mkdir(path, dirs[i].mode) == 0 && chmod(path, dirs[i].mode) == 0;
+        if (made && geteuid() == 0)
+            log_info("directory created, owned by root: %s %s; give it to the "
+                     "user that runs curt.fcgi",
+                     key, path);
+        else if (!made && errno != EEXIST)
+            log_warning("cannot create directory: %s %s: %s; create it and "
+                        "give it to the user that runs curt.fcgi",
+                        key, path, strerror(errno));
     }
-    if (error != 0)
-        buf_addf(faults,
-                 "%s: %s: %s; expected a directory that the user of curt.fcgi "
-                 "can write\n",
-                 key, dir, strerror(error));
-    free(copy);
 }
 
 void dirs_check(const struct conf *conf, struct buf *faults)
 {
-    check_dir("STATE_DIR", conf->state_dir, faults);
-    check_dir("RUNTIME_DIR", conf->runtime_dir, faults);
+    const char *const dirs[][2] = {{"STATE_DIR", conf->state_dir},
+                                   {"RUNTIME_DIR", conf->runtime_dir}};
+    for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+        const char *path = dirs[i][1];
+        struct stat st;
+        char *copy = mem_dup(path);
+        int error = 0;
+        if (stat(path, &st) < 0) {
+            error = errno;
+            /* One that is missing can be created where this process can write.
+             */
+            if (error == ENOENT)
+                error = access(dirname(copy), W_OK | X_OK) < 0 ? errno : 0;
+        } else if (!S_ISDIR(st.st_mode)) {
+            error = ENOTDIR;
+        } else if (access(path, R_OK | W_OK | X_OK) < 0) {
+            error = errno;
+        }
+        if (error != 0)
+            buf_addf(faults,
+                     "%s: %s: %s; expected a directory that the user of "
+                     "curt.fcgi can write\n",
+                     dirs[i][0], path, strerror(error));
+        free(copy);
+    }
 }
 
 enum result dirs_refused(const char *path, int error, struct buf *reason)

@@ -67,19 +67,6 @@ static char *address_text(int fd)
     }
 }
 
-static socklen_t read_unix(const char *path, struct sockaddr_un *out)
-{
-    const size_t len = strlen(path);
-    out->sun_family = AF_UNIX;
-    if (len == 0 || len >= sizeof(out->sun_path))
-        return 0;
-    memcpy(out->sun_path, path, len);
-    if (path[0] != '@')
-        return sizeof(*out);
-    out->sun_path[0] = '\0';
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-}
-
 /* Reads "127.0.0.1:9000" or "[::1]:9000". */
 static socklen_t read_tcp(const char *text, union address *out)
 {
@@ -113,10 +100,21 @@ socklen_t sockname_parse(const char *text, struct sockaddr_storage *out)
     union address address;
     socklen_t size = 0;
     memset(&address, 0, sizeof(address));
-    if (strncmp(text, "unix:", 5) == 0)
-        size = read_unix(text + 5, &address.un);
-    else if (strncmp(text, "tcp:", 4) == 0)
+    if (strncmp(text, "unix:", 5) == 0) {
+        const size_t len = strlen(text + 5);
+        char *path = address.un.sun_path;
+        address.un.sun_family = AF_UNIX;
+        if (len > 0 && len < sizeof(address.un.sun_path)) {
+            memcpy(path, text + 5, len);
+            size = sizeof(address.un);
+        }
+        if (path[0] == '@') { /* abstract: no NUL ends it */
+            path[0] = '\0';
+            size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+        }
+    } else if (strncmp(text, "tcp:", 4) == 0) {
         size = read_tcp(text + 4, &address);
+    }
     *out = address.storage;
     return size;
 }
