@@ -1,5 +1,5 @@
-/* Time, in the two forms that curt uses, and as text; and what spreads load over
- * time. */
+/* Time, in the two forms that curt uses, and as text; and what spreads load
+ * over time. */
 #ifndef CURT_CLOCK_H
 #define CURT_CLOCK_H
 

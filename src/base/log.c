@@ -75,19 +75,6 @@ static size_t add_quoted(char *line, size_t size, size_t used,
     return used;
 }
 
-static void write_stderr(const char *line, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(STDERR_FILENO, line, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return; /* there is nowhere to report it */
-        line += n;
-        len -= (size_t)n;
-    }
-}
-
 void log_write(enum log_level level, const char *format, ...)
 {
     if (level > state.level)
@@ -117,7 +104,12 @@ void log_write(enum log_level level, const char *format, ...)
         syslog(levels[level].priority, "%s", line);
     } else {
         line[used++] = '\n';
-        write_stderr(line, used);
+        for (const char *at = line, *end = line + used; at < end;) {
+            const ssize_t n = write(STDERR_FILENO, at, (size_t)(end - at));
+            if (n == 0 || (n < 0 && errno != EINTR))
+                break; /* there is nowhere to report it */
+            at += n > 0 ? n : 0;
+        }
     }
     errno = saved;
 }

@@ -7,39 +7,32 @@
 /* A leading byte's class: how many bytes follow, and between what the first of
  * them must lie (RFC 3629, section 4: no overlong forms, no surrogates,
  * nothing above U+10FFFF). */
-struct lead {
-    unsigned char first, last;
-    unsigned char following;
-    unsigned char low, high;
-};
-
-static const struct lead leads[] = {
+static const struct lead {
+    unsigned char first, last, following, low, high;
+} leads[] = {
     {0xc2, 0xdf, 1, 0x80, 0xbf}, {0xe0, 0xe0, 2, 0xa0, 0xbf},
     {0xe1, 0xec, 2, 0x80, 0xbf}, {0xed, 0xed, 2, 0x80, 0x9f},
     {0xee, 0xef, 2, 0x80, 0xbf}, {0xf0, 0xf0, 3, 0x90, 0xbf},
     {0xf1, 0xf3, 3, 0x80, 0xbf}, {0xf4, 0xf4, 3, 0x80, 0x8f},
 };
 
-static const struct lead *find_lead(unsigned char c)
-{
-    for (size_t i = 0; i < sizeof(leads) / sizeof(leads[0]); i++)
-        if (c >= leads[i].first && c <= leads[i].last)
-            return &leads[i];
-    return NULL;
-}
+#define LEADS (sizeof(leads) / sizeof(leads[0]))
 
 uint32_t utf8_next(const char *s, size_t len, size_t *pos)
 {
     unsigned char c = (unsigned char)s[(*pos)++];
     if (c < 0x80)
         return c;
-    const struct lead *lead = find_lead(c);
-    if (lead == NULL)
+    size_t i = 0;
+    while (i < LEADS && (c < leads[i].first || c > leads[i].last))
+        i++;
+    if (i == LEADS)
         return UTF8_BAD;
+    const struct lead *lead = &leads[i];
     uint32_t point = c & (0x3fu >> lead->following);
-    for (unsigned i = 0; i < lead->following; i++) {
-        unsigned char low = i == 0 ? lead->low : 0x80;
-        unsigned char high = i == 0 ? lead->high : 0xbf;
+    for (unsigned n = 0; n < lead->following; n++) {
+        unsigned char low = n == 0 ? lead->low : 0x80;
+        unsigned char high = n == 0 ? lead->high : 0xbf;
         if (*pos == len || (unsigned char)s[*pos] < low ||
             (unsigned char)s[*pos] > high)
             return UTF8_BAD;
