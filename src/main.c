@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -154,15 +155,6 @@ static int test_configuration(const struct conf *conf)
     return ok ? 0 : EX_CONFIG;
 }
 
-/* Descriptors 1 and 2 must be open: otherwise a database gets one of these
- * numbers, and a message to standard error damages it. */
-static void open_standard_descriptors(void)
-{
-    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-            exit(EX_OSERR);
-}
-
 static int run_janitor(const struct conf *conf, _Atomic pid_t *answered)
 {
     (void)answered;
@@ -181,10 +173,18 @@ int main(int argc, char **argv)
     struct options o;
     struct conf conf;
     read_options(argc, argv, &o);
-    open_standard_descriptors();
+    /* Descriptors 1 and 2 must be open: otherwise a database gets one of these
+     * numbers, and a message to standard error damages it. */
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return EX_OSERR;
     log_open(NAME);
-    if (o.janitor_of != 0 && !janitor_follow((pid_t)o.janitor_of))
-        return 0;
+    if (o.janitor_of != 0) {
+        /* It ends with the worker that started it. */
+        prctl(PR_SET_PDEATHSIG, SIGUSR1);
+        if (getppid() != (pid_t)o.janitor_of)
+            return 0;
+    }
     if (!o.test && o.janitor_of == 0 && !fcgi_socket_ok()) {
         char text[] = "no listening socket on descriptor 0; start with: "
                       "spawn-fcgi -s SOCKET -- " NAME;

@@ -605,24 +605,25 @@ static struct conn *wait_conn(struct fcgi *f)
     return pause_wanted ? NULL : accept_conn(f);
 }
 
-/* The next connection whose request can be answered. NULL: none, because of
- * fcgi_pause(), fcgi_stop() or a failure. */
-static struct conn *next_request(struct fcgi *f)
+bool fcgi_accept(struct fcgi *f, const struct http_request **req)
 {
     struct conn *c = f->current;
+    *req = NULL;
     /* The end of an empty body has mostly come by now. */
     if (c != NULL && c->reader.state == FCGI_IN_BODY &&
         c->state != CONN_USELESS)
         read_chunk(f, c);
     for (;;) {
-        if (c != NULL) {
-            if (feed_conn(f, c))
-                return c;
+        if (c != NULL && feed_conn(f, c))
+            break;
+        if (c != NULL)
             settle_conn(f, c);
-            c = NULL;
+        if (f->failed)
+            return false;
+        if (pause_wanted) {
+            pause_wanted = 0;
+            return true;
         }
-        if (f->failed || pause_wanted)
-            return NULL;
         if (stop_wanted && !f->stopping) {
             /* No new connection; kept ones are closed if nothing has come. */
             f->stopping = true;
@@ -633,27 +634,20 @@ static struct conn *next_request(struct fcgi *f)
                     f->conns[i].deadline = 1;
         }
         if (f->stopping && f->used == 0)
-            return NULL;
+            return false;
         const bool full = f->used == f->most || f->memory > MEMORY_MAX;
-        struct conn *over = full ? find_surplus(f) : find_overdue(f);
-        if (over != NULL) {
-            if (give_up(f, over, full ? 503 : 408))
-                return over;
-            continue;
+        c = full ? find_surplus(f) : find_overdue(f);
+        if (c == NULL) {
+            c = wait_conn(f);
+            if (c != NULL && !c->eof)
+                read_chunk(f, c);
+        } else if (give_up(f, c, full ? 503 : 408)) {
+            break;
+        } else {
+            c = NULL; /* give_up() has settled it */
         }
-        c = wait_conn(f);
-        if (c != NULL && !c->eof)
-            read_chunk(f, c);
     }
-}
-
-bool fcgi_accept(struct fcgi *f, const struct http_request **req)
-{
-    struct conn *c = next_request(f);
-    *req = c != NULL ? &c->req : NULL;
-    if (c != NULL || !pause_wanted || f->failed)
-        return c != NULL;
-    pause_wanted = 0;
+    *req = &c->req;
     return true;
 }
 

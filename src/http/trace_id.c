@@ -8,21 +8,6 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-/* The random part only has to differ from request to request, so one draw
- * from the generator serves many requests. */
-static const unsigned char *draw_bytes(struct trace_id_source *source)
-{
-    if (source->left == 0) {
-        /* Ids that repeat after a failure here mislead a log reader, no
-         * more: not worth refusing a request. */
-        if (RAND_bytes(source->pool, sizeof(source->pool)) != 1)
-            memset(source->pool, 0, sizeof(source->pool));
-        source->left = sizeof(source->pool);
-    }
-    source->left -= TRACE_ID_RANDOM;
-    return source->pool + source->left;
-}
-
 static char *add_hex(char *out, const unsigned char *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -43,7 +28,16 @@ void trace_id_choose(struct trace_id_source *source, const char *header,
         memcpy(trace, header, len + 1);
         return;
     }
-    uint32_t now = (uint32_t)clock_now();
+    /* The random part only has to differ from request to request, so one draw
+     * from the generator serves many requests. Ids that repeat after a failure
+     * mislead a log reader, no more: not worth refusing a request. */
+    if (source->left == 0) {
+        if (RAND_bytes(source->pool, sizeof(source->pool)) != 1)
+            memset(source->pool, 0, sizeof(source->pool));
+        source->left = sizeof(source->pool);
+    }
+    source->left -= TRACE_ID_RANDOM;
+    const uint32_t now = (uint32_t)clock_now();
     const unsigned char epoch[] = {
         (unsigned char)(now >> 24), (unsigned char)(now >> 16),
         (unsigned char)(now >> 8), (unsigned char)now};
@@ -51,6 +45,6 @@ void trace_id_choose(struct trace_id_source *source, const char *header,
     memcpy(end, "Root=1-", 7);
     end = add_hex(end + 7, epoch, sizeof(epoch));
     *end++ = '-';
-    end = add_hex(end, draw_bytes(source), TRACE_ID_RANDOM);
+    end = add_hex(end, source->pool + source->left, TRACE_ID_RANDOM);
     *end = '\0';
 }

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -401,12 +400,6 @@ static int start_janitor(const struct conf *conf, pid_t *pid)
     close(fds[JANITOR_CONF]);
     buf_wipe(&text);
     return fault;
-}
-
-bool janitor_follow(pid_t worker)
-{
-    prctl(PR_SET_PDEATHSIG, SIGUSR1);
-    return getppid() == worker;
 }
 
 /* Whether the janitor that this worker started is still running. Its process

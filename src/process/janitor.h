@@ -20,10 +20,6 @@ int janitor_run(const struct conf *conf, bool patient);
 /* The descriptor on which curt.fcgi -j finds its configuration. */
 #define JANITOR_CONF 3
 
-/* For curt.fcgi -j: from now on USR1 comes when the worker that started this
- * process ends. False: it has ended already. */
-bool janitor_follow(pid_t worker) MUST_CHECK;
-
 /* When a worker without a master looked after the janitor last; zero at
  * first. */
 struct janitor_watch {

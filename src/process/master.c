@@ -243,18 +243,11 @@ static int wait_for_signal(const struct master *m)
     return sig > 0 ? sig : 0;
 }
 
-static bool has_children(const struct master *m)
-{
-    bool children = m->leaver_count > 0;
-    for (size_t i = 0; i < m->slot_count; i++)
-        children = children || m->slots[i].pid > 0;
-    return children;
-}
-
 static void master_serve(struct master *m)
 {
+    bool children = true;
     start_due(m, clock_monotonic_ms());
-    while (!m->stopping || has_children(m)) {
+    while (!m->stopping || children) {
         int sig = wait_for_signal(m);
         int64_t now = clock_monotonic_ms();
         if (sig == SIGHUP && !m->stopping)
@@ -270,6 +263,9 @@ static void master_serve(struct master *m)
             stop_role(m, janitor_name, grace > m->stop_by ? grace : m->stop_by);
         }
         kill_overdue(m, now);
+        children = m->leaver_count > 0;
+        for (size_t i = 0; i < m->slot_count; i++)
+            children = children || m->slots[i].pid > 0;
     }
 }
 

@@ -1,10 +1,10 @@
 /*
- * What the files of the operator's tool share: ctl.c has the commands, their
- * options and the help, ctl_link.c "create", "get" and "delete", ctl_table.c
- * "table", ctl_qr.c "qr", ctl_backup.c "backup" and "restore".
+ * What the files of the operator's tool share: main.c has the commands, their
+ * options and the help, link.c "create", "get" and "delete", and the others
+ * the commands of their names.
  */
-#ifndef CURT_CTL_H
-#define CURT_CTL_H
+#ifndef CURT_TOOL_H
+#define CURT_TOOL_H
 
 #include <stdbool.h>
 #include <stdio.h>

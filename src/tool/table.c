@@ -152,39 +152,29 @@ static void add_lines(json_object *answer, const char *name, char *text)
     json_object_object_add(answer, name, list);
 }
 
-/* The findings, a line each, or that there are none, and the notes. */
-static void print_report(const struct ctl *ctl, bool ok, char *findings,
-                         char *notes)
-{
-    if (!ctl->json) {
-        if (ok)
-            puts("table OK");
-        else
-            ctl_print_lines(stdout, "", findings);
-        ctl_print_lines(stdout, "note: ", notes);
-        return;
-    }
-    json_object *answer = json_object_new_object();
-    json_object_object_add(answer, "ok", json_object_new_boolean(ok));
-    add_lines(answer, "findings", findings);
-    add_lines(answer, "notes", notes);
-    ctl_print_json(answer);
-}
-
 static int check_table(struct ctl *ctl)
 {
-    struct buf findings;
-    struct buf notes;
+    struct buf findings, notes;
     buf_init(&findings, CTL_OUTPUT_MAX);
     buf_init(&notes, CTL_OUTPUT_MAX);
     enum result r = store_table_check(ctl->store, &findings);
-    bool ok = r == RESULT_OK;
+    const bool ok = r == RESULT_OK, known = ok || findings.len > 0;
     int status = ok ? 0 : CTL_NO;
-    bool known = ok || findings.len > 0;
     if (known && r != RESULT_NOT_FOUND)
         r = store_table_notes(ctl->store, &notes);
-    if (known)
-        print_report(ctl, ok, findings.data, notes.data);
+    if (known && ctl->json) {
+        json_object *answer = json_object_new_object();
+        json_object_object_add(answer, "ok", json_object_new_boolean(ok));
+        add_lines(answer, "findings", findings.data);
+        add_lines(answer, "notes", notes.data);
+        ctl_print_json(answer);
+    } else if (known) {
+        if (ok)
+            puts("table OK");
+        else
+            ctl_print_lines(stdout, "", findings.data);
+        ctl_print_lines(stdout, "note: ", notes.data);
+    }
     if (r != RESULT_OK && (!known || ok))
         status = ctl_store_failed(ctl, r);
     buf_free(&findings);
