@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,9 @@
 
 /* How long a process that makes the file may take, in microseconds. */
 #define MAKE_WAIT 2000000
+
+/* The name under which the file of another owner is kept. */
+#define KEPT_NAME "%s.%016" PRIx64
 
 bool mapfile_lock(const struct mapfile *m, unsigned wait_us)
 {
@@ -121,11 +125,6 @@ static bool write_header(int dir, const char *name,
     return written;
 }
 
-static char *name_of_owner(const char *name, uint64_t owner)
-{
-    return mem_printf("%s.%016llx", name, (unsigned long long)owner);
-}
-
 /* Removes, renames or takes over what is in the way of a new file. */
 static bool clear_way(int dir, const char *name,
                       const struct mapfile_kind *kind, enum result is,
@@ -140,8 +139,9 @@ static bool clear_way(int dir, const char *name,
         return write_header(dir, name, kind, &kind->header.owner,
                             sizeof(kind->header.owner),
                             offsetof(struct mapfile_header, owner));
-    char *base = is == RESULT_CONFLICT ? name_of_owner(name, found->owner)
-                                       : mem_printf("%s.old", name);
+    char *base = is == RESULT_CONFLICT
+                     ? mem_printf(KEPT_NAME, name, found->owner)
+                     : mem_printf("%s.old", name);
     char *kept = mem_dup(base); /* or the first free base.1, base.2, ... */
     for (unsigned n = 1; fstatat(dir, kept, &st, AT_SYMLINK_NOFOLLOW) == 0;
          n++) {
@@ -162,7 +162,7 @@ static bool bring_back(int dir, const char *name,
 {
     if (!kind->keep)
         return false;
-    char *kept = name_of_owner(name, kind->header.owner);
+    char *kept = mem_printf(KEPT_NAME, name, kind->header.owner);
     const bool done = renameat(dir, kept, dir, name) == 0;
     if (done)
         log_info("%s: %s is used again", name, kept);

@@ -48,13 +48,10 @@ struct leaver {
     int64_t kill_at;
 };
 
-static const char worker_name[] = "worker";
-static const char janitor_name[] = "janitor";
-
 struct master {
     struct conf *conf;
     const char *conf_file;
-    struct child_slot *slots;
+    struct child_slot *slots; /* of the workers, the last one of the janitor */
     size_t slot_count;
     struct leaver *leavers;
     size_t leaver_count;
@@ -183,14 +180,14 @@ static void step_reload(struct master *m, int64_t now)
     }
 }
 
-static void stop_role(struct master *m, const char *name, int64_t kill_at)
+/* Stops the children of the slots from first to before end. */
+static void stop_slots(struct master *m, size_t first, size_t end,
+                       int64_t kill_at)
 {
-    for (size_t i = 0; i < m->slot_count; i++) {
-        struct child_slot *slot = &m->slots[i];
-        if (slot->pid > 0 && slot->name == name) {
-            stop_child(m, slot->pid, kill_at);
-            slot->pid = 0;
-        }
+    for (size_t i = first; i < end; i++) {
+        if (m->slots[i].pid > 0)
+            stop_child(m, m->slots[i].pid, kill_at);
+        m->slots[i].pid = 0;
     }
 }
 
@@ -204,7 +201,7 @@ static void stop_workers(struct master *m, int64_t now)
     }
     m->stopping = true;
     m->stop_by = now + (int64_t)m->conf->drain_timeout * 1000;
-    stop_role(m, worker_name, m->stop_by);
+    stop_slots(m, 0, m->slot_count - 1, m->stop_by);
 }
 
 static void kill_overdue(struct master *m, int64_t now)
@@ -260,7 +257,8 @@ static void master_serve(struct master *m)
         if (m->stopping && m->leaver_count == 0) {
             /* The janitor flushes the hits of the last workers and ends. */
             const int64_t grace = m->stop_by > 0 ? now + JANITOR_GRACE : now;
-            stop_role(m, janitor_name, grace > m->stop_by ? grace : m->stop_by);
+            stop_slots(m, m->slot_count - 1, m->slot_count,
+                       grace > m->stop_by ? grace : m->stop_by);
         }
         kill_overdue(m, now);
         children = m->leaver_count > 0;
@@ -297,13 +295,11 @@ int master_run(struct conf *conf, const char *conf_file, unsigned workers,
         log_error("cannot start: %s", strerror(errno));
         return EX_OSERR;
     }
-    for (unsigned i = 0; i < workers; i++)
-        m.slots[i] =
-            (struct child_slot){.role = roles->worker, .name = worker_name};
-    m.slots[workers] =
-        (struct child_slot){.role = roles->janitor, .name = janitor_name};
     for (size_t i = 0; i < m.slot_count; i++)
-        m.slots[i].answered = &answered[i];
+        m.slots[i] = (struct child_slot){
+            .role = roles->worker, .name = "worker", .answered = &answered[i]};
+    m.slots[workers].role = roles->janitor;
+    m.slots[workers].name = "janitor";
     log_info("started with %u workers", workers);
     master_serve(&m);
     log_info("stopped");

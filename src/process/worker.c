@@ -81,12 +81,16 @@ static void close_store(struct app *app)
     store_free(app->store);
 }
 
-static void open_worker(struct worker *w, const struct conf *conf)
+/* hup: what HUP does. */
+static void open_worker(struct worker *w, const struct conf *conf,
+                        void (*hup)(int))
 {
+    log_open("worker");
     *w = (struct worker){.app = {.conf = conf}};
     open_store(&w->app);
     http_response_init(&w->res, conf);
     w->fcgi = fcgi_new(conf, router_takes_body);
+    handle_signals(conf, hup);
 }
 
 static void close_worker(struct worker *w)
@@ -136,9 +140,7 @@ int worker_run(const struct conf *conf, _Atomic pid_t *answered)
     const pid_t self = getpid();
     const struct http_request *req;
     struct worker w;
-    log_open("worker");
-    open_worker(&w, conf);
-    handle_signals(conf, SIG_IGN);
+    open_worker(&w, conf, SIG_IGN);
     while (fcgi_accept(w.fcgi, &req)) {
         answer_request(&w, req);
         if (*answered != self) /* the workers share the cache line */
@@ -153,9 +155,7 @@ int worker_run_alone(struct conf *conf, const char *conf_file)
     const struct http_request *req;
     struct worker w;
     struct janitor_watch watch = {0};
-    log_open("worker");
-    open_worker(&w, conf);
-    handle_signals(conf, on_reload);
+    open_worker(&w, conf, on_reload);
     janitor_watch(&watch, conf);
     while (fcgi_accept(w.fcgi, &req)) {
         if (reload_wanted) {

@@ -57,7 +57,7 @@ int ctl_backup(struct ctl *ctl, const char *file)
                 (unsigned long long)copy.bytes, (unsigned long long)hits);
     }
     buf_free(&reason);
-    return r == RESULT_OK ? 0 : ctl_status(r);
+    return ctl_status(r);
 }
 
 /* ---- Who uses the database ------------------------------------------- */

@@ -228,7 +228,7 @@ static const struct verb verbs[] = {
      "replace the SQLite file with a backup", "", ctl_restore, false},
     {"hits", NULL, "", "print how many hits are not in the store yet", "",
      run_hits, false},
-    /* It reads the configuration itself, to say what is wrong with it. */
+    /* It reads the configuration itself, to report its faults. */
     {"doctor", NULL, "", "check whether this host is ready", "", run_doctor,
      true},
     {"config", NULL, "", "print the effective configuration", "", run_config,

@@ -424,7 +424,7 @@ enum result dbfile_replace(struct dbfile *f, const char *fresh,
          remove_beside(f->path, "-old-shm") &&
          remove_beside(f->path, "-old-journal"));
     /* A log or a journal of the old file never meets the new one: they are
-     * moved while the name "-restored" keeps everybody from opening either. */
+     * moved while the name "-restored" keeps processes from opening either. */
     done = done && keep_owner(f, fresh) && rename(fresh, restored) == 0 &&
            dbfile_sync_parent(restored) && keep_beside(f->path, "") &&
            keep_beside(f->path, "-wal") && keep_beside(f->path, "-journal") &&
