@@ -113,8 +113,7 @@ static int lock_out_pool(const struct conf *conf, int *status)
     const long user = find_user(conf, name, sizeof(name));
     if (user > 0) {
         ctl_say(stderr,
-                "curt: restore failed: process %ld (%s) "
-                "uses %s; stop "
+                "curt: restore failed: process %ld (%s) uses %s; stop "
                 "curt.fcgi and every other program that uses the database, "
                 "then run this again",
                 user, name, conf->state_dir);

@@ -27,10 +27,8 @@ struct json_object;
 
 /* The options of `table create`. */
 struct ctl_table_options {
-    bool given; /* one of them was there */
-    bool read_given;
-    bool write_given;
-    struct store_table wanted; /* its tags point into argv */
+    bool given;                /* one of them was there */
+    struct store_table wanted; /* units 0: not given; its tags are in argv */
 };
 
 /* The options of `qr` and `create --qr`. */

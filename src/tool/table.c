@@ -29,14 +29,13 @@ static bool take_billing(struct store_table *wanted, const char *text)
     return true;
 }
 
-static bool take_units(const char *option, const char *text, uint64_t *units,
-                       bool *given)
+static bool take_units(const char *option, const char *text, uint64_t *units)
 {
-    *given = text_number(text, UNITS_MAX, units) && *units > 0;
-    if (!*given)
+    const bool valid = text_number(text, UNITS_MAX, units) && *units > 0;
+    if (!valid)
         ctl_say(stderr, "curt: %s %s: expected an integer from 1 to %d", option,
                 text, UNITS_MAX);
-    return *given;
+    return valid;
 }
 
 /* The length of a text in characters; false if it is not UTF-8. */
@@ -98,11 +97,9 @@ bool ctl_table_option(struct ctl_table_options *t, int code, char *argument)
     case CTL_BILLING:
         return take_billing(wanted, argument);
     case CTL_READ_UNITS:
-        return take_units("--read-units", argument, &wanted->read_units,
-                          &t->read_given);
+        return take_units("--read-units", argument, &wanted->read_units);
     case CTL_WRITE_UNITS:
-        return take_units("--write-units", argument, &wanted->write_units,
-                          &t->write_given);
+        return take_units("--write-units", argument, &wanted->write_units);
     case CTL_PROTECTION:
         wanted->deletion_protection = true;
         return true;
@@ -128,13 +125,15 @@ int ctl_table_misplaced(void)
 static const char *options_fault(const struct ctl *ctl)
 {
     const struct ctl_table_options *t = &ctl->table;
-    bool provisioned = t->wanted.billing == STORE_BILLING_PROVISIONED;
+    const bool provisioned = t->wanted.billing == STORE_BILLING_PROVISIONED;
+    const bool reads = t->wanted.read_units > 0,
+               writes = t->wanted.write_units > 0;
     if (t->given && ctl->conf.store != CONF_STORE_DYNAMODB)
         return "STORE is sqlite, and these options are only for DynamoDB";
-    if ((t->read_given || t->write_given) && !provisioned)
+    if ((reads || writes) && !provisioned)
         return "--read-units and --write-units are only for --billing "
                "provisioned";
-    if (provisioned && (!t->read_given || !t->write_given))
+    if (provisioned && (!reads || !writes))
         return "--billing provisioned needs --read-units and --write-units";
     return NULL;
 }
