@@ -15,8 +15,6 @@
 #include "base/child.h"
 #include "base/clock.h"
 #include "base/lock.h"
-#include "base/mapfile.h"
-#include "base/wallclock.h"
 #include "service/hits.h"
 #include "store/store.h"
 
@@ -78,7 +76,7 @@ struct janitor {
     unsigned store_count;
     bool failing;    /* the last flush left something */
     bool no_journal; /* it could not be opened */
-    struct wallclock clock;
+    struct clock_measured clock;
     int64_t clock_saved; /* clock_monotonic_ms() */
     int clock_odd;       /* the wall clock was ahead (1) or behind (-1) */
     /* A table that throttles: how many links the next flush may send (half of
@@ -190,9 +188,7 @@ static void flush_hits(struct janitor *j)
 static void say_clock(struct janitor *j)
 {
     const int64_t ahead = clock_now() - j->clock.time;
-    const int odd = ahead > WALLCLOCK_AHEAD     ? 1
-                    : ahead < -WALLCLOCK_BEHIND ? -1
-                                                : 0;
+    const int odd = ahead > CLOCK_AHEAD ? 1 : ahead < -CLOCK_BEHIND ? -1 : 0;
     if (odd > 0 && j->clock_odd != odd)
         log_warning("the clock is ahead of the measured time by %lld s: it "
                     "jumped, or the machine was off; links are removed by the "
@@ -211,25 +207,22 @@ static void say_clock(struct janitor *j)
 
 static void save_clock(struct janitor *j)
 {
-    if (j->clock.time != 0 && !wallclock_save(j->conf->state_dir, &j->clock))
+    if (j->clock.time != 0 && !clock_save(j->conf->state_dir, &j->clock))
         log_warning("cannot write %s/clock: %s", j->conf->state_dir,
                     strerror(errno));
     j->clock_saved = clock_monotonic_ms();
 }
 
-/* The time by which links are removed (wallclock.h). */
+/* The time by which links are removed (clock.h). */
 static enum result read_clock(struct janitor *j, int64_t *now)
 {
     enum result r = RESULT_OK;
-    if (j->clock.time == 0 && !wallclock_load(j->conf->state_dir, &j->clock)) {
+    if (j->clock.time == 0 && !clock_load(j->conf->state_dir, &j->clock))
         r = store_newest(j->stores[0], &j->clock.time);
-        j->clock.boot = mapfile_boot();
-        j->clock.uptime = clock_uptime();
-    }
     if (r != RESULT_OK && r != RESULT_NOT_FOUND)
         return r;
     const int64_t wall = clock_now();
-    wallclock_now(&j->clock);
+    clock_measure(&j->clock);
     say_clock(j);
     if (clock_monotonic_ms() - j->clock_saved >= CLOCK_SAVE_MS)
         save_clock(j);

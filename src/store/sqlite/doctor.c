@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/wallclock.h"
 
 /* How long the pages are checked, in milliseconds; how many steps of SQLite's
  * machine there are between two looks at the clock. */
@@ -111,14 +110,14 @@ static void check_file(const char *path, const struct conf *conf,
  * line only where they differ. */
 static void check_clock(struct store *s, struct report *report)
 {
-    struct wallclock w;
+    struct clock_measured w;
     int64_t newest;
     const int64_t wall = clock_now();
-    if (!wallclock_load(s->conf->state_dir, &w))
+    if (!clock_load(s->conf->state_dir, &w))
         w.time = wall;
     if (store_newest(s, &newest) == RESULT_OK && newest > w.time)
         w.time = newest;
-    wallclock_now(&w);
+    clock_measure(&w);
     const int64_t ahead = wall - w.time;
     char *remove = mem_printf("set the clock; if it is right, stop curt.fcgi "
                               "and remove %s/clock",
@@ -127,12 +126,12 @@ static void check_clock(struct store *s, struct report *report)
         report_add(report, REPORT_FAIL, "clock", "set the clock",
                    "this host's clock shows a time before this curt was built, "
                    "so no links are created");
-    else if (ahead < -WALLCLOCK_BEHIND)
+    else if (ahead < -CLOCK_BEHIND)
         report_add(report, REPORT_WARN, "clock", remove,
                    "this host's clock is %lld s behind the latest time that "
                    "curt has seen",
                    (long long)-ahead);
-    else if (ahead > WALLCLOCK_AHEAD)
+    else if (ahead > CLOCK_AHEAD)
         report_add(report, REPORT_WARN, "clock",
                    "set the clock if it is wrong; if it is right, expired "
                    "links are removed again after a day",

@@ -18,7 +18,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/wallclock.h"
 #include "config/dirs.h"
 #include "store/sqlite/dbfile.h"
 #include "store/sqlite/doctor.h"
@@ -230,10 +229,10 @@ static enum result migrate_schema(struct store_sqlite *s)
         return fail_sqlite(s, rc);
     /* The creation of the database is the first time that is known. */
     const char *dir = s->base.conf->state_dir;
-    struct wallclock w;
-    if (is_new && !wallclock_load(dir, &w)) {
-        wallclock_now(&w);
-        if (!wallclock_save(dir, &w))
+    struct clock_measured w;
+    if (is_new && !clock_load(dir, &w)) {
+        clock_measure(&w);
+        if (!clock_save(dir, &w))
             log_warning("%s/clock: %s", dir, strerror(errno));
     }
     return RESULT_OK;

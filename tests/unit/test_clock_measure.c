@@ -2,7 +2,7 @@
  * likes. */
 #include "test.h"
 
-#include "base/wallclock.h"
+#include "base/clock.h"
 
 #define START 1795600000
 #define HOUR  3600
@@ -10,7 +10,7 @@
 
 /* A machine: its true time, and what is wrong with its clock. */
 static struct machine {
-    struct wallclock w;
+    struct clock_measured w;
     int64_t now;
     int64_t wrong;
     int64_t booted;
@@ -21,7 +21,7 @@ static int begin(void **state)
 {
     (void)state;
     m = (struct machine){.now = START, .booted = START - 10 * DAY, .boot = 1};
-    wallclock_step(&m.w, m.now, m.now - m.booted, m.boot);
+    clock_measure_step(&m.w, m.now, m.now - m.booted, m.boot);
     assert_int_equal(m.w.time, START);
     return 0;
 }
@@ -33,7 +33,7 @@ static void run(int64_t seconds)
 {
     for (int64_t end = m.now + seconds; m.now < end;) {
         m.now += 5;
-        wallclock_step(&m.w, m.now + m.wrong, m.now - m.booted, m.boot);
+        clock_measure_step(&m.w, m.now + m.wrong, m.now - m.booted, m.boot);
     }
 }
 
@@ -166,8 +166,8 @@ TEST(never_goes_back)
 
 TEST(without_a_past_believes_the_clock)
 {
-    struct wallclock w = {.time = 0};
-    wallclock_step(&w, START, 77, 5);
+    struct clock_measured w = {.time = 0};
+    clock_measure_step(&w, START, 77, 5);
     assert_int_equal(w.time, START);
 }
 
@@ -178,11 +178,11 @@ static char path[80];
 
 TEST(file_keeps_all)
 {
-    const struct wallclock w = {START, 123456, UINT64_MAX, 86399};
-    struct wallclock back;
-    assert_true(wallclock_save(dir, &w));
-    assert_true(wallclock_save(dir, &w));
-    assert_true(wallclock_load(dir, &back));
+    const struct clock_measured w = {START, 123456, UINT64_MAX, 86399};
+    struct clock_measured back;
+    assert_true(clock_save(dir, &w));
+    assert_true(clock_save(dir, &w));
+    assert_true(clock_load(dir, &back));
     assert_memory_equal(&w, &back, sizeof(w));
     unlink(path);
 }
@@ -202,18 +202,18 @@ TEST(file_of_garbage_is_none)
         "clock 1 1795600000 1 1 -1\n",
         "\xff\xff\xff\n",
     };
-    struct wallclock w;
-    assert_false(wallclock_load(dir, &w));
+    struct clock_measured w;
+    assert_false(clock_load(dir, &w));
     for (size_t i = 0; i < COUNT(texts); i++) {
         write_file(path, texts[i]);
-        assert_false(wallclock_load(dir, &w));
+        assert_false(clock_load(dir, &w));
         assert_int_equal(w.time, 0);
     }
     unlink(path);
     assert_int_equal(symlink("/etc/passwd", path), 0);
-    assert_false(wallclock_load(dir, &w));
+    assert_false(clock_load(dir, &w));
     unlink(path);
-    assert_false(wallclock_save("/nonexistent", &w));
+    assert_false(clock_save("/nonexistent", &w));
 }
 
 static int choose_path(void **state)
