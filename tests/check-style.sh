@@ -20,7 +20,7 @@ walls() {
 ^curl/              src/aws/http_client.c
 ^idn2               src/link/host.c
 ^zlib               src/aws/reply.c
-^expat              src/aws/sts_answer.c
+^expat              src/aws/sts.c
 ^qrencode           src/link/qr.c
 ^png                src/link/qr.c
 ^sqlite3            src/store/sqlite/sqlite.c src/store/sqlite/backup.c

@@ -8,7 +8,6 @@
 #include "aws/breaker.h"
 #include "aws/endpoint.h"
 #include "aws/http_client.h"
-#include "aws/region.h"
 #include "aws/reply.h"
 #include "aws/retry.h"
 #include "base/clock.h"
@@ -93,11 +92,6 @@ bool aws_client_server_ahead(const struct aws_client *c, int64_t *seconds)
 struct aws_credentials *aws_client_credentials(struct aws_client *c)
 {
     return c->credentials;
-}
-
-void aws_client_tend(struct aws_client *c, int64_t deadline)
-{
-    aws_credentials_tend(c->credentials, deadline);
 }
 
 /* Begins the error text: what was tried, and on what. */
@@ -247,21 +241,21 @@ static bool client_again(struct aws_client *c,
         (reply->maybe_done && !request->may_repeat))
         return false;
     if (reply->cure == AWS_CURE_CLOCK)
-        return client_fix_clock(c, request) && aws_retry_fixed(&c->retry);
+        return client_fix_clock(c, request) &&
+               aws_retry_again(&c->retry, AWS_RETRY_FIXED);
     if (reply->cure == AWS_CURE_KEYS) {
         if (c->keys_renewed || !aws_credentials_expire(c->credentials))
             return false;
         c->keys_renewed = true;
-        return aws_retry_fixed(&c->retry);
+        return aws_retry_again(&c->retry, AWS_RETRY_FIXED);
     }
-    if (reply->result == RESULT_THROTTLED) {
-        if (request->gives_way)
-            return false;
-        aws_retry_throttled(&c->retry);
-    } else if (!aws_retry_again(&c->retry, http_client_timed_out(c->http))) {
-        return false;
-    }
-    return aws_retry_pause(&c->retry, request->deadline);
+    const bool throttled = reply->result == RESULT_THROTTLED;
+    return !(throttled && request->gives_way) &&
+           aws_retry_again(&c->retry, throttled ? AWS_RETRY_THROTTLED
+                                      : http_client_timed_out(c->http)
+                                          ? AWS_RETRY_TIMED_OUT
+                                          : AWS_RETRY_FAILED) &&
+           aws_retry_pause(&c->retry, request->deadline);
 }
 
 enum result aws_client_call(struct aws_client *c,

@@ -80,10 +80,6 @@ void aws_answer_free(struct aws_answer *answer);
  * next call. */
 const char *aws_client_error(const struct aws_client *c);
 
-/* Renews the credentials ahead of time, so that calls do not wait for it.
- * deadline as in struct aws_request. */
-void aws_client_tend(struct aws_client *c, int64_t deadline);
-
 /* ---- For the operator ------------------------------------------------ */
 
 /* The region; NULL until a call has found it. */

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws/chain.h"
 #include "aws/credentials_file.h"
+#include "aws/http_client.h"
+#include "aws/source.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -17,6 +18,25 @@
 /* The pause after a failure, in ms: twice as long each time. */
 #define PAUSE_MS     2000
 #define PAUSE_MAX_MS 5000
+
+/* Longest answer of a source on the network, and reason of a source, in bytes.
+ */
+#define ANSWER_MAX (128 * 1024)
+#define REASON_MAX 2048
+
+/* In the order of AWS's SDKs. */
+static const struct {
+    const char *name;
+    aws_source *query;
+} sources[] = {
+    {"environment", aws_source_environment},
+    {"web identity", aws_source_web_identity},
+    {"shared files", aws_source_profile},
+    {"container", aws_source_container},
+    {"instance metadata", aws_source_instance},
+};
+
+#define SOURCES (sizeof(sources) / sizeof(sources[0]))
 
 struct aws_credentials {
     const struct conf *conf;
@@ -75,11 +95,8 @@ static void keep_failure(struct aws_credentials *c, enum result r,
                          const char *error)
 {
     struct aws_credentials_set *set = c->set;
-    int64_t pause = PAUSE_MS;
-    for (uint32_t i = 0; i < set->failures && pause < PAUSE_MAX_MS; i++)
-        pause *= 2;
-    if (pause > PAUSE_MAX_MS)
-        pause = PAUSE_MAX_MS;
+    const int64_t pause =
+        set->failures < 2 ? PAUSE_MS << set->failures : PAUSE_MAX_MS;
     set->failures++;
     set->result = (uint32_t)r;
     set->retry_ms = clock_monotonic_ms() + pause - clock_jitter() % (pause / 2);
@@ -93,10 +110,10 @@ static void keep_failure(struct aws_credentials *c, enum result r,
     if (is_valid(set) && set->expires != 0) {
         char text[CLOCK_TEXT_SIZE];
         clock_text(set->expires, text);
-        log_warning("%s; the current credentials are used until %sZ", error,
-                    text);
+        log_warning("%s; the current credentials are used until %sZ",
+                    set->error, text);
     } else {
-        log_warning("%s", error);
+        log_warning("%s", set->error);
     }
 }
 
@@ -123,13 +140,54 @@ static void keep_found(struct aws_credentials *c, const struct aws_found *found)
         log_info("there are credentials again, from %s", set->where);
 }
 
+/* Queries the sources up to the first configured one, which decides. RESULT_OK:
+ * *found is filled, its where begins with the name of the source. Otherwise
+ * error has the reason: of the source that failed, or of all in order when none
+ * is configured. RESULT_DENIED and RESULT_UNAVAILABLE as of
+ * aws_credentials_get(). */
+static enum result credentials_query(const struct conf *conf, int64_t deadline,
+                                     struct aws_found *found, struct buf *error)
+{
+    const struct aws_source_request request = {
+        .conf = conf,
+        .http = http_client_new(conf->aws_ca_bundle, ANSWER_MAX),
+        .deadline = deadline,
+    };
+    struct buf reason;
+    enum result r = RESULT_NOT_FOUND;
+    *found = (struct aws_found){0};
+    buf_init(&reason, REASON_MAX);
+    for (size_t i = 0; i < SOURCES && r == RESULT_NOT_FOUND; i++) {
+        const char *name = sources[i].name;
+        buf_reset(&reason);
+        r = sources[i].query(&request, found, &reason);
+        const char *why = reason.len > 0 ? reason.data : result_text(r);
+        if (r == RESULT_NOT_FOUND) {
+            buf_addf(error, "%s%s (%s)",
+                     i == 0 ? "no credentials; looked at: " : "; ", name, why);
+        } else if (r != RESULT_OK) {
+            buf_reset(error);
+            buf_addf(error, "credentials from %s: %s", name, why);
+        } else if (strcmp(found->where, name) != 0) {
+            char *where = mem_printf("%s (%s)", name, found->where);
+            free(found->where);
+            found->where = where;
+        }
+    }
+    buf_free(&reason);
+    http_client_free(request.http);
+    return r == RESULT_OK || r == RESULT_UNAVAILABLE       ? r
+           : r == RESULT_THROTTLED || r == RESULT_INTERNAL ? RESULT_UNAVAILABLE
+                                                           : RESULT_DENIED;
+}
+
 /* Queries the sources and keeps what comes of it. */
 static void credentials_fetch(struct aws_credentials *c, int64_t deadline)
 {
     struct aws_found found;
     struct buf error;
-    buf_init(&error, AWS_CREDENTIALS_TEXT_SIZE - 1);
-    enum result r = aws_chain_ask(c->conf, deadline, &found, &error);
+    buf_init(&error, SOURCES * (REASON_MAX + 64));
+    enum result r = credentials_query(c->conf, deadline, &found, &error);
     if (r != RESULT_OK) {
         keep_failure(c, r, error.data);
     } else if (strlen(found.id) >= AWS_CREDENTIALS_ID_SIZE ||
@@ -171,39 +229,29 @@ static void credentials_renew(struct aws_credentials *c, int64_t deadline)
     }
 }
 
-static enum result credentials_provide(struct aws_credentials *c,
-                                       int64_t deadline)
+enum result aws_credentials_get(struct aws_credentials *c, int64_t deadline,
+                                struct aws_keys *out)
 {
     const struct aws_credentials_set *set = c->set;
     if (c->shared && c->conf->aws_access_key_id == NULL)
         c->file = aws_credentials_file_open(c->conf);
     c->shared = false;
-    if (must_fetch(c))
+    while (must_fetch(c)) {
         credentials_renew(c, deadline);
-    /* They may have expired since. */
-    bool valid;
-    while (!(valid = is_valid(set)) && must_fetch(c) &&
-           clock_monotonic_ms() < deadline)
-        credentials_renew(c, deadline);
-    if (valid)
-        return RESULT_OK;
-    return set->failures > 0 && set->result != RESULT_OK
-               ? (enum result)set->result
-               : RESULT_UNAVAILABLE;
-}
-
-enum result aws_credentials_get(struct aws_credentials *c, int64_t deadline,
-                                struct aws_keys *out)
-{
-    const struct aws_credentials_set *set = c->set;
-    enum result r = credentials_provide(c, deadline);
+        /* They may have expired since. */
+        if (is_valid(set) || clock_monotonic_ms() >= deadline)
+            break;
+    }
     *out = (struct aws_keys){0};
-    if (r == RESULT_OK) {
+    if (is_valid(set)) {
         out->id = set->id;
         out->secret = set->secret;
         out->token = set->token[0] != '\0' ? set->token : NULL;
+        return RESULT_OK;
     }
-    return r;
+    return set->failures > 0 && set->result != RESULT_OK
+               ? (enum result)set->result
+               : RESULT_UNAVAILABLE;
 }
 
 bool aws_credentials_expire(struct aws_credentials *c)
@@ -216,8 +264,10 @@ bool aws_credentials_expire(struct aws_credentials *c)
 
 void aws_credentials_tend(struct aws_credentials *c, int64_t deadline)
 {
+    struct aws_keys keys;
     c->tending = true;
-    (void)credentials_provide(c, deadline);
+    const enum result kept = aws_credentials_get(c, deadline, &keys);
+    (void)kept;
     c->tending = false;
 }
 

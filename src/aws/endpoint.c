@@ -4,18 +4,21 @@
 #include <string.h>
 
 #include "aws/http_client.h"
+#include "aws/metadata.h"
+#include "aws/profile.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 #define LABEL_MAX 63
-
-#define DIGITS   "0123456789"
-#define LETTERS  "abcdefghijklmnopqrstuvwxyz"
-#define IN_LABEL LETTERS DIGITS "-"
 
 #define SPACE " \t\r\n"
 
 /* The region of the endpoints without one. */
 #define GLOBAL_REGION "us-east-1"
+
+/* Bytes of a region from the metadata service; of the reason of a search. */
+#define REGION_MAX 256
+#define REASON_MAX 2048
 
 /* ---- Regions --------------------------------------------------------- */
 
@@ -45,7 +48,7 @@ bool aws_endpoint_is_region(const char *region)
 {
     if (region == NULL)
         return false;
-    const size_t len = strspn(region, IN_LABEL);
+    const size_t len = strspn(region, TEXT_LOWER TEXT_DIGITS "-");
     return len > 0 && len <= LABEL_MAX && region[len] == '\0' &&
            region[0] != '-' && region[len - 1] != '-';
 }
@@ -60,10 +63,10 @@ static bool region_is_in(const char *region, const struct partition *p)
     if (strncmp(region, p->prefix, prefix_len) != 0)
         return false;
     const char *word = region + prefix_len;
-    const char *dash = word + strspn(word, LETTERS DIGITS);
+    const char *dash = word + strspn(word, TEXT_LOWER TEXT_DIGITS);
     if (dash == word || *dash != '-')
         return false;
-    const size_t digits = strspn(dash + 1, DIGITS);
+    const size_t digits = strspn(dash + 1, TEXT_DIGITS);
     return digits > 0 && dash[1 + digits] == '\0';
 }
 
@@ -97,18 +100,108 @@ char *aws_endpoint_of_region(const char *service, const char *region, bool fips,
                       region, dual_stack ? p->dual_stack_suffix : p->suffix);
 }
 
-/* ---- What the configuration names ------------------------------------ */
+/* ---- The region of the table ----------------------------------------- */
 
-static bool is_set(const char *s)
+/* Takes the region that a place names; NULL: it names none, missing is added to
+ * reason, and the result is RESULT_NOT_FOUND. */
+static enum result region_take(const char *region, const char *place,
+                               const char *missing, char **out,
+                               struct buf *reason)
 {
-    return s != NULL && s[0] != '\0';
+    if (region == NULL) {
+        buf_addf(reason, "%s %s", place, missing);
+        return RESULT_NOT_FOUND;
+    }
+    if (aws_endpoint_is_region(region)) {
+        *out = mem_dup(region);
+        return RESULT_OK;
+    }
+    buf_addf(reason, "%s is not a valid region, such as eu-west-1", place);
+    return RESULT_DENIED;
 }
+
+/* The places of the configuration in order, up to the first that decides;
+ * reason lists why the others did not. */
+static enum result region_in_configuration(const struct conf *conf, char **out,
+                                           struct buf *reason)
+{
+    struct aws_profiles *profiles;
+    enum result r = region_take(conf->aws_region, "AWS_REGION", "is not set, ",
+                                out, reason);
+    if (r == RESULT_NOT_FOUND)
+        r = region_take(conf->aws_default_region, "AWS_DEFAULT_REGION",
+                        "is not set, ", out, reason);
+    if (r != RESULT_NOT_FOUND)
+        return r;
+    r = aws_profiles_read(conf, &profiles, reason);
+    if (r != RESULT_OK)
+        return r;
+    const char *name = aws_profiles_name(conf);
+    const char *file = aws_profiles_path(profiles, AWS_PROFILES_CONFIG);
+    const char *region = aws_profiles_get(profiles, name, "region");
+    if (region == NULL && file == NULL) {
+        buf_add_str(reason, "the user has no home directory for .aws/config");
+        r = RESULT_NOT_FOUND;
+    } else {
+        char *place = region != NULL
+                          ? mem_printf("the region of profile %s", name)
+                          : mem_printf("profile %s in %s", name, file);
+        r = region_take(region, place,
+                        aws_profiles_has(profiles, name) ? "has no region"
+                                                         : "does not exist",
+                        out, reason);
+        free(place);
+    }
+    aws_profiles_free(profiles);
+    return r;
+}
+
+enum result aws_region_find(const struct aws_source_request *request,
+                            char **out, struct buf *reason)
+{
+    struct buf list, region;
+    buf_init(&list, REASON_MAX);
+    buf_init(&region, REGION_MAX);
+    *out = NULL;
+    enum result r = region_in_configuration(request->conf, out, &list);
+    if (r == RESULT_NOT_FOUND) {
+        buf_add_str(&list, ", ");
+        r = aws_metadata_read(request, "/latest/meta-data/placement/region",
+                              &region, &list);
+        if (r == RESULT_OK) {
+            buf_truncate(&region, strcspn(region.data, "\r\n"));
+            r = region_take(region.data,
+                            "the region of the instance metadata service", "",
+                            out, &list);
+        }
+    }
+    if (r != RESULT_OK) {
+        buf_addf(reason, "no region: %s", list.data);
+        if (r != RESULT_UNAVAILABLE)
+            buf_add_str(reason, "; set AWS_REGION to the table's");
+    }
+    buf_free(&region);
+    buf_free(&list);
+    return r == RESULT_NOT_FOUND ? RESULT_DENIED : r;
+}
+
+char *aws_region_configured(const struct conf *conf)
+{
+    char *region = NULL;
+    struct buf reason;
+    buf_init(&reason, REASON_MAX);
+    enum result r = region_in_configuration(conf, &region, &reason);
+    buf_free(&reason);
+    return r == RESULT_OK ? region : NULL;
+}
+
+/* ---- What the configuration names ------------------------------------ */
 
 const char *aws_endpoint_configured(const struct conf *conf)
 {
-    if (is_set(conf->aws_endpoint_url_dynamodb))
-        return conf->aws_endpoint_url_dynamodb;
-    return is_set(conf->aws_endpoint_url) ? conf->aws_endpoint_url : NULL;
+    return conf->aws_endpoint_url_dynamodb != NULL
+               ? conf->aws_endpoint_url_dynamodb
+               : conf->aws_endpoint_url;
 }
 
 /* Takes the first URL off a list: a copy for the caller to free, with one '/'
@@ -133,10 +226,10 @@ static char *take_url(const char **list)
 
 char *aws_endpoint_sts(const struct conf *conf, const char *region)
 {
-    const char *list = is_set(conf->aws_endpoint_url_sts)
+    const char *list = conf->aws_endpoint_url_sts != NULL
                            ? conf->aws_endpoint_url_sts
                            : conf->aws_endpoint_url;
-    char *url = is_set(list) ? take_url(&list) : NULL;
+    char *url = list != NULL ? take_url(&list) : NULL;
     if (url != NULL)
         return url;
     return aws_endpoint_of_region(

@@ -1,7 +1,7 @@
 /*
- * Where DynamoDB and STS are: the endpoints that AWS's SDKs resolve for a
- * region (partitions, FIPS, dual stack), or those that the configuration
- * names; and which of several is used now. No I/O.
+ * Where DynamoDB and STS are: the region; the endpoints that AWS's SDKs resolve
+ * for it (partitions, FIPS, dual stack), or those that the configuration names;
+ * and which of several is used now. Only the search for a region does I/O.
  *
  * The rules are those of the SDKs' endpoint rule sets and partitions.json. Each
  * URL from here ends with exactly one '/', so requests go to it as it is.
@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "aws/source.h"
 #include "base/buf.h"
 #include "base/result.h"
 #include "config/conf.h"
@@ -28,6 +29,21 @@
  * digits, '-', which is neither first nor last; 1 to 63 of them). NULL: no. */
 bool aws_endpoint_is_region(const char *region);
 
+/* Finds the region of the table, which the caller frees: AWS_REGION,
+ * AWS_DEFAULT_REGION, the region of the profile, and finally the region that
+ * curt runs in, from EC2 instance metadata (AWS SDKs and Tools Reference Guide,
+ * "AWS Region"). The first place that names one decides. Otherwise *out is NULL
+ * and reason names the fault, or lists all places in order. RESULT_DENIED: the
+ * region is not valid, a shared file cannot be used, or no place names a
+ * region. RESULT_UNAVAILABLE: the metadata service gave no usable answer; a
+ * later call may succeed. */
+enum result aws_region_find(const struct aws_source_request *request,
+                            char **out, struct buf *reason) MUST_CHECK;
+
+/* The same without the network, for the caller to free; NULL: no valid one is
+ * configured. */
+char *aws_region_configured(const struct conf *conf);
+
 /* The region to sign for: region itself, but us-east-1 for the SDKs' names
  * that are not places ("aws-global", "local") and for NULL. */
 const char *aws_endpoint_signing_region(const char *region);
@@ -40,7 +56,7 @@ char *aws_endpoint_of_region(const char *service, const char *region, bool fips,
                              bool dual_stack);
 
 /* The value of AWS_ENDPOINT_URL_DYNAMODB, else of AWS_ENDPOINT_URL; NULL: both
- * are unset or empty. */
+ * are unset. */
 const char *aws_endpoint_configured(const struct conf *conf);
 
 /* The URL of STS, which the caller frees: AWS_ENDPOINT_URL_STS, else the

@@ -82,14 +82,6 @@ static char *url_part(CURLU *url, CURLUPart part)
     return curl_url_get(url, part, &text, 0) == CURLUE_OK ? text : NULL;
 }
 
-static bool is_loopback(const char *host)
-{
-    static const char dotted[] = "0123456789.";
-    return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
-           (strncmp(host, "127.", 4) == 0 &&
-            strspn(host, dotted) == strlen(host));
-}
-
 bool http_client_check_url(const char *url, bool *loopback)
 {
     CURLU *parts = curl_url();
@@ -102,7 +94,10 @@ bool http_client_check_url(const char *url, bool *loopback)
     usable = scheme != NULL && host != NULL && user == NULL && query == NULL &&
              (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
     if (loopback != NULL)
-        *loopback = usable && is_loopback(host);
+        *loopback = usable && (strcasecmp(host, "localhost") == 0 ||
+                               strcmp(host, "[::1]") == 0 ||
+                               (strncmp(host, "127.", 4) == 0 &&
+                                host[strspn(host, TEXT_DIGITS ".")] == '\0'));
     curl_free(scheme);
     curl_free(host);
     curl_free(user);
@@ -220,20 +215,18 @@ void http_client_add_line(struct http_client_lines *lines, char *line)
         mem_free_secret(line);
 }
 
-/* The header lines of a request as libcurl takes them; NULL: *r says why not.
+/* The header lines of a request as libcurl takes them; NULL: *r has the reason.
  */
 static struct curl_slist *
 make_headers(const struct http_client_request *request, enum result *r)
 {
-    static const char *const none[] = {NULL};
+    const char *const *given = request->headers;
     struct http_client_lines lines = {.count = 0};
     struct curl_slist *list = NULL;
     bool typed = false;
-    for (const char *const *h = request->headers != NULL ? request->headers
-                                                         : none;
-         *h != NULL; h++) {
-        typed = typed || strncasecmp(*h, "Content-Type:", 13) == 0;
-        http_client_add_line(&lines, mem_dup(*h));
+    for (; given != NULL && *given != NULL; given++) {
+        typed = typed || strncasecmp(*given, "Content-Type:", 13) == 0;
+        http_client_add_line(&lines, mem_dup(*given));
     }
     *r = request->sign != NULL ? request->sign(request, &lines) : RESULT_OK;
     /* Not the type that libcurl would make up. */
@@ -290,8 +283,8 @@ static const char *answer_header(struct http_client *h, const char *name)
     return found->value;
 }
 
-static enum result read_answer(struct http_client *h,
-                               struct http_client_answer *answer)
+static void read_answer(struct http_client *h,
+                        struct http_client_answer *answer)
 {
     curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &answer->status);
     answer->body = h->received.data;
@@ -308,17 +301,13 @@ static enum result read_answer(struct http_client *h,
         answer->has_crc32 = true;
         answer->crc32 = (uint32_t)sum;
     }
-    return RESULT_OK;
-}
-
-static const char *curl_text(const struct http_client *h, CURLcode code)
-{
-    return h->curl_error[0] != '\0' ? h->curl_error : curl_easy_strerror(code);
 }
 
 /* A transfer without a whole answer. */
 static enum result transfer_failed(struct http_client *h, CURLcode code)
 {
+    const char *text =
+        h->curl_error[0] != '\0' ? h->curl_error : curl_easy_strerror(code);
     h->timed_out = code == CURLE_OPERATION_TIMEDOUT;
     switch (code) {
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -331,10 +320,10 @@ static enum result transfer_failed(struct http_client *h, CURLcode code)
             h, RESULT_DENIED,
             "the endpoint's certificate was not accepted (%s); "
             "AWS_CA_BUNDLE names the file of authorities to trust",
-            curl_text(h, code));
+            text);
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-        return transfer_fail(h, RESULT_INVALID, "%s", curl_text(h, code));
+        return transfer_fail(h, RESULT_INVALID, "%s", text);
     case CURLE_WRITE_ERROR:
         return transfer_fail(h, RESULT_CORRUPT,
                              "an answer of more than %zu bytes",
@@ -346,10 +335,9 @@ static enum result transfer_failed(struct http_client *h, CURLcode code)
     case CURLE_FAILED_INIT:
     case CURLE_BAD_FUNCTION_ARGUMENT:
     case CURLE_NOT_BUILT_IN:
-        return transfer_fail(h, RESULT_INTERNAL, "libcurl: %s",
-                             curl_text(h, code));
+        return transfer_fail(h, RESULT_INTERNAL, "libcurl: %s", text);
     default:
-        return transfer_fail(h, RESULT_UNAVAILABLE, "%s", curl_text(h, code));
+        return transfer_fail(h, RESULT_UNAVAILABLE, "%s", text);
     }
 }
 
@@ -381,7 +369,10 @@ enum result http_client_send(struct http_client *h,
     if (code == CURLE_OK)
         code = curl_easy_perform(h->curl);
     answer->sends = h->sends;
-    r = code == CURLE_OK ? read_answer(h, answer) : transfer_failed(h, code);
+    if (code == CURLE_OK)
+        read_answer(h, answer);
+    else
+        r = transfer_failed(h, code);
     curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, NULL);
     curl_easy_setopt(h->curl, CURLOPT_POSTFIELDS, NULL);
     curl_slist_free_all(headers);

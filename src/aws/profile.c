@@ -33,8 +33,7 @@ struct file {
 };
 
 struct aws_profiles {
-    struct file config;
-    struct file credentials;
+    struct file files[AWS_PROFILES_FILES];
 };
 
 /* ---- Reading ----------------------------------------------------------- */
@@ -47,7 +46,7 @@ struct parser {
     const char *fault; /* of that line; NULL: none yet */
     /* The section. */
     bool in_section;
-    const char *profile; /* NULL: it is no profile */
+    const char *profile; /* NULL: not a profile */
     bool prefixed;
     /* The setting that a line may continue. */
     bool may_continue;
@@ -111,26 +110,18 @@ static const char *profile_of(char *header, bool is_config, bool *prefixed)
     return header[0] != '\0' && !*prefixed ? header : NULL;
 }
 
-/* The end of a section's name: the first ] outside quotes; NULL: none. */
-static char *header_end(char *s)
-{
-    char quote = '\0';
-    for (; *s != '\0'; s++) {
-        if (quote == '\0' && *s == ']')
-            return s;
-        if (quote == *s)
-            quote = '\0';
-        else if (quote == '\0' && (*s == '"' || *s == '\''))
-            quote = *s;
-    }
-    return NULL;
-}
-
 static void take_section(struct parser *ps, char *header)
 {
-    char *end = header_end(header);
+    char *end = header; /* the first ] outside quotes */
+    for (char quote = '\0'; *end != '\0' && (quote != '\0' || *end != ']');
+         end++) {
+        if (quote == *end)
+            quote = '\0';
+        else if (quote == '\0' && (*end == '"' || *end == '\''))
+            quote = *end;
+    }
     /* A single quote in a name is unusual, but not a fault. */
-    if (end == NULL)
+    if (*end == '\0')
         end = strchr(header, ']');
     if (end == NULL) {
         ps->fault = "the section's name does not end with ]";
@@ -150,19 +141,13 @@ static void take_section(struct parser *ps, char *header)
         add_entry(ps, NULL, NULL);
 }
 
-/* Where a comment begins, or the line ends. */
-static char *comment_or_end(char *s)
-{
-    for (char *at = s + 1; s[0] != '\0' && at[0] != '\0'; at++) {
-        if (strchr(COMMENTS, at[0]) != NULL && strchr(BLANKS, at[-1]) != NULL)
-            return at;
-    }
-    return s + strlen(s);
-}
-
 static void take_setting(struct parser *ps, char *text, size_t indent)
 {
-    profile_cut(text, comment_or_end(text));
+    char *end = text + 1; /* of the line, or where a comment begins */
+    while (*end != '\0' &&
+           (strchr(COMMENTS, *end) == NULL || strchr(BLANKS, end[-1]) == NULL))
+        end++;
+    profile_cut(text, end);
     char *equals = strpbrk(text, "=:");
     if (!ps->in_section) {
         ps->fault = "a setting comes before the first section";
@@ -197,37 +182,33 @@ static void continue_value(struct parser *ps, char *text)
     ps->end += len + 1;
 }
 
-static void take_line(struct parser *ps, char *text)
-{
-    size_t len = strlen(text);
-    if (len > 0 && text[len - 1] == '\r')
-        text[len - 1] = '\0';
-    char *start = skip_blanks(text);
-    size_t indent = (size_t)(start - text);
-    if (*start == '\0' || strchr(COMMENTS, *start) != NULL)
-        return;
-    if (ps->may_continue && indent > ps->indent)
-        continue_value(ps, start);
-    else if (*start == '[')
-        take_section(ps, start + 1);
-    else
-        take_setting(ps, start, indent);
-}
-
 static enum result profile_parse(struct file *f, bool is_config,
                                  struct buf *reason)
 {
     struct parser ps = {.file = f, .is_config = is_config};
-    char *text = f->text;
-    if (strncmp(text, TEXT_BYTE_ORDER_MARK, 3) == 0)
-        text += 3;
-    while (text != NULL && ps.fault == NULL) {
-        char *next = strchr(text, '\n');
+    char *next = f->text;
+    f->len = strlen(f->text);
+    if (strncmp(next, TEXT_BYTE_ORDER_MARK, 3) == 0)
+        next += 3;
+    while (next != NULL && ps.fault == NULL) {
+        char *text = next;
+        next = strchr(text, '\n');
         if (next != NULL)
             *next++ = '\0';
         ps.line++;
-        take_line(&ps, text);
-        text = next;
+        const size_t len = strlen(text);
+        if (len > 0 && text[len - 1] == '\r')
+            text[len - 1] = '\0';
+        char *start = skip_blanks(text);
+        const size_t indent = (size_t)(start - text);
+        if (*start == '\0' || strchr(COMMENTS, *start) != NULL)
+            continue;
+        if (ps.may_continue && indent > ps.indent)
+            continue_value(&ps, start);
+        else if (*start == '[')
+            take_section(&ps, start + 1);
+        else
+            take_setting(&ps, start, indent);
     }
     if (ps.fault == NULL)
         return RESULT_OK;
@@ -236,20 +217,6 @@ static enum result profile_parse(struct file *f, bool is_config,
 }
 
 /* ---- Files ------------------------------------------------------------- */
-
-/* The home directory of this user, which the caller frees; NULL: none. */
-static char *home_directory(void)
-{
-    const char *home = getenv("HOME");
-    if (home != NULL && home[0] != '\0')
-        return mem_dup(home);
-    char text[4096];
-    struct passwd entry, *found = NULL;
-    if (getpwuid_r(geteuid(), &entry, text, sizeof(text), &found) != 0 ||
-        found == NULL || found->pw_dir[0] == '\0')
-        return NULL;
-    return mem_dup(found->pw_dir);
-}
 
 /* The path of a file, which the caller frees: the configured one, a ~/ of which
  * is the home directory, else the one there. NULL: there is no home. */
@@ -265,55 +232,49 @@ static char *profile_locate(const char *configured, const char *home,
     return mem_dup(configured);
 }
 
-static enum result read_file(struct file *f, bool is_config, bool is_default,
-                             struct buf *reason)
+static enum result profile_read(struct file *f, bool is_config, bool is_default,
+                                struct buf *reason)
 {
+    struct stat info;
     if (f->path == NULL)
         return RESULT_OK;
     f->text = aws_found_read_file(f->path, AWS_PROFILES_MAX);
-    if (f->text == NULL) {
-        int fault = errno;
-        struct stat info;
-        if (fault == ENOENT || fault == ENOTDIR)
-            return RESULT_OK;
-        f->hidden = fault == EACCES && is_default && stat(f->path, &info) < 0;
-        if (f->hidden)
-            return RESULT_OK;
-        if (fault == E2BIG)
-            buf_addf(reason, "%s is larger than %u bytes", f->path,
-                     AWS_PROFILES_MAX);
-        else if (fault == EILSEQ)
-            buf_addf(reason, "%s has a NUL byte in it", f->path);
-        else if (fault == EACCES)
-            buf_addf(reason,
-                     "%s: permission denied; let user %u read it, or name "
-                     "another file",
-                     f->path, (unsigned)geteuid());
-        else
-            buf_addf(reason, "%s cannot be read: %s", f->path, strerror(fault));
-        return RESULT_DENIED;
-    }
-    f->len = strlen(f->text);
-    return profile_parse(f, is_config, reason);
-}
-
-static void release_file(struct file *f)
-{
     if (f->text != NULL)
-        mem_wipe(f->text, f->len);
-    free(f->text);
-    free(f->entries);
-    free(f->path);
+        return profile_parse(f, is_config, reason);
+    const int fault = errno;
+    f->hidden = fault == EACCES && is_default && stat(f->path, &info) < 0;
+    if (f->hidden || fault == ENOENT || fault == ENOTDIR)
+        return RESULT_OK;
+    if (fault == E2BIG)
+        buf_addf(reason, "%s is larger than %u bytes", f->path,
+                 AWS_PROFILES_MAX);
+    else if (fault == EILSEQ)
+        buf_addf(reason, "%s has a NUL byte in it", f->path);
+    else if (fault == EACCES)
+        buf_addf(reason,
+                 "%s: permission denied; let user %u read it, or name "
+                 "another file",
+                 f->path, (unsigned)geteuid());
+    else
+        buf_addf(reason, "%s cannot be read: %s", f->path, strerror(fault));
+    return RESULT_DENIED;
 }
 
 static struct aws_profiles *profiles_new(const struct conf *conf)
 {
     struct aws_profiles *p = mem_zalloc(sizeof(*p));
-    char *home = home_directory();
-    p->config.path = profile_locate(conf->aws_config_file, home, "config");
-    p->credentials.path =
+    const char *home = getenv("HOME");
+    char text[4096];
+    struct passwd entry, *found = NULL;
+    if (home == NULL || home[0] == '\0')
+        home = getpwuid_r(geteuid(), &entry, text, sizeof(text), &found) == 0 &&
+                       found != NULL && found->pw_dir[0] != '\0'
+                   ? found->pw_dir
+                   : NULL;
+    p->files[AWS_PROFILES_CONFIG].path =
+        profile_locate(conf->aws_config_file, home, "config");
+    p->files[AWS_PROFILES_CREDENTIALS].path =
         profile_locate(conf->aws_shared_credentials_file, home, "credentials");
-    free(home);
     return p;
 }
 
@@ -321,11 +282,11 @@ enum result aws_profiles_read(const struct conf *conf,
                               struct aws_profiles **out, struct buf *reason)
 {
     struct aws_profiles *p = profiles_new(conf);
-    enum result r =
-        read_file(&p->config, true, conf->aws_config_file == NULL, reason);
+    enum result r = profile_read(&p->files[AWS_PROFILES_CONFIG], true,
+                                 conf->aws_config_file == NULL, reason);
     if (r == RESULT_OK)
-        r = read_file(&p->credentials, false,
-                      conf->aws_shared_credentials_file == NULL, reason);
+        r = profile_read(&p->files[AWS_PROFILES_CREDENTIALS], false,
+                         conf->aws_shared_credentials_file == NULL, reason);
     if (r != RESULT_OK) {
         aws_profiles_free(p);
         p = NULL;
@@ -336,21 +297,25 @@ enum result aws_profiles_read(const struct conf *conf,
 
 void aws_profiles_free(struct aws_profiles *p)
 {
-    if (p == NULL)
-        return;
-    release_file(&p->config);
-    release_file(&p->credentials);
+    for (size_t i = 0; p != NULL && i < AWS_PROFILES_FILES; i++) {
+        struct file *f = &p->files[i];
+        if (f->text != NULL)
+            mem_wipe(f->text, f->len);
+        free(f->text);
+        free(f->entries);
+        free(f->path);
+    }
     free(p);
 }
 
 void aws_profiles_add_versions(const struct conf *conf, struct buf *out)
 {
     struct aws_profiles *p = profiles_new(conf);
-    const char *const paths[] = {p->config.path, p->credentials.path};
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < AWS_PROFILES_FILES; i++) {
+        const char *path = p->files[i].path;
         struct stat st;
-        if (paths[i] != NULL && stat(paths[i], &st) == 0)
-            buf_addf(out, "%s %lld %lld.%09ld %llu\n", paths[i],
+        if (path != NULL && stat(path, &st) == 0)
+            buf_addf(out, "%s %lld %lld.%09ld %llu\n", path,
                      (long long)st.st_size, (long long)st.st_mtim.tv_sec,
                      (long)st.st_mtim.tv_nsec, (unsigned long long)st.st_ino);
     }
@@ -359,25 +324,21 @@ void aws_profiles_add_versions(const struct conf *conf, struct buf *out)
 
 /* ---- Settings ---------------------------------------------------------- */
 
-const char *aws_profiles_config_file(const struct aws_profiles *p)
+const char *aws_profiles_path(const struct aws_profiles *p,
+                              enum aws_profiles_file file)
 {
-    return p->config.path;
-}
-
-const char *aws_profiles_credentials_file(const struct aws_profiles *p)
-{
-    return p->credentials.path;
+    return p->files[file].path;
 }
 
 void aws_profiles_add_places(const struct aws_profiles *p, struct buf *out)
 {
-    const struct file *const files[] = {&p->config, &p->credentials};
     const char *between = "";
-    for (size_t i = 0; i < 2; i++) {
-        if (files[i]->path == NULL)
+    for (size_t i = 0; i < AWS_PROFILES_FILES; i++) {
+        const struct file *f = &p->files[i];
+        if (f->path == NULL)
             continue;
-        buf_addf(out, "%s%s%s", between, files[i]->path,
-                 files[i]->hidden ? " (permission denied)" : "");
+        buf_addf(out, "%s%s%s", between, f->path,
+                 f->hidden ? " (permission denied)" : "");
         between = " or ";
     }
     if (between[0] == '\0')
@@ -405,41 +366,32 @@ static const struct entry *profile_find(const struct file *f,
     return NULL;
 }
 
-static bool file_has(const struct file *f, const char *profile)
-{
-    return profile_find(f, profile, true, NULL) != NULL ||
-           profile_find(f, profile, false, NULL) != NULL;
-}
-
-static const char *file_get(const struct file *f, const char *profile,
-                            const char *setting)
-{
-    bool prefixed = profile_find(f, profile, true, NULL) != NULL;
-    const struct entry *e = profile_find(f, profile, prefixed, setting);
-    return e != NULL && e->value[0] != '\0' ? e->value : NULL;
-}
-
 bool aws_profiles_has(const struct aws_profiles *p, const char *profile)
 {
-    return file_has(&p->config, profile) || file_has(&p->credentials, profile);
+    for (size_t i = 0; i < AWS_PROFILES_FILES; i++) {
+        if (profile_find(&p->files[i], profile, true, NULL) != NULL ||
+            profile_find(&p->files[i], profile, false, NULL) != NULL)
+            return true;
+    }
+    return false;
 }
 
-const char *aws_profiles_get_config(const struct aws_profiles *p,
-                                    const char *profile, const char *setting)
+const char *aws_profiles_get_from(const struct aws_profiles *p,
+                                  enum aws_profiles_file file,
+                                  const char *profile, const char *setting)
 {
-    return file_get(&p->config, profile, setting);
-}
-
-const char *aws_profiles_get_credentials(const struct aws_profiles *p,
-                                         const char *profile,
-                                         const char *setting)
-{
-    return file_get(&p->credentials, profile, setting);
+    const struct file *f = &p->files[file];
+    const bool prefixed = profile_find(f, profile, true, NULL) != NULL;
+    const struct entry *e = profile_find(f, profile, prefixed, setting);
+    return e != NULL && e->value[0] != '\0' ? e->value : NULL;
 }
 
 const char *aws_profiles_get(const struct aws_profiles *p, const char *profile,
                              const char *setting)
 {
-    const char *value = file_get(&p->credentials, profile, setting);
-    return value != NULL ? value : file_get(&p->config, profile, setting);
+    const char *value =
+        aws_profiles_get_from(p, AWS_PROFILES_CREDENTIALS, profile, setting);
+    return value != NULL ? value
+                         : aws_profiles_get_from(p, AWS_PROFILES_CONFIG,
+                                                 profile, setting);
 }

@@ -26,6 +26,12 @@
 /* The largest file, in bytes. */
 #define AWS_PROFILES_MAX (1u << 20)
 
+enum aws_profiles_file {
+    AWS_PROFILES_CONFIG,
+    AWS_PROFILES_CREDENTIALS,
+    AWS_PROFILES_FILES
+};
+
 /* The contents of both files. */
 struct aws_profiles;
 
@@ -44,10 +50,10 @@ void aws_profiles_free(struct aws_profiles *p);
  * after every change. */
 void aws_profiles_add_versions(const struct conf *conf, struct buf *out);
 
-/* The paths of the two files, which may not exist. NULL: the user has no home
- * directory. They belong to p. */
-const char *aws_profiles_config_file(const struct aws_profiles *p);
-const char *aws_profiles_credentials_file(const struct aws_profiles *p);
+/* The path of a file, which may not exist. NULL: the user has no home
+ * directory. Belongs to p. */
+const char *aws_profiles_path(const struct aws_profiles *p,
+                              enum aws_profiles_file file);
 
 /* Appends where profiles are read from: "/root/.aws/config or
  * /root/.aws/credentials", and whether a directory could not be searched. */
@@ -65,10 +71,8 @@ const char *aws_profiles_get(const struct aws_profiles *p, const char *profile,
                              const char *setting);
 
 /* The same, from only one file. */
-const char *aws_profiles_get_config(const struct aws_profiles *p,
-                                    const char *profile, const char *setting);
-const char *aws_profiles_get_credentials(const struct aws_profiles *p,
-                                         const char *profile,
-                                         const char *setting);
+const char *aws_profiles_get_from(const struct aws_profiles *p,
+                                  enum aws_profiles_file file,
+                                  const char *profile, const char *setting);
 
 #endif

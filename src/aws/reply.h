@@ -23,26 +23,13 @@ enum aws_cure {
     AWS_CURE_KEYS   /* other keys, if there are any */
 };
 
-struct aws_error {
-    const char *type; /* without "Exception"; "" for other types */
-    enum result result;
-    enum aws_cure cure;
-    bool maybe_done;    /* the server may have carried the request out */
-    const char *advice; /* how to fix it; NULL where nothing can be done */
-};
-
-/* The error that type means, with or without its "Exception". type: the part
- * of __type after '#', or "" when the answer named none; then the HTTP status
- * decides. Never RESULT_OK. */
-struct aws_error aws_error_find(const char *type, long status);
-
 /* Copies the error type out of the value of __type: the part after '#', cut to
  * the size, with its letters and digits only. */
 void aws_error_type(const char *raw, char type[AWS_ERROR_TYPE_SIZE]);
 
-/* Whether the server's own message can be shown. Messages about signatures
- * repeat the request, session token included. */
-bool aws_error_message_is_safe(enum result r, const char *type);
+/* Whether a request may succeed after a pause that was refused with this error
+ * type, of DynamoDB or STS, and HTTP status. */
+bool aws_error_is_passing(const char *type, long status);
 
 struct json_object;
 
@@ -58,9 +45,9 @@ struct aws_reply {
 /* Reads an answer of any status into *out. On failure text gets the reason and
  * how to fix it; nothing that is a secret of credentials, which may be NULL.
  * RESULT_OK: status 200 with a JSON object, whole (x-amz-crc32, where there is
- * one, is over the bytes as sent: shared/DYNAMODB "The wire"). RESULT_CORRUPT:
- * it nests deeper than any item. RESULT_UNAVAILABLE: it is damaged, or not
- * from DynamoDB. Otherwise what the error type means: aws_reply.h. */
+ * one, is over the bytes as sent). RESULT_CORRUPT: it nests deeper than any
+ * item. RESULT_UNAVAILABLE: it is damaged, or not from DynamoDB. Otherwise what
+ * the error type means, or else the status. */
 void aws_reply_read(const struct http_client_answer *http,
                     const struct aws_credentials *credentials,
                     struct aws_reply *out, struct buf *text);

@@ -14,27 +14,22 @@ void aws_retry_begin(struct aws_retry *r)
     r->throttled = 0;
 }
 
-bool aws_retry_again(struct aws_retry *r, bool timed_out)
+bool aws_retry_again(struct aws_retry *r, enum aws_retry_cause cause)
 {
-    const unsigned cost = timed_out ? AWS_RETRY_COST_TIMEOUT : AWS_RETRY_COST;
+    const unsigned cost = cause == AWS_RETRY_FAILED ? AWS_RETRY_COST
+                          : cause == AWS_RETRY_TIMED_OUT
+                              ? AWS_RETRY_COST_TIMEOUT
+                              : 0;
+    if (cause == AWS_RETRY_THROTTLED) {
+        r->throttled++;
+        return true;
+    }
     if (r->attempts >= AWS_RETRY_ATTEMPTS || cost > r->quota)
         return false;
+    r->attempts++;
     r->quota -= cost;
-    r->taken = cost;
-    r->attempts++;
-    return true;
-}
-
-void aws_retry_throttled(struct aws_retry *r)
-{
-    r->throttled++;
-}
-
-bool aws_retry_fixed(struct aws_retry *r)
-{
-    if (r->attempts >= AWS_RETRY_ATTEMPTS)
-        return false;
-    r->attempts++;
+    if (cost > 0)
+        r->taken = cost;
     return true;
 }
 
@@ -93,7 +88,9 @@ enum result aws_retry_send(const struct aws_source_request *request,
         passing =
             r == RESULT_UNAVAILABLE || (r == RESULT_OK && is_passing(answer));
     } while (passing && retry.attempts < call->attempts &&
-             aws_retry_again(&retry, http_client_timed_out(request->http)) &&
+             aws_retry_again(&retry, http_client_timed_out(request->http)
+                                         ? AWS_RETRY_TIMED_OUT
+                                         : AWS_RETRY_FAILED) &&
              aws_retry_pause(&retry, request->deadline));
     /* For a source of credentials: such a URL was configured, and what is too
      * large is not an answer of the service. */

@@ -57,23 +57,25 @@ void aws_retry_init(struct aws_retry *r);
  * not give back is lost. */
 void aws_retry_begin(struct aws_retry *r);
 
-/* Pays for one more attempt. False, and nothing is paid: the last attempt was
- * the third, or the quota has less than this retry costs.
- * timed_out: the attempt that failed ended by a timeout. */
-bool aws_retry_again(struct aws_retry *r, bool timed_out);
+/* Why another attempt is to be made. */
+enum aws_retry_cause {
+    AWS_RETRY_FAILED,
+    AWS_RETRY_TIMED_OUT,
+    AWS_RETRY_FIXED,    /* the cause of a refusal was fixed: it takes nothing
+                         * from the quota and needs no pause */
+    AWS_RETRY_THROTTLED /* it is not one of the three and takes nothing from the
+                         * quota, because the server works and limits the rate.
+                         * The request's deadline ends it, and the pauses keep
+                         * the rate low */
+};
 
-/* One more attempt after a throttled answer: it is not one of the three and
- * takes nothing from the quota, because the server works and limits the rate.
- * The request's deadline ends it, and the pauses keep the rate low. */
-void aws_retry_throttled(struct aws_retry *r);
+/* Allows one more attempt and takes from the quota what it costs. False, and
+ * nothing is taken: the last attempt was the third, or the quota has less than
+ * this retry costs. */
+bool aws_retry_again(struct aws_retry *r, enum aws_retry_cause cause);
 
-/* One more attempt after the cause of a refusal was fixed: it needs no pause
- * and takes nothing from the quota. False: the last attempt was the third. */
-bool aws_retry_fixed(struct aws_retry *r);
-
-/* The pause before the attempt that aws_retry_again() or aws_retry_throttled()
- * just allowed, in milliseconds: full jitter, 0 to the most, each alike.
- * random: 32 random bits. */
+/* The pause before the attempt that was just allowed, in milliseconds: full
+ * jitter, 0 to the most, each alike. random: 32 random bits. */
 int64_t aws_retry_pause_ms(const struct aws_retry *r, uint32_t random);
 
 /* Makes that pause; a signal cuts it short, because the process may have to

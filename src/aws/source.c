@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 /* The largest document of credentials, in bytes. A session token has about a
  * thousand. */
@@ -106,16 +107,6 @@ enum result aws_source_environment(const struct aws_source_request *request,
 
 /* ---- JSON -------------------------------------------------------------- */
 
-/* The one JSON value that text is; NULL: it is not one, or null. */
-static json_object *document_parse(const char *text, size_t len)
-{
-    json_object *value = NULL;
-    if (len > DOCUMENT_MAX ||
-        json_parse(text, len, JSON_LEVELS, &value) != RESULT_OK)
-        return NULL;
-    return value;
-}
-
 /* The member of that name in any case, because not all services write it as
  * AWS does; NULL: it is absent or null. */
 static json_object *document_member(json_object *document, const char *wanted)
@@ -143,12 +134,10 @@ static const char *document_text(json_object *document, const char *wanted)
 static enum result document_take(struct aws_found *out, json_object *document,
                                  const char *what, struct buf *reason)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "abcdefghijklmnopqrstuvwxyz";
     const char *code = document_text(document, "Code");
     if (code != NULL && strcasecmp(code, "Success") != 0) {
         /* Anything else may repeat a token. */
-        const size_t len = strspn(code, letters);
+        const size_t len = strspn(code, TEXT_UPPER TEXT_LOWER);
         if (len > 0 && len <= CODE_MAX && code[len] == '\0')
             buf_addf(reason, "%s answers with the code %s", what, code);
         else
@@ -180,9 +169,10 @@ enum result aws_found_read_json(struct aws_found *out, const char *text,
 {
     enum result r = RESULT_DENIED;
     *out = (struct aws_found){0};
-    json_object *document = document_parse(text, len);
-    json_object *found = NULL;
-    if (!json_object_is_type(document, json_type_object))
+    json_object *document = NULL, *found = NULL;
+    if (len > DOCUMENT_MAX ||
+        json_parse(text, len, JSON_LEVELS, &document) != RESULT_OK ||
+        !json_object_is_type(document, json_type_object))
         buf_addf(reason, "%s is not a JSON object", what);
     else if (version != 0 &&
              ((found = document_member(document, "Version")) == NULL ||

@@ -1,6 +1,6 @@
 /*
  * The sources of credentials: each reads one place where AWS's SDKs look.
- * aws_chain.c queries them in the SDKs' order (AWS SDKs and Tools Reference
+ * credentials.c queries them in the SDKs' order (AWS SDKs and Tools Reference
  * Guide, "Standardized credential providers").
  */
 #ifndef CURT_AWS_SOURCE_H
@@ -94,5 +94,19 @@ char *aws_found_read_file(const char *path, size_t max);
  * setting and path: it cannot be read, or does not contain one. */
 char *aws_found_read_token(const char *setting, const char *path,
                            struct buf *reason);
+
+/* Runs the command of a credential_process (AWS SDKs and Tools Reference Guide,
+ * "Process credential provider") with /bin/sh and appends its standard output
+ * to out (which holds secrets: the caller wipes it). Its standard input is
+ * empty, its standard error is discarded because it may contain secrets, and it
+ * inherits no descriptor of this process. It has the environment of this
+ * process, without AWS_ variables that are empty: to curt they are absent. At
+ * deadline (clock_monotonic_ms()) it is killed with all processes of its group.
+ * RESULT_OK: it ended with status 0. RESULT_UNAVAILABLE: it did not end in
+ * time. RESULT_DENIED: it ended otherwise, or printed more than fits into out,
+ * and is then killed in the same way. Unless RESULT_OK, nothing is appended and
+ * reason has the cause, without the command or its output. */
+enum result aws_source_run(const char *command, int64_t deadline,
+                           struct buf *out, struct buf *reason) MUST_CHECK;
 
 #endif

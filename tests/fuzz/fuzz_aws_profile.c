@@ -51,8 +51,10 @@ static void check_profile(const struct aws_profiles *p, const char *profile,
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
         const char *name = settings[i];
         const char *value = aws_profiles_get(p, profile, name);
-        const char *first = aws_profiles_get_credentials(p, profile, name);
-        const char *second = aws_profiles_get_config(p, profile, name);
+        const char *first =
+            aws_profiles_get_from(p, AWS_PROFILES_CREDENTIALS, profile, name);
+        const char *second =
+            aws_profiles_get_from(p, AWS_PROFILES_CONFIG, profile, name);
         check_value(first, size);
         check_value(second, size);
         MUST(value == (first != NULL ? first : second));

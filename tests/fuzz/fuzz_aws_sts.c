@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "aws/sts_answer.h"
+#include "aws/sts.h"
 #include "base/mem.h"
 #include "fuzz.h"
 

@@ -26,48 +26,40 @@ static enum result give(struct aws_found *out, const char *name,
     return aws_found_take(out, &keys, 4102444800, name, reason);
 }
 
-static void add_role_request(const char *action,
-                             const struct aws_sts_role *role)
-{
-    buf_addf(&service_requests,
-             "%s %s session=%s external=%s region=%s duration=%s ", action,
-             role->arn, shown(role->session), shown(role->external_id),
-             shown(role->region), shown(role->duration));
-}
-
-enum result aws_sts_web_identity(const struct aws_source_request *request,
-                                 const struct aws_sts_role *role,
-                                 const char *token, struct aws_found *out,
-                                 struct buf *reason)
-{
-    assert_non_null(request->conf);
-    add_role_request("web", role);
-    buf_addf(&service_requests, "token=%s\n", token);
-    return give(out, "STS", reason);
-}
-
 enum result aws_sts_assume_role(const struct aws_source_request *request,
                                 const struct aws_sts_role *role,
                                 const struct aws_keys *keys,
                                 struct aws_found *out, struct buf *reason)
 {
     assert_non_null(request->conf);
-    add_role_request("assume", role);
-    buf_addf(&service_requests, "keys=%s,%s,%s\n", keys->id, keys->secret,
-             shown(keys->token));
+    buf_addf(&service_requests,
+             "%s %s session=%s external=%s region=%s duration=%s ",
+             role->token != NULL ? "web" : "assume", role->arn,
+             shown(role->session), shown(role->external_id),
+             shown(role->region), shown(role->duration));
+    if (role->token != NULL)
+        buf_addf(&service_requests, "token=%s\n", role->token);
+    else
+        buf_addf(&service_requests, "keys=%s,%s,%s\n", keys->id, keys->secret,
+                 shown(keys->token));
     return give(out, "STS", reason);
 }
 
-enum result aws_source_container(const struct aws_source_request *request,
-                                 struct aws_found *out, struct buf *reason)
+aws_source __wrap_aws_source_container;
+aws_source __wrap_aws_source_instance;
+
+enum result
+__wrap_aws_source_container(const struct aws_source_request *request,
+                            struct aws_found *out, struct buf *reason)
 {
     assert_non_null(request->conf);
     buf_add_str(&service_requests, "container\n");
     return give(out, "container", reason);
 }
 
-enum result aws_source_instance(const struct aws_source_request *request,
-                                struct aws_found *out, struct buf *reason)
+enum result __wrap_aws_source_instance(const struct aws_source_request *request,
+                                       struct aws_found *out,
+                                       struct buf *reason)
 {
     assert_non_null(request->conf);
     buf_add_str(&service_requests, "instance\n");

@@ -1,7 +1,7 @@
 /*
  * The credentials of a profile with fake services: STS, the container and the
- * instance. They are linked in place of aws_sts.c, aws_source_container.c and
- * aws_source_instance.c and record each request.
+ * instance. They are linked in place of those in sts.c and, by the linker's
+ * --wrap, metadata.c, and record each request.
  */
 #ifndef CURT_TEST_FAKE_SERVICES_H
 #define CURT_TEST_FAKE_SERVICES_H

@@ -183,8 +183,7 @@ TEST(own)
 TEST(own_with_switches)
 {
     struct conf conf = {.aws_use_fips_endpoint = 1,
-                        .aws_use_dualstack_endpoint = 1,
-                        .aws_endpoint_url = (char[]){""}};
+                        .aws_use_dualstack_endpoint = 1};
     struct aws_endpoints *e;
     struct buf reason;
     buf_init(&reason, 1000);
@@ -230,14 +229,14 @@ TEST(which_key)
     assert_string_equal(e->all[0].url, "http://a.example/");
     aws_endpoints_free(e);
     assert_int_equal(
-        make("", "http://b.example,http://c.example", 0, &e, &reason),
+        make(NULL, "http://b.example,http://c.example", 0, &e, &reason),
         RESULT_OK);
     assert_int_equal(e->count, 2);
     assert_string_equal(e->all[0].url, "http://b.example/");
     aws_endpoints_free(e);
     buf_free(&reason);
 
-    struct conf conf = {.aws_endpoint_url = (char[]){""}};
+    struct conf conf = {.aws_endpoint_url = NULL};
     assert_null(aws_endpoint_configured(&conf));
 }
 
@@ -344,8 +343,8 @@ TEST(sts)
         int fips, dual_stack;
     } cases[] = {
         {NULL, NULL, "eu-west-1", "https://sts.eu-west-1.amazonaws.com/", 0, 0},
-        {"", "", "cn-north-1", "https://sts.cn-north-1.amazonaws.com.cn/", 0,
-         0},
+        {NULL, NULL, "cn-north-1", "https://sts.cn-north-1.amazonaws.com.cn/",
+         0, 0},
         {NULL, NULL, NULL, "https://sts.amazonaws.com/", 0, 0},
         {NULL, NULL, "a.example/", "https://sts.amazonaws.com/", 0, 0},
         {NULL, NULL, "us-east-2", "https://sts-fips.us-east-2.amazonaws.com/",
@@ -358,7 +357,7 @@ TEST(sts)
         {"http://127.0.0.1:99", "http://b", "eu-west-1", "http://127.0.0.1:99/",
          0, 0},
         {NULL, "http://b/", "eu-west-1", "http://b/", 0, 0},
-        {"", " http://b , http://c", NULL, "http://b/", 0, 0},
+        {NULL, " http://b , http://c", NULL, "http://b/", 0, 0},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct conf conf = {.aws_endpoint_url_sts = mem_dup(cases[i].sts),

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "aws/process.h"
+#include "aws/source.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -44,8 +44,8 @@ EACH_TEST(set_up, tear_down)
 
 static enum result run(struct fixture *f, const char *command, int64_t ms)
 {
-    return aws_process_run(command, clock_monotonic_ms() + ms, &f->out,
-                           &f->reason);
+    return aws_source_run(command, clock_monotonic_ms() + ms, &f->out,
+                          &f->reason);
 }
 
 static void assert_prints(struct fixture *f, const char *command,

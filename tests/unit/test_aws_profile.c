@@ -213,10 +213,12 @@ TEST(one_file_can_be_asked_alone)
     struct aws_files *f = *state;
     aws_files_set(f, "[profile p]\na = 1\nb = 2", "[p]\nb = 3\nc = 4");
     struct aws_profiles *p = read_files(f);
-    assert_string_equal(aws_profiles_get_config(p, "p", "b"), "2");
-    assert_string_equal(aws_profiles_get_credentials(p, "p", "b"), "3");
-    assert_null(aws_profiles_get_config(p, "p", "c"));
-    assert_null(aws_profiles_get_credentials(p, "p", "a"));
+    assert_string_equal(aws_profiles_get_from(p, AWS_PROFILES_CONFIG, "p", "b"),
+                        "2");
+    assert_string_equal(
+        aws_profiles_get_from(p, AWS_PROFILES_CREDENTIALS, "p", "b"), "3");
+    assert_null(aws_profiles_get_from(p, AWS_PROFILES_CONFIG, "p", "c"));
+    assert_null(aws_profiles_get_from(p, AWS_PROFILES_CREDENTIALS, "p", "a"));
     aws_profiles_free(p);
 }
 
@@ -308,8 +310,9 @@ TEST(files_that_are_not_there_are_empty)
     struct aws_profiles *p = read_files(f);
     assert_false(aws_profiles_has(p, "default"));
     assert_null(aws_profiles_get(p, "default", "region"));
-    assert_string_equal(aws_profiles_config_file(p), f->config);
-    assert_string_equal(aws_profiles_credentials_file(p), f->credentials);
+    assert_string_equal(aws_profiles_path(p, AWS_PROFILES_CONFIG), f->config);
+    assert_string_equal(aws_profiles_path(p, AWS_PROFILES_CREDENTIALS),
+                        f->credentials);
     aws_profiles_add_places(p, &f->reason);
     aws_files_assert_reason(f, "CONFIG or CREDENTIALS");
     aws_profiles_free(p);
@@ -331,7 +334,8 @@ TEST(the_configuration_names_other_files)
     f->conf.aws_config_file = none;
     f->conf.aws_shared_credentials_file = tilde;
     p = read_files(f);
-    assert_string_equal(aws_profiles_credentials_file(p), f->other);
+    assert_string_equal(aws_profiles_path(p, AWS_PROFILES_CREDENTIALS),
+                        f->other);
     assert_string_equal(aws_profiles_get(p, "default", "a"), "3");
     assert_null(aws_profiles_get(p, "default", "b"));
     aws_profiles_free(p);
@@ -359,7 +363,7 @@ TEST(without_home_the_password_file_says)
         else
             unsetenv("HOME");
         struct aws_profiles *p = read_files(f);
-        assert_string_equal(aws_profiles_config_file(p), path);
+        assert_string_equal(aws_profiles_path(p, AWS_PROFILES_CONFIG), path);
         aws_profiles_free(p);
     }
     free(path);

@@ -1,7 +1,7 @@
 /* Where the region comes from, as far as the configuration says so. */
 #include "test.h"
 
-#include "aws/region.h"
+#include "aws/endpoint.h"
 #include "base/mem.h"
 
 struct fixture {

@@ -22,23 +22,23 @@ TEST(full_at_first)
 TEST(three_attempts)
 {
     struct aws_retry r = begun();
-    assert_true(aws_retry_again(&r, false));
-    assert_true(aws_retry_again(&r, false));
-    assert_false(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
+    assert_false(aws_retry_again(&r, AWS_RETRY_FAILED));
     assert_int_equal(r.attempts, 3);
     assert_int_equal(r.quota, 490); /* the one refused cost nothing */
     aws_retry_begin(&r);
-    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
 }
 
-/* An attempt after something was mended is one of the three, and is free. */
-TEST(mended)
+/* An attempt after something was fixed is one of the three, and is free. */
+TEST(fixed)
 {
     struct aws_retry r = begun();
-    assert_true(aws_retry_fixed(&r));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FIXED));
     assert_int_equal(r.quota, 500);
-    assert_true(aws_retry_again(&r, false));
-    assert_false(aws_retry_fixed(&r));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
+    assert_false(aws_retry_again(&r, AWS_RETRY_FIXED));
     assert_int_equal(r.attempts, 3);
 }
 
@@ -49,17 +49,17 @@ TEST(throttled)
     struct aws_retry r = begun();
     static const int64_t most[] = {50, 100, 200, 400, 400, 400};
     for (size_t i = 0; i < COUNT(most); i++) {
-        aws_retry_throttled(&r);
+        assert_true(aws_retry_again(&r, AWS_RETRY_THROTTLED));
         assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), most[i]);
         assert_int_equal(aws_retry_pause_ms(&r, 0), 0);
     }
     assert_int_equal(r.quota, 500);
     assert_int_equal(r.attempts, 1);
-    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
     r.throttled = UINT32_MAX;
     assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 400);
     aws_retry_begin(&r);
-    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
     assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 50);
 }
 
@@ -67,9 +67,9 @@ TEST(throttled)
 TEST(success_gives_last_cost_back)
 {
     struct aws_retry r = begun();
-    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
     assert_int_equal(r.quota, 495);
-    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
     assert_int_equal(r.quota, 490);
     aws_retry_succeeded(&r);
     assert_int_equal(r.quota, 495);
@@ -81,14 +81,14 @@ TEST(success_gives_last_cost_back)
 TEST(timeout_costs_more)
 {
     struct aws_retry r = begun();
-    assert_true(aws_retry_again(&r, true));
+    assert_true(aws_retry_again(&r, AWS_RETRY_TIMED_OUT));
     assert_int_equal(r.quota, 490);
     aws_retry_succeeded(&r);
     assert_int_equal(r.quota, 500);
 
     aws_retry_begin(&r);
-    assert_true(aws_retry_again(&r, false));
-    assert_true(aws_retry_again(&r, true));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
+    assert_true(aws_retry_again(&r, AWS_RETRY_TIMED_OUT));
     assert_int_equal(r.quota, 485);
     aws_retry_succeeded(&r);
     assert_int_equal(r.quota, 495);
@@ -97,7 +97,7 @@ TEST(timeout_costs_more)
 TEST(failure_gives_nothing_back)
 {
     struct aws_retry r = begun();
-    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
     aws_retry_begin(&r); /* the one before was given up */
     assert_int_equal(r.quota, 495);
     aws_retry_succeeded(&r);
@@ -120,8 +120,8 @@ TEST(never_above_full)
 TEST(refund_once)
 {
     struct aws_retry r = begun();
-    assert_true(aws_retry_again(&r, true));
-    assert_true(aws_retry_again(&r, true));
+    assert_true(aws_retry_again(&r, AWS_RETRY_TIMED_OUT));
+    assert_true(aws_retry_again(&r, AWS_RETRY_TIMED_OUT));
     aws_retry_succeeded(&r);
     assert_int_equal(r.quota, 490);
     aws_retry_succeeded(&r);
@@ -137,7 +137,7 @@ TEST(empty_quota)
     aws_retry_init(&r);
     for (unsigned n = 0; n < 1000; n++) {
         aws_retry_begin(&r);
-        while (aws_retry_again(&r, false))
+        while (aws_retry_again(&r, AWS_RETRY_FAILED))
             retries++;
     }
     assert_int_equal(retries, 100);
@@ -147,24 +147,25 @@ TEST(empty_quota)
         aws_retry_succeeded(&r);
     }
     aws_retry_begin(&r);
-    assert_false(aws_retry_again(&r, false)); /* 4 are too few */
+    assert_false(aws_retry_again(&r, AWS_RETRY_FAILED)); /* 4 are too few */
     assert_int_equal(r.quota, 4);
     aws_retry_begin(&r);
     aws_retry_succeeded(&r);
     aws_retry_begin(&r);
-    assert_false(aws_retry_again(&r, true)); /* 5 are too few for that */
-    assert_true(aws_retry_again(&r, false));
+    assert_false(
+        aws_retry_again(&r, AWS_RETRY_TIMED_OUT)); /* 5 are too few for that */
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
     assert_int_equal(r.quota, 0);
 }
 
 TEST(pauses)
 {
     struct aws_retry r = begun();
-    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
     assert_int_equal(aws_retry_pause_ms(&r, 0), 0);
     assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 50);
     assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX / 2), 25);
-    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
     assert_int_equal(aws_retry_pause_ms(&r, 0), 0);
     assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX), 100);
     assert_int_equal(aws_retry_pause_ms(&r, UINT32_MAX / 2), 50);
@@ -188,7 +189,7 @@ TEST(jitter)
 {
     unsigned seen[51] = {0};
     struct aws_retry r = begun();
-    assert_true(aws_retry_again(&r, false));
+    assert_true(aws_retry_again(&r, AWS_RETRY_FAILED));
     uint32_t random = 1;
     for (unsigned n = 0; n < 51000; n++) {
         random = random * 1664525 + 1013904223;

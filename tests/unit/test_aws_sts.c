@@ -2,7 +2,6 @@
 #include "test.h"
 
 #include "aws/sts.h"
-#include "aws/sts_answer.h"
 #include "base/mem.h"
 
 #define KEYS                                                                   \

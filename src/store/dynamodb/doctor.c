@@ -6,7 +6,6 @@
 #include "aws/credentials.h"
 #include "aws/endpoint.h"
 #include "aws/http_client.h"
-#include "aws/region.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "store/dynamodb/table.h"

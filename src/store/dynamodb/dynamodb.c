@@ -9,7 +9,6 @@
 
 #include "aws/client.h"
 #include "aws/endpoint.h"
-#include "aws/region.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -387,7 +386,8 @@ static enum result dynamodb_add_hits(struct store *s, const char *short_id,
 
 static void dynamodb_tend(struct store *s)
 {
-    aws_client_tend(of_store(s)->aws, clock_monotonic_ms() + TEND_LIMIT_MS);
+    aws_credentials_tend(aws_client_credentials(of_store(s)->aws),
+                         clock_monotonic_ms() + TEND_LIMIT_MS);
 }
 
 static enum result dynamodb_make_table(struct store *s,

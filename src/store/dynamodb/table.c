@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 
 /* The hash key, and the attribute of the time to live. */
 #define TABLE_KEY "short_id"
@@ -38,8 +39,7 @@ struct table_description {
 static json_object *table_request(const struct conf *conf, const char *members)
 {
     json_object *body = json_tokener_parse(members);
-    json_object_object_add(body, "TableName",
-                           json_object_new_string(conf->table));
+    json_add_text(body, "TableName", conf->table);
     return body;
 }
 
@@ -356,10 +356,8 @@ static void add_tags(json_object *body, const struct store_table *wanted)
     json_object *tags = json_object_new_array();
     for (size_t i = 0; i < wanted->tag_count; i++) {
         json_object *tag = json_object_new_object();
-        json_object_object_add(tag, "Key",
-                               json_object_new_string(wanted->tags[i].key));
-        json_object_object_add(tag, "Value",
-                               json_object_new_string(wanted->tags[i].value));
+        json_add_text(tag, "Key", wanted->tags[i].key);
+        json_add_text(tag, "Value", wanted->tags[i].value);
         json_object_array_add(tags, tag);
     }
     json_object_object_add(body, "Tags", tags);
@@ -382,8 +380,7 @@ static enum result send_create_table(struct creation *c)
         json_object_object_add(units, "WriteCapacityUnits",
                                json_object_new_uint64(wanted->write_units));
         json_object_object_add(body, "ProvisionedThroughput", units);
-        json_object_object_add(body, "BillingMode",
-                               json_object_new_string("PROVISIONED"));
+        json_add_text(body, "BillingMode", "PROVISIONED");
     }
     if (wanted->deletion_protection)
         json_object_object_add(body, "DeletionProtectionEnabled",
@@ -412,7 +409,7 @@ static enum result wait_for_table(struct creation *c)
 }
 
 /* Sends a change of the table, repeated while DynamoDB refuses it because of an
- * earlier change; body is released. On failure *error says why. */
+ * earlier change; body is released. On failure *error has the reason. */
 static enum result change_table(struct creation *c, const char *action,
                                 json_object *body)
 {
@@ -482,8 +479,7 @@ static enum result complete_table(struct creation *c)
     /* CreateTable has tagged a new table. */
     if (r == RESULT_OK && c->wanted->tag_count > 0 && !c->created) {
         json_object *body = json_object_new_object();
-        json_object_object_add(body, "ResourceArn",
-                               json_object_new_string(c->table.arn));
+        json_add_text(body, "ResourceArn", c->table.arn);
         add_tags(body, c->wanted);
         r = change_table(c, "TagResource", body);
     }

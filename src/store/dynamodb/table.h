@@ -19,9 +19,9 @@
 
 /* Creates the table if it is missing, waits until it is ACTIVE, enables time to
  * live, and adds what wanted requests. Repeating it changes nothing. On failure
- * *error says why. RESULT_INVALID: the table exists and curt cannot use it, or
- * its billing differs from wanted (the billing is not changed, all else is
- * done), or the server does not support what is wanted. */
+ * *error has the reason. RESULT_INVALID: the table exists and curt cannot use
+ * it, or its billing differs from wanted (the billing is not changed, all else
+ * is done), or the server does not support what is wanted. */
 enum result dynamodb_table_create(struct aws_client *aws,
                                   const struct conf *conf,
                                   const struct store_table *wanted,
@@ -30,16 +30,16 @@ enum result dynamodb_table_create(struct aws_client *aws,
 /* Appends one line to findings for each difference that stops curt: found,
  * expected, and after the last "; " how to fix it. RESULT_OK: none.
  * RESULT_INVALID: some. RESULT_NOT_FOUND: no table, which is also a line in
- * findings. On other failures aws_client_error() says why. Calls DescribeTable
- * and DescribeTimeToLive. */
+ * findings. On other failures aws_client_error() has the reason. Calls
+ * DescribeTable and DescribeTimeToLive. */
 enum result dynamodb_table_check(struct aws_client *aws,
                                  const struct conf *conf,
                                  struct buf *findings) MUST_CHECK;
 
 /* Appends one line to notes for each difference that costs money or safety and
  * does not stop curt; none for a table with findings. On failure
- * aws_client_error() says why. Also calls DescribeContinuousBackups, which may
- * be denied. */
+ * aws_client_error() has the reason. Also calls DescribeContinuousBackups,
+ * which may be denied. */
 enum result dynamodb_table_notes(struct aws_client *aws,
                                  const struct conf *conf,
                                  struct buf *notes) MUST_CHECK;
