@@ -52,8 +52,8 @@ class MinimalPool(harness.Pool):
         with self.bind() as listener:
             for _ in range(self.worker_count):
                 self.processes.append(subprocess.Popen(
-                    [self.program], stdin=listener,
-                    preexec_fn=harness.end_with_parent))
+                    harness.end_with_parent([self.program]),
+                    stdin=listener))
         return self
 
     def stop(self, deadline=0):
@@ -218,8 +218,8 @@ class Alone:
         pool.socket_path = self.socket_path
         with pool.bind() as listener:
             self.process = subprocess.Popen(
-                self.argv, stdin=listener, stderr=self.stderr, env=self.env,
-                preexec_fn=harness.end_with_parent)
+                harness.end_with_parent(self.argv), stdin=listener,
+                stderr=self.stderr, env=self.env)
         return self
 
     def ask(self, request, times=1):

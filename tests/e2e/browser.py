@@ -65,14 +65,14 @@ class Browser:
         self.axe = (npm_package.fetch(*AXE) / "axe.min.js").read_text()
         self.log = open(self.workdir / "browser.log", "w+b")
         self.process = subprocess.Popen(
-            [harness.find_program("node", "nodejs"),
+            harness.end_with_parent([
+             harness.find_program("node", "nodejs"),
              Path(__file__).with_name("browser.js"),
              npm_package.fetch(*PLAYWRIGHT),
              harness.find_program("chromium", "chromium-browser"),
-             *arguments],
+             *arguments]),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
-            env=harness.child_env(self.workdir), cwd=self.workdir,
-            preexec_fn=harness.end_with_parent)
+            env=harness.child_env(self.workdir), cwd=self.workdir)
 
     def command(self, **command):
         self.process.stdin.write(json.dumps(command).encode() + b"\n")

@@ -7,7 +7,6 @@ stop() asserts that it ended by itself, with status 0, and that no sanitizer
 had anything to say.
 """
 
-import ctypes
 import os
 import pwd
 import random
@@ -150,18 +149,20 @@ def alive(pid):
 
 
 def children_of(pid):
-    """Pids of the living children of a process."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            ppid, state = parent_of(int(entry))
-            if ppid == pid and state not in "XZ":
-                found.append(int(entry))
-    return sorted(found)
-
-
-LIBC = ctypes.CDLL(None)
-PR_SET_PDEATHSIG = 1
+    """Pids of the living children of a process. The kernel may skip one while
+    another ends, so its list counts when it is the same twice."""
+    last = None
+    while True:
+        lists = []
+        for path in Path("/proc/%d/task" % pid).glob("*/children"):
+            try:
+                lists.append(path.read_text())
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        found = sorted(map(int, " ".join(lists).split()))
+        if found == last:
+            return [child for child in found if alive(child)]
+        last = found
 
 
 def descendants_of(pid):
@@ -194,9 +195,11 @@ def is_resting(pid):
                                          or "sigtimedwait" in where)
 
 
-def end_with_parent():
-    """In a child: end when the test run is killed."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def end_with_parent(argv):
+    """The command for a child that ends when the test run is killed. A
+    function that Popen calls in the child would do the same, and take several
+    times as long: the whole of Python would be copied for it."""
+    return ["setpriv", "--pdeathsig", "TERM", "--", *map(str, argv)]
 
 
 def kill_group(leader):
@@ -222,13 +225,12 @@ class Process:
     def spawn(self, argv, env=None, stdin=subprocess.DEVNULL):
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
-                [str(a) for a in argv],
+                end_with_parent(argv),
                 stdin=stdin,
                 stdout=log,
                 stderr=log,
                 cwd=self.workdir,
                 env=env or child_env(self.workdir),
-                preexec_fn=end_with_parent,
             )
         running.append(self)
 

@@ -85,16 +85,17 @@ class Browser:
         profile = self.workdir / ("profile-%d" % self.visits)
         profile.mkdir()
         process = subprocess.Popen(
-            [self.program, "--headless", "--no-sandbox", "--disable-gpu",
+            harness.end_with_parent([
+             self.program, "--headless", "--no-sandbox", "--disable-gpu",
              "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
              "--disable-background-networking", "--disable-component-update",
              "--disable-sync", "--disable-extensions", "--no-proxy-server",
              "--user-data-dir=%s" % profile, "--virtual-time-budget=10000",
-             "--dump-dom", url],
+             "--dump-dom", url]),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, cwd=self.workdir,
             env=harness.child_env(self.workdir, {"HOME": str(self.workdir)}),
-            preexec_fn=harness.end_with_parent, start_new_session=True)
+            start_new_session=True)
         try:
             out, err = process.communicate(timeout=120)
         except subprocess.TimeoutExpired:

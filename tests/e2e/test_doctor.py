@@ -233,10 +233,10 @@ class OtherUsersPool(Pool):
                 os.chown(self.workdir, user.pw_uid, -1)
                 self.log_file.touch()
             self.process = subprocess.Popen(
-                [str(a) for a in self.command(self.worker_count)],
+                harness.end_with_parent(self.command(self.worker_count)),
                 stdin=listener, stdout=subprocess.DEVNULL,
                 stderr=open(self.log_file, "ab"), env=self.env(),
-                cwd=self.workdir, preexec_fn=harness.end_with_parent,
+                cwd=self.workdir,
                 **({"user": user.pw_uid, "group": user.pw_gid,
                     "extra_groups": []} if user else {}))
         harness.running.append(self)
