@@ -38,8 +38,8 @@ packages_of() {
             libfcgi-dev \
             apache2 libapache2-mod-fcgid multiwatch \
             "nginx-light|nginx|nginx-core|nginx-full|nginx-extras" \
-            default-jre-headless chromium mandoc sqlite3 strace procps \
-            xz-utils python3 python3-pytest python3-pytest-xdist \
+            default-jre-headless chromium-headless-shell mandoc sqlite3 \
+            strace procps xz-utils python3 python3-pytest python3-pytest-xdist \
             python3-boto3 python3-requests \
             python3-yaml openssl zbar-tools librsvg2-bin zsh
         # The Node.js of whoever brought their own is as good.

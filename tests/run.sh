@@ -2,12 +2,15 @@
 # Every test of curt: run "sh tests/run.sh --help" for the usage.
 
 set -eu
-export PYTHONDONTWRITEBYTECODE=1
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 build=$root/build-tests
 jobs=$(nproc)
 processes=$((jobs < 4 ? jobs + 1 : 4))
+
+# What Python compiles is kept, out of the sources.
+unset PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX="$build/cache/python"
 
 # Debian's ccache, where it is installed, by the names of the compilers.
 if [ -d /usr/lib/ccache ]; then
@@ -29,8 +32,9 @@ sudo), builds in build-tests/ and build-tests-clang/, and runs
   - the end-to-end tests, with the sanitizers, against real servers
 
 The arguments go to pytest, such as "-k redirect" or "-x". The exit status is 0
-when every step passed. It takes about 20 minutes on a machine with 2 cores,
-and less on the next runs where ccache is installed.
+when every step passed. It takes about 12 minutes on a machine with 2 cores,
+and less on the next runs where ccache is installed: the end-to-end tests, which
+often wait, run at the same time as the other steps.
 
   --quick  about 3 minutes: compiles only what has changed in build-tests/;
            the unit and store-contract tests, the checks of layout and style,
@@ -89,6 +93,38 @@ configure_and_make() (
         make -s -j "$jobs" check TESTS= >/dev/null
 )
 
+# The steps that the end-to-end tests do not need.
+other_steps() {
+    run_step "layout of the sources" sh "$root/tests/check-format.sh"
+    run_step "style of the sources" sh "$root/tests/check-style.sh"
+    run_step "unit and store-contract tests" unit_tests
+    if [ "$mode" = full ]; then
+        run_step "make distcheck" distcheck
+        run_step "build with clang" clang_build
+        run_step "fuzz targets" sh "$root/tests/fuzz/run.sh" 5
+    fi
+}
+
+# Starts them in a process group of their own, which ends with this process.
+start_other_steps() {
+    setsid sh "$root/tests/run.sh" --others >"$build/others.log" 2>&1 &
+    others=$!
+    trap 'kill -- "-$others" 2>/dev/null || true' EXIT
+    trap 'exit 1' HUP INT TERM
+}
+
+# Waits for them, and shows what they wrote and which of them failed.
+end_other_steps() {
+    status=0
+    wait "$others" || status=$?
+    trap - EXIT HUP INT TERM
+    cat "$build/others.log"
+    if [ "$status" -ne 0 ]; then
+        failed="$failed${failed:+, }$(sed -n 's/^== FAILED: //p' \
+            "$build/others.log" | paste -s -d , -)"
+    fi
+}
+
 # The libraries of the sanitizers are linked statically: each process starts
 # faster by a fifth.
 sanitizer_build() {
@@ -133,6 +169,11 @@ main() {
         usage
         exit 0
         ;;
+    --others) # of start_other_steps
+        other_steps
+        test -z "$failed"
+        exit
+        ;;
     --e2e | --quick)
         mode=${1#--}
         shift
@@ -143,17 +184,14 @@ main() {
         sh "$root/deploy/debian-packages.sh" build serve test
     need_step "autoreconf" prepare_source
     need_step "build with gcc and the sanitizers" sanitizer_build
-    if [ "$mode" != e2e ]; then
-        run_step "layout of the sources" sh "$root/tests/check-format.sh"
-        run_step "style of the sources" sh "$root/tests/check-style.sh"
-        run_step "unit and store-contract tests" unit_tests
-    fi
-    if [ "$mode" = full ]; then
-        run_step "build with clang" clang_build
-        run_step "make distcheck" distcheck
-        run_step "fuzz targets" sh "$root/tests/fuzz/run.sh" 5
-    fi
+    case $mode in
+    quick) other_steps ;;
+    full) start_other_steps ;;
+    esac
     run_step "end-to-end tests" end_to_end_tests "$@"
+    if [ "$mode" = full ]; then
+        end_other_steps
+    fi
 
     if [ -n "$failed" ]; then
         echo "tests/run.sh: failed: $failed" >&2

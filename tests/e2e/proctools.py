@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fcgi_client import PARAMS, STDIN, begin, pairs, record, stream
 from harness import (Pool, SpawnFcgiPool, alive, children_of, parent_of,
-                     run_tool, wait_until)
+                     wait_until)
 
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 DAY = 86400
@@ -119,13 +119,8 @@ def hits_of(pool, short_id):
 
 
 def pending(pool):
-    """Hits that are not in the store yet. Without the search for leaks, which
-    takes as long as all the rest: tests call this until it is 0."""
-    env = pool.env()
-    env["ASAN_OPTIONS"] += ":detect_leaks=0"
-    done = run_tool(pool.build, pool.workdir, env, ("-c", pool.conf),
-                    ("hits", "--json"))
-    return json.loads(done.stdout)["pending"]
+    """Hits that are not in the store yet."""
+    return json.loads(pool.tool("hits", "--json").stdout)["pending"]
 
 
 class HalfRequest:

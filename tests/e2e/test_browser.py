@@ -15,6 +15,7 @@ import pytest
 
 import harness
 import webservers
+from browser import find_chromium
 
 MARKER = "you have arrived 6f1d2c"
 
@@ -76,7 +77,7 @@ class Browser:
 
     def __init__(self, workdir):
         self.workdir = workdir
-        self.program = harness.find_program("chromium", "chromium-browser")
+        self.program = find_chromium()
         self.visits = 0
 
     def visit(self, url):

@@ -49,7 +49,8 @@ def plain_checkout():
     top.chmod(0o755)
     copy = top / "curt"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(
-        ".git", "build-tests*", "build-quickstart", "__pycache__", "e2e"))
+        ".git", "build-tests*", "build-quickstart", "__pycache__", "e2e",
+        "fuzz-found"))
     yield copy
     quickstart(copy, "--stop")
     shutil.rmtree(top)
