@@ -46,6 +46,15 @@ def is_quick(item, patterns):
                for text in (name, name.partition("[")[0]))
 
 
+def place(item):
+    """Where an item stands in the order of a run: by file, then by set-up,
+    which pytest orders by number where some tests have all and some a part."""
+    site = getattr(item, "callspec", None) and item.callspec.params.get("site")
+    return (LONG.index(item.path.name) if item.path.name in LONG else len(LONG),
+            webservers.ALL_SETUPS.index(site) if site else -1)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--quick"):
         patterns = quick_patterns()
@@ -53,8 +62,7 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(
             items=[item for item in items if item not in kept])
         items[:] = kept
-    items.sort(key=lambda item: LONG.index(item.path.name)
-               if item.path.name in LONG else len(LONG))
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -147,6 +147,7 @@ def test_curl_without_a_content_type(site):
                     short_url) == LONG_URL
 
 
+@each_server
 def test_create_with_a_chunked_body(site):
     body = json.dumps({"long_url": LONG_URL}).encode()
     answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
@@ -155,6 +156,7 @@ def test_create_with_a_chunked_body(site):
     check_short_url(site, answer.text)
 
 
+@each_server
 def test_create_waits_for_continue(site):
     """Expect: 100-continue, as curl sends it with a large body."""
     long_url = "https://www.example.org/" + "x" * 4000
@@ -207,6 +209,7 @@ def test_a_url_that_is_too_long(site):
     assert "long_url" in check_problem(answer, 400)["detail"]
 
 
+@each_server
 def test_head_is_get_without_a_body(site):
     path = create(site)
     trace = {"X-Amzn-Trace-Id": TRACE}
@@ -235,6 +238,7 @@ def test_hits_are_counted_exactly(site):
     assert item(site, path)["hits"] == 7
 
 
+@each_server
 def test_the_query_of_a_short_url_is_ignored(site):
     path = create(site)
     answer = ask(site, "GET", path + "?utm_source=mail")
@@ -367,6 +371,7 @@ def test_a_large_chunked_body(site, size):
                       iter([b"{" * size]), encode_chunked=True), 413)
 
 
+@each_server
 def test_the_largest_body(site):
     body = json.dumps({"long_url": LONG_URL}).ljust(65536)
     answer = ask(site, "POST", "/create", {"Content-Type": "application/json"},
@@ -490,6 +495,7 @@ def test_a_preview(site):
     check_page(ask(site, "GET", "/t/0000000+", {"Accept": BROWSER}), 404)
 
 
+@each_server
 def test_a_qr_code(site):
     path = create(site)
     for query, kind, start in (
@@ -507,6 +513,7 @@ def test_path_and_query_arrive_as_they_were_sent(site):
     assert problem["instance"] == target
 
 
+@each_server
 def test_the_form_of_the_page(site):
     """As a browser posts it; the same for all who have no JavaScript."""
     fields = {"Accept": BROWSER, "Origin": site.url,
@@ -532,6 +539,7 @@ def test_the_trace_id_comes_back(site):
     assert json.loads(answer.text)["trace_id"] == TRACE
 
 
+@each_server
 def test_a_trace_id_is_made(site):
     path = create(site)
     first, second = (ask(site, "GET", path).headers["x-amzn-trace-id"]
@@ -619,6 +627,7 @@ def test_other_paths_are_untouched(site):
         assert answer.text == webservers.SITE_ERROR, target
 
 
+@each_server
 def test_a_kept_connection(site):
     """Many requests of all kinds, one after the other, on one connection.
     (Not those that get a 400: Apache httpd closes after it.)"""
