@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -192,8 +193,10 @@ bool process_interrupt(process_work *work, void *arg, unsigned steps,
     return at_work;
 }
 
-bool process_kill_at_change(process_work *work, void *arg, const void *watched,
-                            size_t len, unsigned n)
+/* Runs the work up to that change or to its end; returns how many there were.
+ */
+static unsigned run_to_change(process_work *work, void *arg,
+                              const void *watched, size_t len, unsigned n)
 {
     cpu_set_t before;
     void *last = mem_alloc(len);
@@ -201,17 +204,30 @@ bool process_kill_at_change(process_work *work, void *arg, const void *watched,
     share_processor(&before);
     pid_t child = start_traced(work, arg);
     bool at_work = true;
-    while (n > 0 && at_work) {
+    unsigned seen = 0;
+    while (seen < n && at_work) {
         at_work = go_on(child, PTRACE_SINGLESTEP);
         if (memcmp(last, watched, len) != 0) {
             memcpy(last, watched, len);
-            n--;
+            seen++;
         }
     }
     end_traced(child);
     sched_setaffinity(0, sizeof(before), &before);
     free(last);
-    return at_work;
+    return seen;
+}
+
+bool process_kill_at_change(process_work *work, void *arg, const void *watched,
+                            size_t len, unsigned n)
+{
+    return run_to_change(work, arg, watched, len, n) == n;
+}
+
+unsigned process_count_changes(process_work *work, void *arg,
+                               const void *watched, size_t len)
+{
+    return run_to_change(work, arg, watched, len, UINT_MAX);
 }
 
 void process_barrier(_Atomic unsigned *gate, unsigned count)

@@ -48,6 +48,10 @@ pid_t process_start_with_lock(const char *path);
 bool process_kill_at_change(process_work *work, void *arg, const void *watched,
                             size_t len, unsigned n);
 
+/* How many changes the work makes. */
+unsigned process_count_changes(process_work *work, void *arg,
+                               const void *watched, size_t len);
+
 /* Runs the work in a child for so many instructions, then something else in
  * this process, then the rest of the work. Returns false if the work ended
  * before. */

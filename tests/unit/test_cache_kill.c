@@ -154,7 +154,7 @@ TEST(readers_see_whole_entries_whoever_is_killed)
     unsigned kills = 0;
     while (kills < 150 || atomic_load(&shared->found) < 10000 ||
            atomic_load(&shared->fills) < 5000) {
-        assert_true(clock_monotonic_ms() - begun < 30000);
+        assert_true(clock_monotonic_ms() - begun < 120000);
         sleep_us(random_below(4000));
         kill_some(write_on, writers, WRITERS);
         if (++kills % 8 == 0)
