@@ -32,9 +32,9 @@ sudo), builds in build-tests/ and build-tests-clang/, and runs
   - the end-to-end tests, with the sanitizers, against real servers
 
 The arguments go to pytest, such as "-k redirect" or "-x". The exit status is 0
-when every step passed. It takes 12 to 15 minutes on a machine with 2
-cores, and less on the next runs where ccache is installed: the end-to-end tests,
-which often wait, run at the same time as the other steps.
+when every step passed. It takes 12 to 15 minutes on a machine with 2 cores, and
+less on the next runs where ccache is installed: the end-to-end tests, which
+often wait, run at the same time as the other steps.
 
   --quick  about 3 minutes: compiles only what has changed in build-tests/;
            the unit and store-contract tests, the checks of layout and style,
