@@ -297,7 +297,9 @@ enum result aws_client_call(struct aws_client *c,
         client_attempt(c, request, text, &keys, &reply);
         answer->maybe_done = answer->maybe_done || reply.maybe_done;
         sent++;
-    } while (client_again(c, request, &reply));
+        /* Past the deadline, the last answer stays the reason. */
+    } while (client_again(c, request, &reply) &&
+             clock_monotonic_ms() < request->deadline);
     breaker_report(c->breaker, clock_monotonic_ms(), reply.answered);
     if (r != RESULT_OK)
         return r;
