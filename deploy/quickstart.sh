@@ -26,6 +26,7 @@ STOP_SECONDS=15
 # sun_path has 108 bytes, the terminating zero included.
 SOCKET_PATH_MAX=107
 TARGET=https://www.debian.org/
+create_auth=${CREATE_AUTH:-open}
 
 usage() {
     cat <<'END'
@@ -40,6 +41,9 @@ Run again, it stops what it started before, builds what has changed and
 starts anew, with the links kept.
 
   --stop   stop it; the links stay
+
+CREATE_AUTH=key in the environment: only who has an API key may create links.
+Else everyone on this machine may.
 END
 }
 
@@ -262,7 +266,7 @@ STORE = sqlite
 STATE_DIR = "$var/state"
 RUNTIME_DIR = "$var/runtime"
 # Anyone who reaches the port may create links, which is this machine only.
-CREATE_AUTH = open
+CREATE_AUTH = $create_auth
 LIMITS = off
 END
 }
@@ -365,10 +369,18 @@ answers() {
     [ "$status" = 404 ]
 }
 
+# With curl, or, where a key is needed, with the operator's command.
+create_link() {
+    if [ "$create_auth" = open ]; then
+        plain_curl -d "{\"long_url\": \"$TARGET\"}" "${home_url}create"
+    else
+        "$build/curt" -c "$run/curt.conf" create "$TARGET"
+    fi
+}
+
 prove_it() {
     step "Create a link, follow it, open the page"
-    short_url=$(plain_curl -d "{\"long_url\": \"$TARGET\"}" \
-        "${home_url}create" 2>&1) ||
+    short_url=$(create_link 2>&1) ||
         fail "the create failed: $short_url" "$var/curt.log"
     case $short_url in
     "$app_url"[A-Za-z0-9]*) ;;
@@ -398,6 +410,11 @@ quoted() {
 }
 
 say_goodbye() {
+    if [ "$create_auth" = open ]; then
+        with_key=
+    else
+        with_key="-H 'X-Api-Key: KEY' "
+    fi
     cat <<END
 
 curt works. Open it in a browser:
@@ -406,9 +423,14 @@ curt works. Open it in a browser:
 
 Or use it from here:
 
-  curl -d '{"long_url": "$TARGET"}' ${home_url}create
+  curl $with_key-d '{"long_url": "$TARGET"}' ${home_url}create
   curl -i $short_url
   $(quoted "$build/curt") -c $(quoted "$run/curt.conf") get ${short_url##*/}
+
+Who may create links: $create_auth. To make an API key, and to require one:
+
+  $(quoted "$build/curt") -c $(quoted "$run/curt.conf") key create me
+  CREATE_AUTH=key sh $(quoted "$0")
 
 Configuration  $run/curt.conf
                $run/lighttpd.conf

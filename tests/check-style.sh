@@ -26,7 +26,8 @@ walls() {
 ^sqlite3            src/store/sqlite/sqlite.c src/store/sqlite/backup.c
 ^sqlite3            src/store/sqlite/doctor.c
 ^openssl/           src/link/ids.c src/http/trace_id.c src/aws/sign.c
-^json-c/            src/base/json.c src/link/link.c
+^json-c/            src/base/json.c src/link/link.c src/service/lookup.c
+^json-c/            src/store/sqlite/sqlite.c
 ^json-c/            src/http/body.c src/http/http.c src/doctor/doctor.c
 ^json-c/            src/tool/main.c src/tool/backup.c src/tool/link.c
 ^json-c/            src/tool/table.c src/store/dynamodb/dynamodb.c
@@ -48,7 +49,7 @@ walls | awk '
 
 BEGIN {
     MAX_COLUMNS = 80
-    MAX_FILE = 800
+    MAX_FILE = 1000
     MAX_FUNCTION = 65
     layers = "base link config aws store service http doctor tool"
     for (i = split(layers, layer); i > 0; i--)

@@ -23,13 +23,18 @@ enum setting_type {
     TYPE_HOME,
     TYPE_COLOR,
     TYPE_TEXT,
+    TYPE_RATE,
     TYPE_NUMBER,
     TYPE_CHOICE,
+    TYPE_SCHEMES,
+    TYPE_ORIGINS,
+    TYPE_FILE,
     TYPE_DIR
 };
 
 /* One key of the configuration. value: where in struct conf it is kept: a
- * char * for strings, a uint64_t for numbers, an int for choices. */
+ * char * for strings, a uint64_t for numbers, a struct conf_rate for rates, an
+ * int for choices. */
 struct setting {
     const char *name;
     enum setting_type type;
@@ -42,10 +47,11 @@ struct setting {
 
 static const char *const stores[] = {"sqlite", "dynamodb", NULL};
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
-/* One value each as long as curt has no API keys and no limits: a file that
- * expects protection is refused, one that states the default is not. */
-static const char *const create_auths[] = {"open", NULL};
-static const char *const limit_modes[] = {"off", NULL};
+static const char *const create_auths[] = {"key", "open", NULL};
+static const char *const switches[] = {"off", "on", NULL};
+static const char *const statuses[] = {"301", "302", "307", "308", NULL};
+static const char *const policies[] = {"allow", "refuse", NULL};
+static const char *const lookalikes[] = {"allow", "refuse", "warn", NULL};
 static const char *const booleans[] = {"false", "true", NULL};
 static const char *const ip_modes[] = {"IPv4", "IPv6", NULL};
 
@@ -65,6 +71,10 @@ static const char *const ip_modes[] = {"IPv4", "IPv6", NULL};
 #define NUMBER(key, member, fallback, min, max)                                \
     {                                                                          \
         key, TYPE_NUMBER, AT(member), fallback, min, max, NULL, true           \
+    }
+#define RATE(key, member, fallback)                                            \
+    {                                                                          \
+        key, TYPE_RATE, AT(member), fallback, 0, 0, NULL, true                 \
     }
 #define CHOICE(key, member, fallback, choices, reload)                         \
     {                                                                          \
@@ -92,8 +102,21 @@ static const struct setting settings[] = {
     {"SITE_NAME", TYPE_TEXT, AT(site_name), NULL, 0, 100, NULL, true},
     {"SITE_TEXT", TYPE_TEXT, AT(site_text), NULL, 0, 1000, NULL, true},
     {"SITE_COLOR", TYPE_COLOR, AT(site_color), NULL, 0, 0, NULL, true},
-    CHOICE("CREATE_AUTH", create_auth, "open", create_auths, true),
-    CHOICE("LIMITS", limits, "off", limit_modes, true),
+    CHOICE("CREATE_AUTH", create_auth, "key", create_auths, true),
+    {"CORS_ORIGINS", TYPE_ORIGINS, AT(cors_origins), NULL, 0, 0, NULL, true},
+    CHOICE("LIMITS", limits, "on", switches, true),
+    RATE("CREATE_LIMIT", create_limit, "60/60"),
+    RATE("AUTH_LIMIT", auth_limit, "10/60"),
+    RATE("UNKNOWN_LIMIT", unknown_limit, "120/60"),
+    CHOICE("REDIRECT_STATUS", redirect_status, "301", statuses, true),
+    CHOICE("CASE_INSENSITIVE", case_insensitive, "off", switches, true),
+    {"URL_SCHEMES", TYPE_SCHEMES, AT(url_schemes), "http https", 0, 0, NULL,
+     true},
+    {"BLOCKED_HOSTS", TYPE_FILE, AT(blocked_hosts), NULL, 0, 0, NULL, true},
+    {"ALLOWED_HOSTS", TYPE_FILE, AT(allowed_hosts), NULL, 0, 0, NULL, true},
+    CHOICE("PRIVATE_TARGETS", private_targets, "refuse", policies, true),
+    CHOICE("SHORTENER_TARGETS", shortener_targets, "allow", policies, true),
+    CHOICE("LOOKALIKE_HOSTS", lookalike_hosts, "warn", lookalikes, true),
     CHOICE("LOG_LEVEL", log_level, "info", levels, true),
     STRING("AWS_REGION", aws_region, NULL, false),
     STRING("AWS_DEFAULT_REGION", aws_default_region, NULL, false),
@@ -165,9 +188,16 @@ static int *conf_choice(const struct conf *conf, const struct setting *key)
     return (int *)((char *)(uintptr_t)conf + key->value);
 }
 
+static struct conf_rate *conf_rate(const struct conf *conf,
+                                   const struct setting *key)
+{
+    return (struct conf_rate *)((char *)(uintptr_t)conf + key->value);
+}
+
 static bool is_string(const struct setting *key)
 {
-    return key->type != TYPE_NUMBER && key->type != TYPE_CHOICE;
+    return key->type != TYPE_NUMBER && key->type != TYPE_CHOICE &&
+           key->type != TYPE_RATE;
 }
 
 /* The value in the environment. HOME is not read from there: it is the home
@@ -225,8 +255,8 @@ static void refuse_value(struct loader *l, size_t i, const char *value,
     buf_addf(l->faults, ": %s", reason != NULL ? reason : "expected ");
     if (reason == NULL) {
         buf_add_str(l->faults, type == TYPE_NUMBER ? "an integer from "
-                               : type == TYPE_DIR  ? "an "
-                                                   : "");
+                               : type == TYPE_DIR || type == TYPE_FILE ? "an "
+                                                                       : "");
         conf_key_range(i, l->faults);
     } else if (type == TYPE_URL) {
         buf_add_str(l->faults, "; expected e.g. https://sho.rt/t/");
@@ -288,6 +318,63 @@ static bool is_color(const char *value)
            strspn(value + 1, "0123456789abcdefABCDEF") == 6;
 }
 
+/* "60/60": so many in so many seconds. */
+bool conf_parse_rate(const char *value, struct conf_rate *rate)
+{
+    char count[24] = "";
+    const size_t len = strcspn(value, "/");
+    struct conf_rate read;
+    if (len >= sizeof(count) || value[len] == '\0')
+        return false;
+    memcpy(count, value, len);
+    if (!text_number(count, CONF_RATE_MAX, &read.count) ||
+        !text_number(value + len + 1, CONF_RATE_SECONDS_MAX, &read.seconds) ||
+        read.count == 0 || read.seconds == 0)
+        return false;
+    *rate = read;
+    return true;
+}
+
+/* Calls check for each word of a list; false where it is false for one. */
+static bool check_words(const char *list, bool (*check)(const char *word))
+{
+    char word[URL_MAX + 1];
+    for (list += strspn(list, " \t,"); *list != '\0';
+         list += strspn(list, " \t,")) {
+        const size_t len = strcspn(list, " \t,");
+        if (len >= sizeof(word))
+            return false;
+        memcpy(word, list, len);
+        word[len] = '\0';
+        if (!check(word))
+            return false;
+        list += len;
+    }
+    return true;
+}
+
+/* RFC 3986, section 3.1; not those that run a script or read a file. */
+static bool is_scheme(const char *word)
+{
+    static const char *const never[] = {"javascript", "data", "file",
+                                        "vbscript",   "blob", "about"};
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+        if (strcmp(word, never[i]) == 0)
+            return false;
+    return word[0] >= 'a' && word[0] <= 'z' &&
+           word[strspn(word, TEXT_LOWER TEXT_DIGITS "+-.")] == '\0';
+}
+
+/* The text of an Origin field (RFC 6454, section 6.2). */
+static bool is_origin(const char *word)
+{
+    const char *host = strncmp(word, "https://", 8) == 0  ? word + 8
+                       : strncmp(word, "http://", 7) == 0 ? word + 7
+                                                          : "";
+    return *host != '\0' &&
+           host[strspn(host, TEXT_LOWER TEXT_DIGITS "-.:[]")] == '\0';
+}
+
 static void set_string(struct loader *l, size_t i, const char *value)
 {
     const struct setting *key = &settings[i];
@@ -302,6 +389,9 @@ static void set_string(struct loader *l, size_t i, const char *value)
     } else if (key->type == TYPE_TEXT && !is_shown_text(value, key->max)) {
         refuse_value(l, i, NULL, NULL);
     } else if ((key->type == TYPE_DIR && value[0] != '/') ||
+               (key->type == TYPE_FILE && *place != NULL && value[0] != '/') ||
+               (key->type == TYPE_SCHEMES && !check_words(value, is_scheme)) ||
+               (key->type == TYPE_ORIGINS && !check_words(value, is_origin)) ||
                (key->type == TYPE_HOME && !is_home(value)) ||
                (key->type == TYPE_COLOR && *place != NULL &&
                 !is_color(value)) ||
@@ -322,6 +412,9 @@ static void set_value(struct loader *l, size_t i, const char *value)
             refuse_value(l, i, value, NULL);
     } else if (key->type == TYPE_CHOICE) {
         if (!set_choice(l->conf, key, value))
+            refuse_value(l, i, value, NULL);
+    } else if (key->type == TYPE_RATE) {
+        if (!conf_parse_rate(value, conf_rate(l->conf, key)))
             refuse_value(l, i, value, NULL);
     } else {
         set_string(l, i, value);
@@ -488,6 +581,9 @@ static void check_whole(struct loader *l)
                  (unsigned long long)conf->min_char,
                  (unsigned long long)conf->max_char);
     }
+    if (conf->url_schemes == NULL &&
+        !l->origins[find_key("URL_SCHEMES")].refused)
+        refuse_value(l, find_key("URL_SCHEMES"), "", NULL);
     if (conf->store == CONF_STORE_DYNAMODB && conf->table == NULL) {
         begin_fault(l, find_key("TABLE"));
         buf_add_str(l->faults, "is empty; STORE = dynamodb needs the name of "
@@ -600,6 +696,12 @@ void conf_write(const struct conf *conf, struct buf *out)
     }
 }
 
+int conf_redirect_status(const struct conf *conf)
+{
+    static const int values[] = {301, 302, 307, 308};
+    return values[conf->redirect_status];
+}
+
 size_t conf_key_count(void)
 {
     return SETTING_COUNT;
@@ -608,9 +710,8 @@ size_t conf_key_count(void)
 struct conf_key conf_key(size_t i)
 {
     static const char *const names[] = {
-        [TYPE_SECRET] = "secret",
-        [TYPE_NUMBER] = "number",
-        [TYPE_CHOICE] = "choice",
+        [TYPE_SECRET] = "secret", [TYPE_NUMBER] = "number",
+        [TYPE_CHOICE] = "choice", [TYPE_RATE] = "rate",
         [TYPE_DIR] = "directory",
     };
     const struct setting *key = &settings[i];
@@ -633,7 +734,14 @@ void conf_key_range(size_t i, struct buf *out)
     else if (key->type == TYPE_TEXT)
         buf_addf(out, "up to %llu characters", (unsigned long long)key->max);
     else
-        buf_add_str(out, key->type == TYPE_DIR     ? "absolute path"
+        buf_add_str(out, key->type == TYPE_DIR || key->type == TYPE_FILE
+                             ? "absolute path"
+                         : key->type == TYPE_RATE
+                             ? "COUNT/SECONDS, such as 60/60"
+                         : key->type == TYPE_SCHEMES
+                             ? "URL schemes but javascript, data or file"
+                         : key->type == TYPE_ORIGINS
+                             ? "origins, such as https://app.example"
                          : key->type == TYPE_HOME  ? "page or off or a URL"
                          : key->type == TYPE_COLOR ? "#rrggbb"
                                                    : "text");
@@ -646,6 +754,10 @@ bool conf_value(const struct conf *conf, size_t i, struct buf *out)
         buf_addf(out, "%llu", (unsigned long long)*conf_number(conf, key));
     } else if (key->type == TYPE_CHOICE) {
         buf_add_str(out, key->choices[*conf_choice(conf, key)]);
+    } else if (key->type == TYPE_RATE) {
+        const struct conf_rate *rate = conf_rate(conf, key);
+        buf_addf(out, "%llu/%llu", (unsigned long long)rate->count,
+                 (unsigned long long)rate->seconds);
     } else {
         const char *value = *conf_string(conf, key);
         if (value == NULL)

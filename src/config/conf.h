@@ -16,6 +16,18 @@
 
 enum conf_store { CONF_STORE_SQLITE, CONF_STORE_DYNAMODB };
 
+enum conf_auth { CONF_AUTH_KEY, CONF_AUTH_OPEN };
+enum conf_policy { CONF_ALLOW, CONF_REFUSE, CONF_WARN };
+
+/* At most count in so many seconds, all of them at once if need be. */
+struct conf_rate {
+    uint64_t count;
+    uint64_t seconds;
+};
+
+#define CONF_RATE_MAX         1000000
+#define CONF_RATE_SECONDS_MAX 86400
+
 /* Filled by conf_load(); strings are owned by it and NULL where the key is
  * absent and has no default. */
 struct conf {
@@ -40,9 +52,21 @@ struct conf {
     char *home; /* "page", "off", or where GET of the prefix leads; not NULL */
     char *site_name;
     char *site_text;
-    char *site_color; /* "#rrggbb" */
-    int create_auth;
-    int limits;
+    char *site_color;               /* "#rrggbb" */
+    int create_auth;                /* enum conf_auth */
+    char *cors_origins;             /* words, or NULL */
+    int limits;                     /* 0 or 1 */
+    struct conf_rate create_limit;  /* of an address, without a key */
+    struct conf_rate auth_limit;    /* of an address, wrong keys */
+    struct conf_rate unknown_limit; /* of an address, unknown ids */
+    int redirect_status;            /* 0 to 3: conf_redirect_status() */
+    int case_insensitive;           /* 0 or 1 */
+    char *url_schemes;              /* words, not NULL */
+    char *blocked_hosts;            /* a file, or NULL */
+    char *allowed_hosts;
+    int private_targets; /* enum conf_policy, as the next two */
+    int shortener_targets;
+    int lookalike_hosts;
     int log_level; /* enum log_level */
     char *aws_region;
     char *aws_default_region;
@@ -75,6 +99,12 @@ struct conf {
 #define CONF_BODY_MAX   (1u << 20) /* MAX_BODY, bytes */
 #define CONF_FAULTS_MAX 65536 /* bytes of faults that conf_load() appends */
 #define CONF_TEXT_MAX   (1u << 20) /* bytes that conf_write() appends */
+
+/* Reads "COUNT/SECONDS", each from 1 to its limit. False: it is not that. */
+bool conf_parse_rate(const char *value, struct conf_rate *rate);
+
+/* REDIRECT_STATUS: 301, 302, 307 or 308. */
+int conf_redirect_status(const struct conf *conf);
 
 /* Reads the file and the environment. file: the value of -c, or NULL for
  * CURT_CONF, else the default file, the only one that may be absent. On

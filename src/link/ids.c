@@ -71,7 +71,7 @@ bool ids_valid(const char *s, size_t len)
     for (size_t i = 0; i < len; i++) {
         char c = s[i];
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-              (c >= '0' && c <= '9')))
+              (c >= '0' && c <= '9') || c == '-' || c == '_'))
             return false;
     }
     return !is_route_name(s, len);

@@ -1,4 +1,5 @@
-/* Short ids: A-Za-z0-9, from a cryptographic generator. */
+/* Short ids: A-Za-z0-9 from a cryptographic generator; those that a client
+ * chooses may have - and _ as well. */
 #ifndef CURT_IDS_H
 #define CURT_IDS_H
 
@@ -15,8 +16,8 @@
  * curt's own. RESULT_INTERNAL: the generator of OpenSSL failed. */
 enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1]) MUST_CHECK;
 
-/* Whether the len bytes at s can be an id: the alphabet, 1 to IDS_MAX
- * characters, and not the name of a route of curt's own. */
+/* Whether the len bytes at s can be an id: the alphabet, - and _, 1 to
+ * IDS_MAX characters, and not the name of a route of curt's own. */
 bool ids_valid(const char *s, size_t len);
 
 #endif

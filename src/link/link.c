@@ -20,6 +20,44 @@
 /* Bytes of a ttl that is not a number which are shown. */
 #define ODD_TTL_MAX 40
 
+#define AT(member) offsetof(struct link, member)
+
+const struct link_field link_fields[LINK_FIELDS] = {
+    [LINK_FIELD_TITLE] = {"title", LINK_TEXT, AT(title)},
+    [LINK_FIELD_TAGS] = {"tags", LINK_TAGS, AT(tags)},
+    [LINK_FIELD_NOT_BEFORE] = {"not_before", LINK_NUMBER, AT(rules.not_before)},
+    [LINK_FIELD_MAX_HITS] = {"max_hits", LINK_NUMBER, AT(rules.max_hits)},
+    [LINK_FIELD_REDIRECT_STATUS] = {"redirect_status", LINK_NUMBER,
+                                    AT(rules.redirect_status)},
+    [LINK_FIELD_FORWARD_QUERY] = {"forward_query", LINK_FLAG,
+                                  AT(rules.forward_query)},
+    [LINK_FIELD_DISABLED] = {"disabled", LINK_FLAG, AT(rules.disabled)},
+    [LINK_FIELD_WARNING] = {"warning", LINK_FLAG, AT(rules.warning)},
+    [LINK_FIELD_REASON] = {"reason", LINK_TEXT, AT(reason)},
+    [LINK_FIELD_KEY] = {"key", LINK_TEXT, AT(key)},
+    [LINK_FIELD_VERSION] = {"version", LINK_NUMBER, AT(version)},
+};
+
+static void *field_at(const struct link *l, size_t i)
+{
+    return (char *)(uintptr_t)l + link_fields[i].offset;
+}
+
+char **link_text_at(const struct link *l, size_t i)
+{
+    return field_at(l, i);
+}
+
+uint64_t *link_number_at(const struct link *l, size_t i)
+{
+    return field_at(l, i);
+}
+
+bool *link_flag_at(const struct link *l, size_t i)
+{
+    return field_at(l, i);
+}
+
 void link_init(struct link *l)
 {
     *l = (struct link){.ttl = LINK_NEVER};
@@ -33,6 +71,10 @@ void link_free(struct link *l)
     free(l->created_at);
     free(l->analytics);
     free(l->ttl_note);
+    free(l->reason);
+    free(l->title);
+    free(l->tags);
+    free(l->key);
     link_init(l);
 }
 
@@ -129,6 +171,29 @@ char *link_analytics(const char *long_url, const struct link_client *client)
     return text;
 }
 
+/* The fields that l has; key and version only when whole is true. */
+static void add_fields(json_object *object, const struct link *l, bool whole)
+{
+    for (size_t i = 0; i < LINK_FIELDS; i++) {
+        const struct link_field *field = &link_fields[i];
+        json_object *value = NULL;
+        if (i >= LINK_FIELD_KEY && !whole)
+            break;
+        if (field->type == LINK_FLAG && *link_flag_at(l, i))
+            value = json_object_new_boolean(true);
+        else if (field->type == LINK_NUMBER && *link_number_at(l, i) != 0)
+            value = json_object_new_uint64(*link_number_at(l, i));
+        else if (field->type == LINK_TEXT && *link_text_at(l, i) != NULL)
+            value = json_object_new_string(*link_text_at(l, i));
+        else if (field->type == LINK_TAGS && *link_text_at(l, i) != NULL &&
+                 json_parse(*link_text_at(l, i), strlen(*link_text_at(l, i)),
+                            JSON_LEVELS, &value) != RESULT_OK)
+            continue;
+        if (value != NULL)
+            json_object_object_add(object, field->name, value);
+    }
+}
+
 void link_to_json(const struct link *l, bool whole, struct buf *out)
 {
     json_object *object = json_object_new_object();
@@ -139,6 +204,7 @@ void link_to_json(const struct link *l, bool whole, struct buf *out)
     if (l->ttl != LINK_NEVER)
         json_object_object_add(object, "ttl", json_object_new_int64(l->ttl));
     json_object_object_add(object, "hits", json_object_new_uint64(l->hits));
+    add_fields(object, l, whole);
     if (whole) {
         json_object *map = NULL;
         const char *text = l->analytics != NULL ? l->analytics : "";

@@ -12,7 +12,7 @@
 #include "link/ids.h"
 #include "store/store.h"
 
-#define VERSION 3
+#define VERSION 4
 #define NAME    "cache"
 
 /* How long a writer waits for the lock, in microseconds; then it does without
@@ -40,19 +40,23 @@ struct entry {
     uint32_t url_len;
     int64_t ttl;
     int64_t read_ms;
+    struct link_rules rules;
     uint32_t generation; /* when the store was queried */
+    uint32_t reason_len;
     char id[IDS_MAX + 1];
     bool exists;
-    char url[];
+    char text[]; /* the URL, a NUL and the reason */
 };
 
 /* Size of an entry in each class, and its share of the memory in eighths. The
- * first holds URLs of up to 151 bytes, the second of up to 919. */
+ * first holds URLs of up to 117 bytes, the second of up to 885. */
 static const struct {
     size_t size;
     unsigned eighths;
 } classes[] = {
-    {256, 5}, {1024, 2}, {(sizeof(struct entry) + URL_MAX + 64) / 64 * 64, 1}};
+    {256, 5},
+    {1024, 2},
+    {(sizeof(struct entry) + URL_MAX + LINK_REASON_MAX + 66) / 64 * 64, 1}};
 
 #define CLASSES 3
 
@@ -128,6 +132,18 @@ static struct cache *cache_use(const struct mapfile *file)
         first += c->sets[i].set_count * set_size;
     }
     return c;
+}
+
+void cache_set_text(struct cache_entry *entry, const char *url, size_t url_len,
+                    const char *reason)
+{
+    const size_t len = reason != NULL ? strlen(reason) : 0;
+    entry->url_len = url_len;
+    entry->reason_len = len < LINK_REASON_MAX ? len : LINK_REASON_MAX;
+    memcpy(entry->url, url, url_len);
+    entry->url[url_len] = '\0';
+    memcpy(entry->url + url_len + 1, len > 0 ? reason : "", entry->reason_len);
+    entry->url[url_len + 1 + entry->reason_len] = '\0';
 }
 
 bool cache_is_wanted(const struct conf *conf)
@@ -211,16 +227,21 @@ static bool cache_copy(struct entry *e, size_t room, const char *id,
     uint32_t seq = atomic_load_explicit(&e->seq, memory_order_acquire);
     if ((seq & 1) != 0 || strncmp(e->id, id, sizeof(e->id)) != 0)
         return false;
-    size_t len = *(volatile uint32_t *)&e->url_len; /* read once */
-    if (len >= room || len > URL_MAX)
+    const size_t len = *(volatile uint32_t *)&e->url_len; /* read once */
+    const size_t reason_len = *(volatile uint32_t *)&e->reason_len;
+    if (len > URL_MAX || reason_len > LINK_REASON_MAX ||
+        len + 1 + reason_len >= room)
         return false;
     *generation = e->generation;
     out->exists = e->exists;
     out->ttl = e->ttl;
     out->read_ms = e->read_ms;
+    out->rules = e->rules;
     out->url_len = len;
-    memcpy(out->url, e->url, len);
+    out->reason_len = reason_len;
+    memcpy(out->url, e->text, len + 1 + reason_len);
     out->url[len] = '\0';
+    out->url[len + 1 + reason_len] = '\0';
     atomic_thread_fence(memory_order_acquire);
     return atomic_load_explicit(&e->seq, memory_order_relaxed) == seq;
 }
@@ -331,8 +352,9 @@ static void cache_store(struct cache *c, uint64_t hash, const char *id,
         end_write(e);
     }
     size_t kind = 0;
+    const size_t len = entry->url_len + 1 + entry->reason_len;
     while (kind + 1 < CLASSES &&
-           classes[kind].size - sizeof(struct entry) <= entry->url_len)
+           classes[kind].size - sizeof(struct entry) <= len)
         kind++;
     e = cache_choose(c, kind, hash);
     begin_write(e);
@@ -340,11 +362,13 @@ static void cache_store(struct cache *c, uint64_t hash, const char *id,
     e->generation = generation;
     atomic_store_explicit(&e->used, used, memory_order_relaxed);
     e->url_len = (uint32_t)entry->url_len;
+    e->reason_len = (uint32_t)entry->reason_len;
     e->ttl = entry->ttl;
     e->read_ms = entry->read_ms;
+    e->rules = entry->rules;
     e->exists = entry->exists;
     memcpy(e->id, id, strlen(id) + 1);
-    memcpy(e->url, entry->url, entry->url_len);
+    memcpy(e->text, entry->url, len);
     end_write(e);
 }
 

@@ -30,20 +30,35 @@
 #include <stdint.h>
 
 #include "config/conf.h"
+#include "link/link.h"
 #include "link/url.h"
 
 #define CACHE_WAYS 8
 
 struct cache;
 
-/* A link as a redirect needs it, or the knowledge that there is none. */
+/* A link as a redirect needs it, or the knowledge that there is none. Or, under
+ * the key of a record (store.h), the record's JSON text as url. */
 struct cache_entry {
     bool exists;
     int64_t ttl;     /* as in struct link */
     int64_t read_ms; /* clock_monotonic_ms() of the store's answer */
+    struct link_rules rules;
     size_t url_len;
-    char url[URL_MAX + 1];
+    size_t reason_len;
+    char url[URL_MAX + 1 + LINK_REASON_MAX + 1]; /* then the reason, with a NUL
+                                                  * each */
 };
+
+/* The reason of an entry; "" where it has none. */
+static inline const char *cache_reason(const struct cache_entry *entry)
+{
+    return entry->url + entry->url_len + 1;
+}
+
+/* Sets url and reason, of at most URL_MAX and LINK_REASON_MAX bytes. */
+void cache_set_text(struct cache_entry *entry, const char *url, size_t url_len,
+                    const char *reason);
 
 /* Whether CACHE_SIZE and CACHE_TTL are above 0. */
 bool cache_is_wanted(const struct conf *conf);

@@ -1,9 +1,11 @@
 #include "service/lookup.h"
 
+#include <json-c/json.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "service/app.h"
 
@@ -55,18 +57,15 @@ static enum result lookup_answer(const struct cache_entry *entry)
     return entry->exists ? RESULT_OK : RESULT_NOT_FOUND;
 }
 
-/* Queries the store and ends the flight. The URL is normalised here because
- * another program may have stored it, such as the tutorial's functions, or an
- * older curt. An expired link is cached with its URL, because the clock may go
- * back; one whose URL is invalid is cached without it. */
-static enum result lookup_query(struct app *app, const char *short_id,
-                                enum freshness freshness,
-                                struct cache_entry *out)
+/* Queries the store for a link. The URL is normalised here because another
+ * program may have stored it, such as the tutorial's functions, or an older
+ * curt. An expired link is cached with its URL, because the clock may go back;
+ * one whose URL is invalid is cached without it. */
+static enum result lookup_fetch_link(struct app *app, const char *short_id,
+                                     enum freshness freshness,
+                                     struct cache_entry *out)
 {
-    const uint32_t generation = cache_generation(app->cache, short_id);
-    const int64_t begin_ms = clock_monotonic_ms();
     const char *reason = "";
-    enum cache_flight end = CACHE_FLIGHT_MINE;
     struct link link;
     struct buf url;
     link_init(&link);
@@ -75,40 +74,77 @@ static enum result lookup_query(struct app *app, const char *short_id,
         store_get(app->store, short_id,
                   freshness == USELESS ? STORE_TARGET : STORE_REFRESH,
                   app->deadline, &link);
-    *out = (struct cache_entry){
-        .exists = r == RESULT_OK, .ttl = link.ttl, .read_ms = begin_ms};
+    out->ttl = link.ttl;
+    out->rules = link.rules;
     if (r == RESULT_OK && url_normalise(link.long_url, strlen(link.long_url),
-                                        NULL, &url, &reason) == RESULT_OK) {
-        out->url_len = url.len;
-        memcpy(out->url, url.data, url.len + 1);
-    } else if (r == RESULT_OK && !link_expired(link.ttl, clock_now())) {
+                                        NULL, &url, &reason) == RESULT_OK)
+        cache_set_text(out, url.data, url.len, link.reason);
+    else if (r == RESULT_OK && !link_expired(link.ttl, clock_now()))
         r = store_fail(app->store, RESULT_CORRUPT, "its long_url %s", reason);
-    }
     link_free(&link);
     buf_free(&url);
+    return r;
+}
 
+static enum result lookup_fetch_record(struct app *app, const char *key,
+                                       enum freshness freshness,
+                                       struct cache_entry *out)
+{
+    (void)freshness;
+    struct store_record record;
+    enum result r =
+        store_record_get(app->store, key, false, app->deadline, &record);
+    if (r == RESULT_OK) {
+        const char *text = json_text(record.value);
+        out->ttl = record.ttl;
+        if (strlen(text) <= URL_MAX)
+            cache_set_text(out, text, strlen(text), NULL);
+        else
+            r = store_fail(app->store, RESULT_CORRUPT,
+                           "the record is too long");
+        json_object_put(record.value);
+    }
+    return r;
+}
+
+typedef enum result lookup_fetch(struct app *app, const char *id,
+                                 enum freshness freshness,
+                                 struct cache_entry *out);
+
+/* Queries the store and ends the flight. */
+static enum result lookup_query(struct app *app, lookup_fetch *fetch,
+                                const char *id, enum freshness freshness,
+                                struct cache_entry *out)
+{
+    const uint32_t generation = cache_generation(app->cache, id);
+    enum cache_flight end = CACHE_FLIGHT_MINE;
+    out->read_ms = clock_monotonic_ms();
+    out->ttl = LINK_NEVER;
+    out->rules = (struct link_rules){0};
+    cache_set_text(out, "", 0, NULL);
+    const enum result r = fetch(app, id, freshness, out);
+    out->exists = r == RESULT_OK;
     if (r == RESULT_CORRUPT) {
-        log_error("link %s cannot be served: %s", short_id,
-                  store_error(app->store));
+        log_error("link %s cannot be served: %s", id, store_error(app->store));
         end = CACHE_FLIGHT_CORRUPT;
     } else if (r != RESULT_OK && r != RESULT_NOT_FOUND) {
         end = CACHE_FLIGHT_FAILED;
-    } else if (!cache_fill(app->cache, short_id, out, generation)) {
+    } else if (!cache_fill(app->cache, id, out, generation)) {
         end = CACHE_FLIGHT_UNSHARED;
     }
     const int64_t now_ms = clock_monotonic_ms();
-    cache_end_flight(app->cache, short_id, now_ms, end);
+    cache_end_flight(app->cache, id, now_ms, end);
     if (end != CACHE_FLIGHT_FAILED ||
-        lookup_cached(app, short_id, now_ms, out) == USELESS)
+        lookup_cached(app, id, now_ms, out) == USELESS)
         return r;
-    log_warning("serving stale link %s (%lld s old): store failed (%s): %s",
-                short_id, (long long)(now_ms - out->read_ms) / 1000,
-                result_text(r), store_error(app->store));
+    log_warning("serving stale link %s (%lld s old): store failed (%s): %s", id,
+                (long long)(now_ms - out->read_ms) / 1000, result_text(r),
+                store_error(app->store));
     return lookup_answer(out);
 }
 
-enum result lookup_link(struct app *app, const char *short_id,
-                        struct cache_entry *out)
+static enum result lookup(struct app *app, lookup_fetch *fetch,
+                          const char *short_id, struct cache_entry *out)
 {
     const int64_t timeout_ms = (int64_t)app->conf->store_timeout * 1000;
     const int64_t begin_ms = clock_monotonic_ms();
@@ -128,11 +164,11 @@ enum result lookup_link(struct app *app, const char *short_id,
             /* Another process may have ended its flight since the look. */
             freshness = lookup_cached(app, short_id, now_ms, out);
             if (freshness != FRESH)
-                return lookup_query(app, short_id, freshness, out);
+                return lookup_query(app, fetch, short_id, freshness, out);
             cache_end_flight(app->cache, short_id, now_ms, CACHE_FLIGHT_MINE);
             return lookup_answer(out);
         case CACHE_FLIGHT_UNSHARED:
-            return lookup_query(app, short_id, freshness, out);
+            return lookup_query(app, fetch, short_id, freshness, out);
         case CACHE_FLIGHT_CORRUPT:
             return store_fail(app->store, RESULT_CORRUPT,
                               "another request has just found it damaged");
@@ -157,4 +193,16 @@ enum result lookup_link(struct app *app, const char *short_id,
         nanosleep(&(struct timespec){0, POLL_US * 1000}, NULL);
         now_ms = clock_monotonic_ms();
     }
+}
+
+enum result lookup_link(struct app *app, const char *short_id,
+                        struct cache_entry *out)
+{
+    return lookup(app, lookup_fetch_link, short_id, out);
+}
+
+enum result lookup_record(struct app *app, const char *key,
+                          struct cache_entry *out)
+{
+    return lookup(app, lookup_fetch_record, key, out);
 }

@@ -38,4 +38,10 @@ struct app;
 enum result lookup_link(struct app *app, const char *short_id,
                         struct cache_entry *out) MUST_CHECK;
 
+/* The same for a record (store.h) of at most URL_MAX bytes of JSON, under a key
+ * of at most IDS_MAX: out->url is its text. Missing ones are remembered. After
+ * a change of a record, call cache_forget() with its key. */
+enum result lookup_record(struct app *app, const char *key,
+                          struct cache_entry *out) MUST_CHECK;
+
 #endif

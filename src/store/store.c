@@ -81,6 +81,61 @@ enum result store_create(struct store *s, const struct link *l,
     return s->ops->create(s, l);
 }
 
+void store_create_many(struct store *s, const struct link *links, size_t count,
+                       int64_t deadline, enum result results[])
+{
+    store_begin(s, deadline);
+    if (s->ops->create_many != NULL)
+        s->ops->create_many(s, links, count, results);
+    else
+        for (size_t i = 0; i < count; i++)
+            results[i] = s->ops->create(s, &links[i]);
+}
+
+enum result store_update(struct store *s, const struct link *l,
+                         int64_t deadline)
+{
+    store_begin(s, deadline);
+    return s->ops->update(s, l);
+}
+
+enum result store_spend_hit(struct store *s, const char *short_id,
+                            int64_t deadline)
+{
+    store_begin(s, deadline);
+    return s->ops->spend_hit(s, short_id);
+}
+
+enum result store_record_get(struct store *s, const char *key, bool consistent,
+                             int64_t deadline, struct store_record *out)
+{
+    store_begin(s, deadline);
+    *out = (struct store_record){.ttl = LINK_NEVER};
+    return s->ops->record_get(s, key, consistent, out);
+}
+
+enum result store_record_put(struct store *s, const char *key,
+                             const struct store_record *record,
+                             int64_t deadline)
+{
+    store_begin(s, deadline);
+    return s->ops->record_put(s, key, record);
+}
+
+enum result store_record_delete(struct store *s, const char *key,
+                                int64_t deadline)
+{
+    store_begin(s, deadline);
+    return s->ops->record_delete(s, key);
+}
+
+enum result store_record_count(struct store *s, const char *key, uint64_t n,
+                               int64_t ttl, int64_t deadline, uint64_t *total)
+{
+    store_begin(s, deadline);
+    return s->ops->record_count(s, key, n, ttl, total);
+}
+
 enum result store_get(struct store *s, const char *short_id,
                       enum store_view view, int64_t deadline, struct link *out)
 {

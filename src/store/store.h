@@ -26,12 +26,14 @@
 #include "config/conf.h"
 #include "link/link.h"
 
+struct json_object;
 struct report;
 struct store;
 
 /* How much of an item a reader wants. */
 enum store_view {
-    STORE_TARGET,  /* short_id, long_url and ttl: what a redirect needs */
+    STORE_TARGET,  /* short_id, long_url, ttl, rules and reason: what a
+                      redirect needs */
     STORE_REFRESH, /* the same, for a reader with an older answer: it does
                       not wait for a store that throttles */
     STORE_WHOLE    /* every attribute */
@@ -61,6 +63,13 @@ void store_free(struct store *s);
 enum result store_create(struct store *s, const struct link *l,
                          int64_t deadline) MUST_CHECK;
 
+/* The same for several links, at most STORE_MANY_MAX: results[i] is that of
+ * links[i]. A store that can (SQLite) writes them in one transaction. */
+void store_create_many(struct store *s, const struct link *links, size_t count,
+                       int64_t deadline, enum result results[]);
+
+#define STORE_MANY_MAX 100
+
 /* Reads a link into *out, an initialised link that is filled on RESULT_OK and
  * left empty otherwise. Expired links are returned as they are.
  * RESULT_NOT_FOUND: no such link. RESULT_CORRUPT: an item without a long_url,
@@ -70,7 +79,21 @@ enum result store_get(struct store *s, const char *short_id,
                       enum store_view view, int64_t deadline,
                       struct link *out) MUST_CHECK;
 
-/* Removes a link, durably. RESULT_NOT_FOUND: there was none. */
+/* Replaces what can be edited of a link, durably: long_url, ttl and the fields
+ * but key. Only if the stored link still has l->version; the new one is one
+ * more. RESULT_CONFLICT: it was changed since l was read. RESULT_NOT_FOUND:
+ * there is no such link. RESULT_UNKNOWN: it may be changed or not. */
+enum result store_update(struct store *s, const struct link *l,
+                         int64_t deadline) MUST_CHECK;
+
+/* Counts a hit of a link with max_hits, durably, if it has had fewer. The same
+ * call counts the hits of all hosts, so that there are never more.
+ * RESULT_CONFLICT: it has had them all, or it was deleted. */
+enum result store_spend_hit(struct store *s, const char *short_id,
+                            int64_t deadline) MUST_CHECK;
+
+/* Removes a link, durably. Its id stays taken: what is left of the link says
+ * when it was deleted. RESULT_NOT_FOUND: there was none. */
 enum result store_delete(struct store *s, const char *short_id,
                          int64_t deadline) MUST_CHECK;
 
@@ -95,10 +118,53 @@ enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
                            int64_t deadline) MUST_CHECK;
 
 /* Removes at most limit links that expired STORE_KEEP_EXPIRED before now, and
- * returns how many. A store that removes them itself (DynamoDB) does nothing.
+ * as many records that have expired; *removed is how many links. A store that
+ * removes them itself (DynamoDB) does nothing.
  */
 enum result store_expire(struct store *s, int64_t now, unsigned limit,
                          unsigned *removed) MUST_CHECK;
+
+/* ---- Records: what is not a link ------------------------------------- */
+
+/* A record is a JSON object under a key that begins with '~', which no id can
+ * (DESIGN, "Everything that is not a link"). Its members are attributes of the
+ * item on DynamoDB; the names short_id, version, ttl and used are the store's.
+ */
+
+/* Longest key, in bytes. */
+#define STORE_KEY_MAX 200
+
+struct store_record {
+    struct json_object *value; /* its owner: json_object_put() */
+    uint64_t version;          /* 1 for a new one */
+    int64_t ttl;               /* seconds since the epoch, or LINK_NEVER */
+};
+
+/* Reads a record. consistent: what was written before the call is seen; else
+ * DynamoDB may answer with what was there a moment before. RESULT_NOT_FOUND:
+ * there is none, or it has expired. RESULT_CORRUPT: it is not a record. */
+enum result store_record_get(struct store *s, const char *key, bool consistent,
+                             int64_t deadline,
+                             struct store_record *out) MUST_CHECK;
+
+/* Stores a record, durably, if the stored one still has record->version (0:
+ * there is none, or it has expired); the new version is one more.
+ * RESULT_CONFLICT: it has another. A lost answer is resolved by reading it
+ * back: RESULT_UNKNOWN only where that fails too. */
+enum result store_record_put(struct store *s, const char *key,
+                             const struct store_record *record,
+                             int64_t deadline) MUST_CHECK;
+
+/* Removes a record, durably. RESULT_NOT_FOUND: there was none. */
+enum result store_record_delete(struct store *s, const char *key,
+                                int64_t deadline) MUST_CHECK;
+
+/* Adds n to the counter of a record, which is made where it is missing, with
+ * this ttl. *total: the sum. Not repeated: RESULT_UNKNOWN, it may have been
+ * added. Not durable against a power loss on SQLite. */
+enum result store_record_count(struct store *s, const char *key, uint64_t n,
+                               int64_t ttl, int64_t deadline,
+                               uint64_t *total) MUST_CHECK;
 
 /* When the newest link was created, in seconds since the epoch, as the clock of
  * that time had it. RESULT_NOT_FOUND: there are no links, or the store has no
@@ -171,8 +237,20 @@ struct store_ops {
     struct store *(*make)(const struct conf *conf, bool pooled);
     void (*release)(struct store *s);
     enum result (*create)(struct store *s, const struct link *l);
+    /* NULL: one by one */
+    void (*create_many)(struct store *s, const struct link *links, size_t count,
+                        enum result results[]);
     enum result (*get)(struct store *s, const char *short_id,
                        enum store_view view, struct link *out);
+    enum result (*update)(struct store *s, const struct link *l);
+    enum result (*spend_hit)(struct store *s, const char *short_id);
+    enum result (*record_get)(struct store *s, const char *key, bool consistent,
+                              struct store_record *out);
+    enum result (*record_put)(struct store *s, const char *key,
+                              const struct store_record *record);
+    enum result (*record_delete)(struct store *s, const char *key);
+    enum result (*record_count)(struct store *s, const char *key, uint64_t n,
+                                int64_t ttl, uint64_t *total);
     enum result (*remove)(struct store *s, const char *short_id);
     enum result (*add_hits)(struct store *s, const char *short_id, uint64_t n,
                             const struct store_flush *flush);

@@ -88,8 +88,8 @@ const char *ctl_take_id(struct ctl *ctl, const char *argument)
         id = ctl->id;
     else
         ctl_say(stderr,
-                "curt: \"%s\" is not a valid short id: 1 to %d letters and "
-                "digits",
+                "curt: \"%s\" is not a valid short id: 1 to %d letters, "
+                "digits, - and _",
                 argument, IDS_MAX);
     free(url);
     buf_free(&rest);

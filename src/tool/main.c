@@ -36,7 +36,9 @@ struct verb {
     const char *help;     /* what it does, in a line */
     const char *more;     /* lines, or "" */
     int (*run)(struct ctl *ctl, const char *argument);
-    bool bare; /* works without a configuration */
+    bool bare;           /* works without a configuration */
+    const char *options; /* names in spaces, of those that ctl_option() knows;
+                          * NULL: none */
 };
 
 int ctl_status(enum result r)
@@ -60,6 +62,14 @@ int ctl_status(enum result r)
         return EX_TEMPFAIL;
     }
     return EX_SOFTWARE;
+}
+
+const char *ctl_option(const struct ctl *ctl, const char *name)
+{
+    for (size_t i = 0; i < ctl->option_count; i++)
+        if (strcmp(ctl->options[i].name, name) == 0)
+            return ctl->options[i].value;
+    return NULL;
 }
 
 void ctl_say(FILE *out, const char *format, ...)
@@ -213,29 +223,32 @@ static const struct verb verbs[] = {
      "Without URL, or with -, the URLs are read from standard input, one a\n"
      "line; blank lines and lines that begin with # are skipped.\n"
      "  --qr               draw its QR code as well\n" QR_OPTIONS,
-     ctl_create, false},
-    {"get", "ID ...", " abc1234", "print a link", ID_HELP, ctl_get, false},
+     ctl_create, false, NULL},
+    {"get", "ID ...", " abc1234", "print a link", ID_HELP, ctl_get, false,
+     NULL},
     {"delete", "ID ...", " abc1234", "delete a link", ID_HELP, ctl_delete,
-     false},
+     false, NULL},
     {"qr", "ID", " abc1234", "draw the QR code of a short URL",
-     ID_HELP QR_OPTIONS, ctl_qr, false},
+     ID_HELP QR_OPTIONS, ctl_qr, false, NULL},
     {"table", "create|check", " check",
      "create or check the table, or the SQLite file", TABLE_OPTIONS, ctl_table,
-     false},
+     false, NULL},
     {"backup", "FILE", " /var/backups/curt.db",
-     "copy the SQLite file, also while curt.fcgi runs", "", ctl_backup, false},
+     "copy the SQLite file, also while curt.fcgi runs", "", ctl_backup, false,
+     NULL},
     {"restore", "FILE", " /var/backups/curt.db",
-     "replace the SQLite file with a backup", "", ctl_restore, false},
+     "replace the SQLite file with a backup", "", ctl_restore, false, NULL},
     {"hits", NULL, "", "print how many hits are not in the store yet", "",
-     run_hits, false},
+     run_hits, false, NULL},
     /* It reads the configuration itself, to report its faults. */
     {"doctor", NULL, "", "check whether this host is ready", "", run_doctor,
-     true},
+     true, NULL},
     {"config", NULL, "", "print the effective configuration", "", run_config,
-     false},
+     false, NULL},
     {"keys", NULL, "", "print the valid values of each configuration key", "",
-     run_keys, true},
-    {"help", "COMMAND", " create", "explain a command", "", run_help, true},
+     run_keys, true, NULL},
+    {"help", "COMMAND", " create", "explain a command", "", run_help, true,
+     NULL},
 };
 
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
@@ -389,6 +402,25 @@ static void ctl_read_options(int argc, char **argv, struct ctl *ctl, bool *help)
         {"margin", required_argument, NULL, 'q'},
         {"ascii", no_argument, NULL, 'q'},
         {"qr", no_argument, NULL, 'q'},
+        {"id", required_argument, NULL, 'o'},
+        {"long-url", required_argument, NULL, 'o'},
+        {"ttl", required_argument, NULL, 'o'},
+        {"expires-at", required_argument, NULL, 'o'},
+        {"not-before", required_argument, NULL, 'o'},
+        {"max-hits", required_argument, NULL, 'o'},
+        {"redirect-status", required_argument, NULL, 'o'},
+        {"forward-query", required_argument, NULL, 'o'},
+        {"title", required_argument, NULL, 'o'},
+        {"tags", required_argument, NULL, 'o'},
+        {"find-if-exists", no_argument, NULL, 'o'},
+        {"reason", required_argument, NULL, 'o'},
+        {"warn", no_argument, NULL, 'o'},
+        {"scopes", required_argument, NULL, 'o'},
+        {"plan", required_argument, NULL, 'o'},
+        {"expires", required_argument, NULL, 'o'},
+        {"grace", required_argument, NULL, 'o'},
+        {"rate", required_argument, NULL, 'o'},
+        {"quota", required_argument, NULL, 'o'},
         {NULL, 0, NULL, 0},
     };
     int c, at = 0;
@@ -410,12 +442,46 @@ static void ctl_read_options(int argc, char **argv, struct ctl *ctl, bool *help)
         case ':':
             refuse_option(c, argc, argv);
             exit(EX_USAGE);
+        case 'o':
+            if (ctl_option(ctl, options[at].name) != NULL ||
+                ctl->option_count == CTL_OPTIONS_MAX) {
+                ctl_say(stderr, "curt: --%s occurs more than once",
+                        options[at].name);
+                exit(EX_USAGE);
+            }
+            ctl->options[ctl->option_count++] = (struct ctl_option){
+                options[at].name, optarg != NULL ? optarg : ""};
+            break;
         default:
             if (c == 'q' ? !ctl_qr_option(&ctl->qr, options[at].name, optarg)
                          : !ctl_table_option(&ctl->table, c, optarg))
                 exit(EX_USAGE);
         }
     }
+}
+
+/* Whether the options belong to the command; else the reason is on standard
+ * error. */
+static bool check_options(const struct ctl *ctl, const struct verb *verb)
+{
+    const char *const known = verb->options != NULL ? verb->options : "";
+    for (size_t i = 0; i < ctl->option_count; i++) {
+        const char *name = ctl->options[i].name;
+        const size_t len = strlen(name);
+        const char *at = known;
+        while ((at = strstr(at, name)) != NULL &&
+               !((at == known || at[-1] == ' ') &&
+                 (at[len] == ' ' || at[len] == '\0')))
+            at += len;
+        if (at == NULL) {
+            ctl_say(stderr,
+                    "curt: --%s is not an option of %s; see: curt help "
+                    "%s",
+                    name, verb->name, verb->name);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Whether a command can work with so many arguments; else the reason is on
@@ -489,7 +555,16 @@ int main(int argc, char **argv)
     bool help = false;
     ctl_read_options(argc, argv, &ctl, &help);
     const char *name = optind < argc ? argv[optind++] : NULL;
+    const char *second = optind < argc ? argv[optind] : NULL;
     const struct verb *verb = name != NULL ? find_verb(name) : NULL;
+    char *both = verb == NULL && name != NULL && second != NULL
+                     ? mem_printf("%s %s", name, second)
+                     : NULL;
+    if (both != NULL && find_verb(both) != NULL) { /* "key list" */
+        name = both;
+        verb = find_verb(both);
+        optind++;
+    }
     if (name == NULL && !help) {
         fputs(overview, stderr);
         return EX_USAGE;
@@ -504,10 +579,12 @@ int main(int argc, char **argv)
         status = refuse_verb(name);
     else if (ctl.table.given && verb->run != ctl_table)
         status = ctl_table_misplaced();
-    else if (ctl_qr_ready(&ctl.qr, name,
+    else if (check_options(&ctl, verb) &&
+             ctl_qr_ready(&ctl.qr, name,
                           argc - optind == 1 &&
                               strcmp(argv[optind], "-") != 0) &&
              check_arguments(verb, argc - optind, argv + optind))
         status = run_verb(&ctl, verb, argc - optind, argv + optind);
+    free(both);
     return ctl_flush() ? status : EX_IOERR;
 }

@@ -38,6 +38,14 @@ struct ctl_qr {
     struct qr_options image;       /* begins as {QR_DEFAULTS} */
 };
 
+/* The other options, which have a text as value or none: what was given. */
+struct ctl_option {
+    const char *name;  /* without "--" */
+    const char *value; /* "" where the option has none */
+};
+
+#define CTL_OPTIONS_MAX 32
+
 /* What a command works with. */
 struct ctl {
     const char *file; /* that -c names, or NULL */
@@ -50,9 +58,15 @@ struct ctl {
     bool json;
     struct ctl_table_options table;
     struct ctl_qr qr;
+    struct ctl_option options[CTL_OPTIONS_MAX];
+    size_t option_count;
     char id[IDS_MAX + 1]; /* of the last ctl_take_id() */
     unsigned shown;       /* links that `get` has printed as text */
 };
+
+/* The value of an option that belongs to the command; NULL: it was not given.
+ */
+const char *ctl_option(const struct ctl *ctl, const char *name);
 
 /* The exit status for a result. */
 int ctl_status(enum result r);

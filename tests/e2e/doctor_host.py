@@ -92,6 +92,8 @@ class Host:
         self.workdir = Path(workdir or settings["STATE_DIR"]).parent
         self.settings = dict(settings)
         self.settings.setdefault("APP_URL", "http://127.0.0.1:1/t/")
+        for key, value in harness.OPEN_SETTINGS.items():
+            self.settings.setdefault(key, value)
         self.conf = self.workdir / "doctor.conf"
 
     def path(self, key):

@@ -210,6 +210,16 @@ def kill_group(leader):
         pass
 
 
+# What most tests need: links from anyone, as many as they like, to anywhere.
+# The tests of access, limits and policies set their own.
+OPEN_SETTINGS = {
+    "APP_URL": "http://127.0.0.1/t/",
+    "CREATE_AUTH": "open",
+    "LIMITS": "off",
+    "PRIVATE_TARGETS": "allow",
+}
+
+
 class Process:
     """A program in the foreground, our child, its output in a file."""
 
@@ -349,7 +359,8 @@ class Pool(Process):
         super().__init__(workdir)
         self.build = build
         self.settings = dict(settings)
-        self.settings.setdefault("APP_URL", "http://127.0.0.1/t/")
+        for key, value in OPEN_SETTINGS.items():
+            self.settings.setdefault(key, value)
         self.settings.setdefault("STATE_DIR", str(make_dir(self.workdir / "state")))
         self.settings.setdefault("RUNTIME_DIR", str(make_dir(self.workdir / "run")))
         self.worker_count = workers

@@ -156,7 +156,7 @@ def described(text):
     """(type, range, default, change) of "number: 1 to 64; default 7; reload"
     or "string: text; no default; reload"."""
     m = re.fullmatch(
-        r"(\w+): (.+?); (?:no default|default (\S+)); (reload|restart)", text)
+        r"(\w+): (.+?); (?:no default|default (.+?)); (reload|restart)", text)
     assert m, text
     return m[1], m[2], m[3] or "", m[4]
 
@@ -377,8 +377,10 @@ def test_files_of_the_manual(build, store, store_settings, tmp_path):
         dirs = {"/var/lib/curt": Path(pool.settings["STATE_DIR"]),
                 "/run/curt": Path(pool.settings["RUNTIME_DIR"])}
         if store == "sqlite":  # the janitor writes that one
-            harness.wait_until((dirs["/var/lib/curt"] / "clock").exists,
-                               "the clock's file")
+            clock = dirs["/var/lib/curt"] / "clock"
+            harness.wait_until(
+                lambda: clock.exists() and not clock.with_suffix(".new").exists(),
+                "the clock's file")
         there = {"%s/%s" % (name, path.name): path
                  for name, path in dirs.items() for path in path.iterdir()}
         assert set(there) == set(documented)

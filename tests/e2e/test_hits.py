@@ -38,11 +38,12 @@ class Table:
             items = self.client.scan(TableName=self.settings["TABLE"],
                                      ConsistentRead=True)["Items"]
             return {i["short_id"]["S"]: int(i["hits"].get("N", -1))
-                    for i in items}
+                    for i in items if "long_url" in i}
         path = Path(self.settings["STATE_DIR"]) / "curt.db"
         db = sqlite3.connect(path, timeout=20)
         try:
-            return dict(db.execute("SELECT short_id, hits FROM links"))
+            return dict(db.execute("SELECT short_id, hits FROM links"
+                                   " WHERE long_url != ''"))
         finally:
             db.close()
 

@@ -174,7 +174,7 @@ def test_curt_reads_items_of_any_hand(tutorial):
             "deep": deep}}})
     assert tutorial.curt_item("anyHand") == {
         "short_id": "anyHand", "short_url": None, "created_at": None,
-        "long_url": "http://example.com/", "hits": "7",
+        "long_url": "http://example.com/", "hits": "7", "tags": ["a", "b"],
         "analytics": {"n": number, "f": "-1.5", "b": True,
                       "l": ["x", None, {}], "m": {"S": {"N": "y"}},
                       "s": ["3"], "raw": "AP8=", "deep": printed}}

@@ -74,6 +74,18 @@ static void assert_same_link(const struct link *a, const struct link *b)
     assert_true(a->ttl == b->ttl);
     assert_true(a->hits == b->hits);
     assert_same_json(a->analytics, b->analytics);
+    for (size_t i = 0; i < LINK_FIELDS; i++) {
+        if (link_fields[i].type == LINK_NUMBER)
+            assert_true(*link_number_at(a, i) == *link_number_at(b, i));
+        else if (link_fields[i].type == LINK_FLAG)
+            assert_true(*link_flag_at(a, i) == *link_flag_at(b, i));
+        else if (*link_text_at(b, i) == NULL)
+            assert_null(*link_text_at(a, i));
+        else if (link_fields[i].type == LINK_TAGS)
+            assert_same_json(*link_text_at(a, i), *link_text_at(b, i));
+        else
+            assert_string_equal(*link_text_at(a, i), *link_text_at(b, i));
+    }
 }
 
 void suite_create(struct suite *s)
@@ -116,6 +128,186 @@ static void keeps_every_attribute(void **state)
     s->link.hits = 41;
     suite_create(s);
     suite_assert_stored(s);
+}
+
+/* A value for each field that a link can have. */
+static void fill_fields(struct link *l)
+{
+    l->rules = (struct link_rules){.not_before = 1700000000,
+                                   .max_hits = 5000000000,
+                                   .redirect_status = 308,
+                                   .forward_query = true,
+                                   .disabled = true,
+                                   .warning = true};
+    suite_set(&l->reason, "abuse \xf0\x9f\x94\x97");
+    suite_set(&l->title, "A 'title'");
+    suite_set(&l->tags, "[\"a\",\"\xc3\xa4\"]");
+}
+
+static void keeps_every_field(void **state)
+{
+    struct suite *s = *state;
+    fill_fields(&s->link);
+    suite_set(&s->link.key, "alice");
+    suite_create(s);
+    suite_assert_stored(s);
+    suite_assert_result(s, suite_get(s, STORE_TARGET), RESULT_OK);
+    assert_memory_equal(&s->back.rules.not_before, &s->link.rules.not_before,
+                        3 * sizeof(uint64_t));
+    assert_true(s->back.rules.forward_query && s->back.rules.disabled &&
+                s->back.rules.warning);
+    assert_string_equal(s->back.reason, s->link.reason);
+}
+
+static void updates_only_the_version_that_was_read(void **state)
+{
+    struct suite *s = *state;
+    s->link.hits = 7;
+    suite_set(&s->link.key, "alice");
+    suite_assert_result(s, store_update(s->store, &s->link, 0),
+                        RESULT_NOT_FOUND);
+    suite_create(s);
+    fill_fields(&s->link);
+    s->link.ttl = LINK_NEVER;
+    suite_set(&s->link.long_url, "https://example.com/second");
+    suite_assert_result(s, store_update(s->store, &s->link, 0), RESULT_OK);
+    suite_assert_result(s, store_update(s->store, &s->link, 0),
+                        RESULT_CONFLICT);
+    s->link.version = 1;
+    suite_assert_stored(s);
+    /* And everything that can be absent is absent again. */
+    s->link.rules = (struct link_rules){0};
+    suite_set(&s->link.reason, NULL);
+    suite_set(&s->link.title, NULL);
+    suite_set(&s->link.tags, NULL);
+    s->link.ttl = clock_now() + 60;
+    suite_assert_result(s, store_update(s->store, &s->link, 0), RESULT_OK);
+    s->link.version = 2;
+    suite_assert_stored(s);
+    suite_assert_result(s, store_delete(s->store, s->link.short_id, 0),
+                        RESULT_OK);
+    suite_assert_result(s, store_update(s->store, &s->link, 0),
+                        RESULT_NOT_FOUND);
+    assert_missing(s);
+}
+
+static void spends_no_more_hits_than_there_are(void **state)
+{
+    struct suite *s = *state;
+    const char *id = s->link.short_id;
+    suite_assert_result(s, store_spend_hit(s->store, id, 0), RESULT_CONFLICT);
+    s->link.rules.max_hits = 3;
+    s->link.hits = 1;
+    suite_create(s);
+    suite_assert_result(s, store_spend_hit(s->store, id, 0), RESULT_OK);
+    suite_assert_result(s, store_spend_hit(s->store, id, 0), RESULT_OK);
+    suite_assert_result(s, store_spend_hit(s->store, id, 0), RESULT_CONFLICT);
+    s->link.hits = 3;
+    suite_assert_stored(s);
+    suite_assert_result(s, store_delete(s->store, id, 0), RESULT_OK);
+    suite_assert_result(s, store_spend_hit(s->store, id, 0), RESULT_CONFLICT);
+    assert_missing(s);
+}
+
+static void creates_many_at_once(void **state)
+{
+    struct suite *s = *state;
+    struct link links[5];
+    enum result results[5];
+    suite_create(s);
+    for (size_t i = 0; i < COUNT(links); i++) {
+        char *id = i == 2   ? mem_dup(s->link.short_id)
+                   : i == 4 ? mem_dup(links[3].short_id)
+                            : suite_new_id(s);
+        links[i] = suite_new_link(id, "https://example.com/many");
+        suite_set(&links[i].title, "one of many");
+    }
+    store_create_many(s->store, links, COUNT(links), 0, results);
+    for (size_t i = 0; i < COUNT(links); i++)
+        suite_assert_result(s, results[i],
+                            i == 2 || i == 4 ? RESULT_CONFLICT : RESULT_OK);
+    suite_assert_stored(s);
+    link_free(&s->link);
+    s->link = links[0];
+    suite_assert_stored(s);
+    for (size_t i = 1; i < COUNT(links); i++)
+        link_free(&links[i]);
+}
+
+/* ---- Records --------------------------------------------------------- */
+
+static enum result put_record(struct suite *s, const char *key,
+                              const char *text, uint64_t version, int64_t ttl)
+{
+    const struct store_record record = {
+        .value = json_tokener_parse(text), .version = version, .ttl = ttl};
+    enum result r = store_record_put(s->store, key, &record, 0);
+    json_object_put(record.value);
+    return r;
+}
+
+static void assert_record(struct suite *s, const char *key, const char *text,
+                          uint64_t version, int64_t ttl)
+{
+    struct store_record record;
+    suite_assert_result(s, store_record_get(s->store, key, true, 0, &record),
+                        RESULT_OK);
+    assert_same_json(json_object_to_json_string(record.value), text);
+    assert_true(record.version == version);
+    assert_true(record.ttl == ttl);
+    json_object_put(record.value);
+}
+
+static void keeps_records_by_version(void **state)
+{
+    struct suite *s = *state;
+    struct store_record none;
+    char *key = mem_printf("~test~%s", s->link.short_id);
+    const char *first = "{\"name\":\"a\",\"scopes\":[\"create\",\"own\"],"
+                        "\"disabled\":false,\"n\":5000000000}";
+    const char *second = "{\"name\":\"b\",\"plan\":{\"rate\":\"1/2\"}}";
+    suite_assert_result(s, store_record_get(s->store, key, true, 0, &none),
+                        RESULT_NOT_FOUND);
+    suite_assert_result(s, put_record(s, key, second, 1, LINK_NEVER),
+                        RESULT_CONFLICT);
+    suite_assert_result(s, put_record(s, key, first, 0, LINK_NEVER), RESULT_OK);
+    suite_assert_result(s, put_record(s, key, second, 0, LINK_NEVER),
+                        RESULT_CONFLICT);
+    assert_record(s, key, first, 1, LINK_NEVER);
+    const int64_t ttl = clock_now() + 3600;
+    suite_assert_result(s, put_record(s, key, second, 1, ttl), RESULT_OK);
+    suite_assert_result(s, put_record(s, key, first, 1, ttl), RESULT_CONFLICT);
+    assert_record(s, key, second, 2, ttl);
+    suite_assert_result(s, store_record_delete(s->store, key, 0), RESULT_OK);
+    suite_assert_result(s, store_record_delete(s->store, key, 0),
+                        RESULT_NOT_FOUND);
+    /* A record that has expired counts as absent, removed or not. */
+    suite_assert_result(s, put_record(s, key, first, 0, clock_now() - 1),
+                        RESULT_OK);
+    suite_assert_result(s, store_record_get(s->store, key, true, 0, &none),
+                        RESULT_NOT_FOUND);
+    suite_assert_result(s, put_record(s, key, second, 0, LINK_NEVER),
+                        RESULT_OK);
+    assert_record(s, key, second, 1, LINK_NEVER);
+    /* It is not a link. */
+    suite_set(&s->link.short_id, key);
+    suite_assert_result(s, store_spend_hit(s->store, key, 0), RESULT_CONFLICT);
+    free(key);
+}
+
+static void counts_in_a_record(void **state)
+{
+    struct suite *s = *state;
+    uint64_t total = 0;
+    char *key = mem_printf("~test~%s", s->link.short_id);
+    const int64_t ttl = clock_now() + 3600;
+    for (uint64_t i = 1; i <= 3; i++) {
+        suite_assert_result(
+            s, store_record_count(s->store, key, 5000000000, ttl, 0, &total),
+            RESULT_OK);
+        assert_true(total == i * 5000000000);
+    }
+    free(key);
 }
 
 static void keeps_a_long_url_of_8000_bytes(void **state)
@@ -225,9 +417,10 @@ static void removes_a_link_once(void **state)
     suite_assert_result(s, store_delete(s->store, id, 0), RESULT_OK);
     assert_missing(s);
     suite_assert_result(s, store_delete(s->store, id, 0), RESULT_NOT_FOUND);
-    /* The id is free again. */
-    suite_create(s);
-    suite_assert_stored(s);
+    /* The id is never given away again. */
+    suite_assert_result(s, store_create(s->store, &s->link, 0),
+                        RESULT_CONFLICT);
+    assert_missing(s);
 }
 
 static void adds_hits(void **state)
@@ -451,6 +644,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(keeps_every_attribute),
+        CASE(keeps_every_field),
+        CASE(updates_only_the_version_that_was_read),
+        CASE(spends_no_more_hits_than_there_are),
+        CASE(creates_many_at_once),
+        CASE(keeps_records_by_version),
+        CASE(counts_in_a_record),
         CASE(keeps_a_long_url_of_8000_bytes),
         CASE(keeps_analytics_of_any_text),
         CASE(keeps_large_analytics),

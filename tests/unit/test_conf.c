@@ -284,10 +284,28 @@ static const struct {
                          "with a \" and have none inside\n"},
     {APP "TABLE = \"a\"b\"\n", "FILE:2: TABLE: a quoted value must begin and "
                                "end with a \" and have none inside\n"},
-    {APP "CREATE_AUTH = key\n",
-     "FILE:2: CREATE_AUTH: invalid value \"key\": expected open\n"},
-    {APP "LIMITS = on\n",
-     "FILE:2: LIMITS: invalid value \"on\": expected off\n"},
+    {APP "CREATE_AUTH = none\n",
+     "FILE:2: CREATE_AUTH: invalid value \"none\": expected key or open\n"},
+    {APP "LIMITS = yes\n",
+     "FILE:2: LIMITS: invalid value \"yes\": expected off or on\n"},
+    {APP "CREATE_LIMIT = 60\n",
+     "FILE:2: CREATE_LIMIT: invalid value \"60\": expected COUNT/SECONDS, "
+     "such as 60/60\n"},
+    {APP "AUTH_LIMIT = 0/60\n",
+     "FILE:2: AUTH_LIMIT: invalid value \"0/60\": expected COUNT/SECONDS, "
+     "such as 60/60\n"},
+    {APP "URL_SCHEMES = https javascript\n",
+     "FILE:2: URL_SCHEMES: invalid value \"https javascript\": expected URL "
+     "schemes but javascript, data or file\n"},
+    {APP "CORS_ORIGINS = app.example\n",
+     "FILE:2: CORS_ORIGINS: invalid value \"app.example\": expected origins, "
+     "such as https://app.example\n"},
+    {APP "BLOCKED_HOSTS = hosts\n",
+     "FILE:2: BLOCKED_HOSTS: invalid value \"hosts\": expected an absolute "
+     "path\n"},
+    {APP "REDIRECT_STATUS = 303\n",
+     "FILE:2: REDIRECT_STATUS: invalid value \"303\": expected 301 or 302 or "
+     "307 or 308\n"},
     /* All of them at once, in the order of the lines. */
     {APP "MIN_CHAR = x\nx\nX = x\n",
      "FILE:2: MIN_CHAR: invalid value \"x\": expected an integer from 1 to 64\n"

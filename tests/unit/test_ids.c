@@ -243,8 +243,9 @@ TEST(says_when_there_are_no_random_bytes)
 TEST(knows_what_is_no_id)
 {
     static const char *const valid[] = {
-        "a",      "Z",     "0",    "p7ISNcD", "Create", "creat", "creates",
-        "CREATE", "rests", "Rest", "healthz", "metric", "uis",   "UI"};
+        "a",       "Z",      "0",     "p7ISNcD", "Create",  "creat",
+        "creates", "CREATE", "rests", "Rest",    "healthz", "metric",
+        "uis",     "UI",     "a-b",   "_",       "-",       "my_link"};
     static const char *const none[] = {
         "",   "create",     "health",      "metrics",        "rest",
         "ui", "robots.txt", "favicon.ico", "yourls-api.php", ".well-known"};
@@ -254,7 +255,7 @@ TEST(knows_what_is_no_id)
         assert_false(ids_valid(none[i], strlen(none[i])));
     for (int c = 0; c < 256; c++) {
         const char id[] = {'a', (char)c, 'b'};
-        bool letter = c != 0 && strchr(ALPHABET, c) != NULL;
+        bool letter = c != 0 && strchr(ALPHABET "-_", c) != NULL;
         assert_int_equal(ids_valid(id, sizeof(id)), letter);
         assert_int_equal(ids_valid(id + 1, 1), letter);
     }

@@ -25,6 +25,9 @@
 /* A create that is throttled is given up with so many milliseconds left. */
 #define KEPT_MS 100
 
+/* Longest expression of an update, in bytes. */
+#define EXPRESSION_MAX 1024
+
 /* DynamoDB's limits: digits of a number; read units of the largest item. */
 #define DIGITS_MAX     38
 #define ITEM_UNITS_MAX 100
@@ -116,6 +119,35 @@ static json_object *request_for_key(const struct store *s, const char *short_id)
     return body;
 }
 
+/* The object that the request has under name; it is made where it is missing.
+ */
+static json_object *member_of(json_object *body, const char *name)
+{
+    json_object *member = NULL;
+    if (!json_object_object_get_ex(body, name, &member)) {
+        member = json_object_new_object();
+        json_object_object_add(body, name, member);
+    }
+    return member;
+}
+
+/* "#name" stands for the attribute in the request's expressions. */
+static void add_name(json_object *body, const char *name)
+{
+    char *alias = mem_printf("#%s", name);
+    json_add_text(member_of(body, "ExpressionAttributeNames"), alias, name);
+    free(alias);
+}
+
+/* And ":name" for this value. */
+static void add_value(json_object *body, const char *name, json_object *value)
+{
+    char *alias = mem_printf(":%s", name);
+    json_object_object_add(member_of(body, "ExpressionAttributeValues"), alias,
+                           value);
+    free(alias);
+}
+
 static json_object *get_request(const struct store *s, const char *short_id,
                                 enum store_view view, bool consistent)
 {
@@ -123,11 +155,21 @@ static json_object *get_request(const struct store *s, const char *short_id,
     json_object_object_add(body, "ConsistentRead",
                            json_object_new_boolean(consistent));
     if (view != STORE_WHOLE) {
-        /* ttl is one of DynamoDB's reserved words. */
-        json_object *names = json_object_new_object();
-        json_add_text(names, "#ttl", "ttl");
-        json_object_object_add(body, "ExpressionAttributeNames", names);
-        json_add_text(body, "ProjectionExpression", "short_id, long_url, #ttl");
+        /* Under other names: some are reserved words of DynamoDB. */
+        static const char *const names[] = {
+            "short_id",        "long_url",      "ttl",      "deleted_at",
+            "reason",          "not_before",    "max_hits", "disabled",
+            "redirect_status", "forward_query", "warning"};
+        char *list = mem_dup("");
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+            char *longer =
+                mem_printf("%s%s#%s", list, i > 0 ? ", " : "", names[i]);
+            free(list);
+            list = longer;
+            add_name(body, names[i]);
+        }
+        json_add_text(body, "ProjectionExpression", list);
+        free(list);
     }
     return body;
 }
@@ -163,30 +205,50 @@ static bool item_has_text(json_object *item, const char *name, const char *text)
            strcmp(json_object_get_string(string), text) == 0;
 }
 
-/* The outcome of a PutItem of l whose answer was lost: whether the stored item
- * has its token. */
-static enum result dynamodb_resolve(struct store *s, const struct link *l,
-                                    const char *token)
+/* After a write whose condition failed: the link's item as it is now, in *item,
+ * which the caller releases. A deleted link is not found. */
+static enum result read_link(struct store *s, const char *short_id,
+                             json_object **item)
+{
+    json_object *url = NULL;
+    enum result r = read_item(s, short_id, STORE_REFRESH, true, item);
+    if (r == RESULT_OK && !json_object_object_get_ex(*item, "long_url", &url))
+        r = RESULT_NOT_FOUND;
+    return r;
+}
+
+/* After a write whose answer was lost: reads the item back into *stored, which
+ * the caller releases. Otherwise RESULT_UNKNOWN, with both reasons. */
+static enum result read_back(struct store *s, const char *key,
+                             json_object **stored)
 {
     char *lost = mem_dup(s->error.data);
-    json_object *stored = NULL;
-    enum result r = read_item(s, l->short_id, STORE_WHOLE, true, &stored);
-    if (r == RESULT_OK) {
-        bool own = item_has_text(stored, TOKEN_NAME, token) &&
-                   item_has_text(stored, "long_url", l->long_url);
-        r = own ? RESULT_OK : RESULT_CONFLICT;
-        json_object_put(stored);
-    } else if (r == RESULT_NOT_FOUND) {
+    enum result r = read_item(s, key, STORE_WHOLE, true, stored);
+    if (r == RESULT_NOT_FOUND) {
         /* The write may still be on its way. */
         r = store_fail(s, RESULT_UNKNOWN,
                        "%s; reading it back found no item yet", lost);
-    } else {
+    } else if (r != RESULT_OK) {
         char *why = mem_dup(s->error.data);
         r = store_fail(s, RESULT_UNKNOWN, "%s; reading it back also failed: %s",
                        lost, why);
         free(why);
     }
     free(lost);
+    return r;
+}
+
+/* The outcome of a write of l whose answer was lost: whether the stored item
+ * has its token. */
+static enum result dynamodb_resolve(struct store *s, const struct link *l,
+                                    const char *token)
+{
+    json_object *stored = NULL;
+    enum result r = read_back(s, l->short_id, &stored);
+    if (r == RESULT_OK && (!item_has_text(stored, TOKEN_NAME, token) ||
+                           !item_has_text(stored, "long_url", l->long_url)))
+        r = RESULT_CONFLICT;
+    json_object_put(stored);
     return r;
 }
 
@@ -266,11 +328,13 @@ static enum result dynamodb_get(struct store *s, const char *short_id,
         return r;
     r = dynamodb_item_decode(item, out);
     json_object_put(item);
-    if (r != RESULT_OK)
+    if (r == RESULT_CORRUPT)
         return store_fail(s, r,
                           "the item %s on table %s has no long_url that "
                           "is a string",
                           short_id, s->conf->table);
+    if (r != RESULT_OK)
+        return r;
     if (out->short_id == NULL)
         out->short_id = mem_dup(short_id);
     return RESULT_OK;
@@ -291,15 +355,192 @@ static enum result dynamodb_write(struct store *s, const char *action,
     return r != RESULT_OK && answer->maybe_done ? RESULT_UNKNOWN : r;
 }
 
+/* The link's item is replaced by its id and the time. */
 static enum result dynamodb_remove(struct store *s, const char *short_id)
 {
     struct aws_answer answer;
-    json_object *body = request_for_key(s, short_id);
-    json_add_text(body, "ConditionExpression", "attribute_exists(short_id)");
-    enum result r = dynamodb_write(s, "DeleteItem", body, MAY_REPEAT, &answer);
+    json_object *item = json_object_new_object();
+    json_object_object_add(item, "short_id", dynamodb_item_string(short_id));
+    json_object_object_add(item, "deleted_at",
+                           dynamodb_item_number((uint64_t)clock_now()));
+    json_object *body = request_for(s);
+    json_object_object_add(body, "Item", item);
+    json_add_text(body, "ConditionExpression", "attribute_exists(long_url)");
+    enum result r = dynamodb_write(s, "PutItem", body, MAY_REPEAT, &answer);
     /* Sent twice and not found: most likely deleted by the first sending. The
      * link is gone in any case. */
     return r == RESULT_NOT_FOUND && answer.maybe_done ? RESULT_OK : r;
+}
+
+/* Sets what the link has of its fields and removes the others. The token tells
+ * an update whose answer was lost from that of another writer. */
+static enum result dynamodb_update(struct store *s, const struct link *l)
+{
+    char token[IDS_MAX + 1];
+    struct buf set, removed;
+    struct link next = *l; /* only read */
+    next.version++;
+    if (ids_make(TOKEN_LENGTH, TOKEN_LENGTH, token) != RESULT_OK)
+        return store_fail(s, RESULT_INTERNAL, "OpenSSL RAND_bytes failed");
+    json_object *body = request_for_key(s, l->short_id);
+    buf_init(&set, EXPRESSION_MAX);
+    buf_init(&removed, EXPRESSION_MAX);
+    buf_add_str(&set, "SET long_url = :long_url, " TOKEN_NAME " = :token");
+    add_value(body, "long_url", dynamodb_item_string(l->long_url));
+    add_value(body, "token", dynamodb_item_string(token));
+    add_name(body, "ttl");
+    if (l->ttl != LINK_NEVER) {
+        buf_add_str(&set, ", #ttl = :ttl");
+        add_value(body, "ttl", dynamodb_item_number((uint64_t)l->ttl));
+    }
+    buf_add_str(&removed, l->ttl != LINK_NEVER ? "" : " REMOVE #ttl");
+    for (size_t i = 0; i < LINK_FIELDS; i++) {
+        const char *name = link_fields[i].name;
+        json_object *value = dynamodb_item_field(&next, i);
+        if (i == LINK_FIELD_KEY) {
+            json_object_put(value);
+            continue;
+        }
+        add_name(body, name);
+        if (value != NULL) {
+            buf_addf(&set, ", #%s = :%s", name, name);
+            add_value(body, name, value);
+        } else {
+            buf_addf(&removed, "%s#%s", removed.len > 0 ? ", " : " REMOVE ",
+                     name);
+        }
+    }
+    buf_add_str(&set, removed.data);
+    json_add_text(body, "UpdateExpression", set.data);
+    json_add_text(body, "ConditionExpression",
+                  l->version == 0 ? "attribute_exists(long_url) AND "
+                                    "attribute_not_exists(#version)"
+                                  : "attribute_exists(long_url) AND "
+                                    "#version = :old");
+    if (l->version != 0)
+        add_value(body, "old", dynamodb_item_number(l->version));
+    buf_free(&set);
+    buf_free(&removed);
+
+    struct aws_answer answer;
+    enum result r =
+        dynamodb_call(s, "UpdateItem", body, MAY_REPEAT, s->deadline, &answer);
+    aws_answer_free(&answer);
+    if (r != RESULT_OK && answer.maybe_done)
+        return dynamodb_resolve(s, l, token);
+    if (r != RESULT_CONFLICT)
+        return r;
+    json_object *item = NULL;
+    r = read_link(s, l->short_id, &item);
+    json_object_put(item);
+    return r == RESULT_OK ? RESULT_CONFLICT : r;
+}
+
+static enum result dynamodb_spend_hit(struct store *s, const char *short_id)
+{
+    struct aws_answer answer;
+    json_object *body = request_for_key(s, short_id);
+    json_add_text(body, "UpdateExpression", "ADD hits :n");
+    add_value(body, "n", dynamodb_item_number(1));
+    json_add_text(body, "ConditionExpression",
+                  "attribute_exists(long_url) AND "
+                  "(attribute_not_exists(max_hits) OR "
+                  "attribute_not_exists(hits) OR hits < max_hits)");
+    enum result r =
+        dynamodb_call(s, "UpdateItem", body, ONCE, s->deadline, &answer);
+    aws_answer_free(&answer);
+    return r != RESULT_OK && answer.maybe_done ? RESULT_UNKNOWN : r;
+}
+
+/* ---- Records --------------------------------------------------------- */
+
+static enum result dynamodb_record_get(struct store *s, const char *key,
+                                       bool consistent,
+                                       struct store_record *out)
+{
+    json_object *item = NULL;
+    enum result r = read_item(s, key, STORE_WHOLE, consistent, &item);
+    if (r != RESULT_OK)
+        return r;
+    const uint64_t ttl = dynamodb_item_number_at(item, "ttl");
+    /* DynamoDB removes what has expired some time later. */
+    if (ttl != 0 && link_expired((int64_t)ttl, clock_now())) {
+        r = RESULT_NOT_FOUND;
+    } else {
+        out->value = dynamodb_item_plain(item);
+        out->version = dynamodb_item_number_at(item, "version");
+        out->ttl = ttl != 0 ? (int64_t)ttl : LINK_NEVER;
+    }
+    json_object_put(item);
+    return r;
+}
+
+static enum result dynamodb_record_put(struct store *s, const char *key,
+                                       const struct store_record *record)
+{
+    json_object *item = dynamodb_item_attributes(record->value);
+    json_object_object_add(item, "short_id", dynamodb_item_string(key));
+    json_object_object_add(item, "version",
+                           dynamodb_item_number(record->version + 1));
+    if (record->ttl != LINK_NEVER)
+        json_object_object_add(item, "ttl",
+                               dynamodb_item_number((uint64_t)record->ttl));
+    json_object *body = request_for(s);
+    json_object_object_add(body, "Item", json_object_get(item));
+    if (record->version == 0) {
+        add_name(body, "ttl");
+        add_value(body, "now", dynamodb_item_number((uint64_t)clock_now()));
+        json_add_text(body, "ConditionExpression",
+                      "attribute_not_exists(short_id) OR #ttl <= :now");
+    } else {
+        add_name(body, "version");
+        add_value(body, "old", dynamodb_item_number(record->version));
+        json_add_text(body, "ConditionExpression", "#version = :old");
+    }
+    struct aws_answer answer;
+    enum result r =
+        dynamodb_call(s, "PutItem", body, MAY_REPEAT, s->deadline, &answer);
+    aws_answer_free(&answer);
+    if (r != RESULT_OK && answer.maybe_done) {
+        json_object *stored = NULL;
+        r = read_back(s, key, &stored);
+        if (r == RESULT_OK && !json_object_equal(item, stored))
+            r = RESULT_CONFLICT;
+        json_object_put(stored);
+    }
+    json_object_put(item);
+    return r;
+}
+
+static enum result dynamodb_record_delete(struct store *s, const char *key)
+{
+    struct aws_answer answer;
+    json_object *body = request_for_key(s, key);
+    json_add_text(body, "ConditionExpression", "attribute_exists(short_id)");
+    enum result r = dynamodb_write(s, "DeleteItem", body, MAY_REPEAT, &answer);
+    return r == RESULT_NOT_FOUND && answer.maybe_done ? RESULT_OK : r;
+}
+
+static enum result dynamodb_record_count(struct store *s, const char *key,
+                                         uint64_t n, int64_t ttl,
+                                         uint64_t *total)
+{
+    struct aws_answer answer;
+    json_object *body = request_for_key(s, key), *attributes = NULL;
+    add_name(body, "ttl");
+    add_name(body, "used");
+    add_value(body, "n", dynamodb_item_number(n));
+    add_value(body, "ttl", dynamodb_item_number((uint64_t)ttl));
+    json_add_text(body, "UpdateExpression", "ADD #used :n SET #ttl = :ttl");
+    json_add_text(body, "ReturnValues", "UPDATED_NEW");
+    enum result r =
+        dynamodb_call(s, "UpdateItem", body, ONCE, s->deadline, &answer);
+    if (r == RESULT_OK) {
+        json_object_object_get_ex(answer.body, "Attributes", &attributes);
+        *total = dynamodb_item_number_at(attributes, "used");
+    }
+    aws_answer_free(&answer);
+    return r != RESULT_OK && answer.maybe_done ? RESULT_UNKNOWN : r;
 }
 
 /* Whether nothing can be added to the hits of the item in an answer of GetItem:
@@ -355,7 +596,7 @@ static enum result dynamodb_add_hits(struct store *s, const char *short_id,
     if (flush == NULL) {
         json_add_text(body, "UpdateExpression", "ADD hits :n");
         json_add_text(body, "ConditionExpression",
-                      "attribute_exists(short_id)");
+                      "attribute_exists(long_url)");
         /* Never sent twice, which would count twice. */
         return dynamodb_write(s, "UpdateItem", body, ONCE, &answer);
     }
@@ -368,7 +609,7 @@ static enum result dynamodb_add_hits(struct store *s, const char *short_id,
     json_object_object_add(values, ":seq", dynamodb_item_number(flush->seq));
     json_add_text(body, "UpdateExpression", "ADD hits :n SET #node = :seq");
     json_add_text(body, "ConditionExpression",
-                  "attribute_exists(short_id) AND "
+                  "attribute_exists(long_url) AND "
                   "(attribute_not_exists(#node) OR #node < :seq)");
     /* Links and visitors first. */
     enum result r =
@@ -379,7 +620,7 @@ static enum result dynamodb_add_hits(struct store *s, const char *short_id,
         return r;
     /* The condition failed: the link is gone, or has this flush already. */
     json_object *item = NULL;
-    r = read_item(s, short_id, STORE_REFRESH, true, &item);
+    r = read_link(s, short_id, &item);
     json_object_put(item);
     return r == RESULT_OK ? RESULT_CONFLICT : r;
 }
@@ -424,6 +665,12 @@ const struct store_ops store_dynamodb_ops = {
     .release = dynamodb_release,
     .create = dynamodb_create,
     .get = dynamodb_get,
+    .update = dynamodb_update,
+    .spend_hit = dynamodb_spend_hit,
+    .record_get = dynamodb_record_get,
+    .record_put = dynamodb_record_put,
+    .record_delete = dynamodb_record_delete,
+    .record_count = dynamodb_record_count,
     .remove = dynamodb_remove,
     .add_hits = dynamodb_add_hits,
     .tend = dynamodb_tend,

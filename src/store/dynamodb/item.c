@@ -70,6 +70,36 @@ static json_object *encode_value(json_object *plain)
     return item_wrap("NULL", json_object_new_boolean(true));
 }
 
+struct json_object *dynamodb_item_attributes(struct json_object *plain)
+{
+    json_object *map = json_object_new_object();
+    json_object_object_foreach(plain, name, value)
+        json_object_object_add(map, name, encode_value(value));
+    return map;
+}
+
+struct json_object *dynamodb_item_field(const struct link *l, size_t field)
+{
+    const enum link_type type = link_fields[field].type;
+    json_object *tags = NULL;
+    if (type == LINK_FLAG)
+        return *link_flag_at(l, field)
+                   ? item_wrap("BOOL", json_object_new_boolean(true))
+                   : NULL;
+    if (type == LINK_NUMBER)
+        return *link_number_at(l, field) != 0
+                   ? dynamodb_item_number(*link_number_at(l, field))
+                   : NULL;
+    const char *text = *link_text_at(l, field);
+    if (text == NULL)
+        return NULL;
+    if (type == LINK_TEXT)
+        return dynamodb_item_string(text);
+    return json_parse(text, strlen(text), JSON_LEVELS, &tags) == RESULT_OK
+               ? item_wrap("SS", tags)
+               : NULL;
+}
+
 enum result dynamodb_item_encode(const struct link *l,
                                  struct json_object **item)
 {
@@ -95,6 +125,11 @@ enum result dynamodb_item_encode(const struct link *l,
     json_object_object_add(map, "hits", dynamodb_item_number(l->hits));
     json_object_object_add(map, "analytics", encode_value(analytics));
     json_object_put(analytics);
+    for (size_t i = 0; i < LINK_FIELDS; i++) {
+        json_object *attribute = dynamodb_item_field(l, i);
+        if (attribute != NULL)
+            json_object_object_add(map, link_fields[i].name, attribute);
+    }
     *item = map;
     return RESULT_OK;
 }
@@ -212,20 +247,61 @@ static void decode_ttl(json_object *item, struct link *out)
             json_object_to_json_string_ext(attribute, JSON_C_TO_STRING_PLAIN));
 }
 
+uint64_t dynamodb_item_number_at(struct json_object *item, const char *name)
+{
+    const char *text = text_of(item_find(item, name, "N"));
+    int64_t n;
+    return text != NULL && text_decimal(text, &n) && n > 0 ? (uint64_t)n : 0;
+}
+
+struct json_object *dynamodb_item_plain(struct json_object *item)
+{
+    static const char *const own[] = {"short_id", "version", "ttl", "used"};
+    json_object *plain = decode_map(item, LEVELS_MAX);
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+        json_object_object_del(plain, own[i]);
+    return plain;
+}
+
+/* Fields of a wrong type are left out. */
+static void decode_fields(json_object *item, struct link *out)
+{
+    for (size_t i = 0; i < LINK_FIELDS; i++) {
+        const char *name = link_fields[i].name;
+        json_object *set;
+        switch (link_fields[i].type) {
+        case LINK_TEXT:
+            *link_text_at(out, i) =
+                mem_dup(text_of(item_find(item, name, "S")));
+            break;
+        case LINK_NUMBER:
+            *link_number_at(out, i) = dynamodb_item_number_at(item, name);
+            break;
+        case LINK_FLAG:
+            *link_flag_at(out, i) =
+                json_object_get_boolean(item_find(item, name, "BOOL"));
+            break;
+        case LINK_TAGS:
+            set = item_find(item, name, "SS");
+            if (json_object_is_type(set, json_type_array))
+                *link_text_at(out, i) = mem_dup(json_text(set));
+        }
+    }
+}
+
 enum result dynamodb_item_decode(struct json_object *item, struct link *out)
 {
     const char *long_url = text_of(item_find(item, "long_url", "S"));
     if (long_url == NULL)
-        return RESULT_CORRUPT;
+        return item_find(item, "deleted_at", "N") != NULL ? RESULT_NOT_FOUND
+                                                          : RESULT_CORRUPT;
+    decode_fields(item, out);
     out->long_url = mem_dup(long_url);
     out->short_id = mem_dup(text_of(item_find(item, "short_id", "S")));
     out->short_url = mem_dup(text_of(item_find(item, "short_url", "S")));
     out->created_at = mem_dup(text_of(item_find(item, "created_at", "S")));
     decode_ttl(item, out);
-    const char *text = text_of(item_find(item, "hits", "N"));
-    int64_t hits;
-    if (text != NULL && text_decimal(text, &hits) && hits > 0)
-        out->hits = (uint64_t)hits;
+    out->hits = dynamodb_item_number_at(item, "hits");
     json_object *analytics = item_find(item, "analytics", "M");
     if (json_object_is_type(analytics, json_type_object)) {
         json_object *plain = decode_map(analytics, LEVELS_MAX);

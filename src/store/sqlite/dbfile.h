@@ -32,7 +32,7 @@
 /* "curt" in PRAGMA application_id, and PRAGMA user_version of a file whose
  * schema is up to date. */
 #define DBFILE_APPLICATION_ID 0x63757274
-#define DBFILE_SCHEMA_VERSION 2
+#define DBFILE_SCHEMA_VERSION 3
 
 struct dbfile;
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "config/dirs.h"
 #include "store/sqlite/dbfile.h"
@@ -43,7 +44,34 @@ static const char *const schema_steps[DBFILE_SCHEMA_VERSION] = {
      * enough: the journal is in the same directory. */
     "ALTER TABLE links ADD COLUMN node TEXT;"
     "ALTER TABLE links ADD COLUMN seq INTEGER;",
+
+    /* link_fields, in their order; deleted_at: nothing else is left of the link
+     * but its id. */
+    "ALTER TABLE links ADD COLUMN title TEXT;"
+    "ALTER TABLE links ADD COLUMN tags TEXT;"
+    "ALTER TABLE links ADD COLUMN not_before INTEGER;"
+    "ALTER TABLE links ADD COLUMN max_hits INTEGER;"
+    "ALTER TABLE links ADD COLUMN redirect_status INTEGER;"
+    "ALTER TABLE links ADD COLUMN forward_query INTEGER;"
+    "ALTER TABLE links ADD COLUMN disabled INTEGER;"
+    "ALTER TABLE links ADD COLUMN warning INTEGER;"
+    "ALTER TABLE links ADD COLUMN reason TEXT;"
+    "ALTER TABLE links ADD COLUMN key TEXT;"
+    "ALTER TABLE links ADD COLUMN version INTEGER;"
+    "ALTER TABLE links ADD COLUMN deleted_at INTEGER;"
+    "CREATE TABLE records ("
+    " key TEXT NOT NULL PRIMARY KEY,"
+    " value TEXT NOT NULL,"
+    " version INTEGER NOT NULL,"
+    " used INTEGER NOT NULL DEFAULT 0,"
+    " ttl INTEGER) WITHOUT ROWID;"
+    "CREATE INDEX records_ttl ON records (ttl) WHERE ttl IS NOT NULL;",
 };
+
+/* The columns of link_fields, in their order. */
+#define FIELDS                                                                 \
+    "title, tags, not_before, max_hits, redirect_status, forward_query,"       \
+    " disabled, warning, reason, key, version"
 
 enum statement {
     CREATE,
@@ -54,31 +82,72 @@ enum statement {
     ADD_HITS,
     FLUSH_HITS,
     EXPIRE,
+    EXPIRE_RECORDS,
     NEWEST,
+    UPDATE,
+    SPEND_HIT,
+    RECORD_GET,
+    RECORD_PUT,
+    RECORD_REMOVE,
+    RECORD_COUNT,
     STATEMENTS
 };
 
-/* ?1 is the short_id throughout; for a reader ?2 is the oldest ttl that is
- * still kept. */
+/* ?1 is the short_id or the key of a record throughout; for a reader of links
+ * ?2 is the oldest ttl that is still kept. */
 static const char *const sql[STATEMENTS] = {
     [CREATE] = "INSERT INTO links (short_id, long_url, short_url, created_at,"
-               " ttl, hits, analytics) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+               " ttl, hits, analytics, " FIELDS ") VALUES (?1, ?2, ?3, ?4, ?5,"
+               " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
                " ON CONFLICT (short_id) DO NOTHING",
-    [TARGET] = "SELECT long_url, ttl FROM links"
-               " WHERE short_id = ?1 AND (ttl IS NULL OR ttl > ?2)",
-    [WHOLE] = "SELECT long_url, ttl, short_url, created_at, hits, analytics"
-              " FROM links"
-              " WHERE short_id = ?1 AND (ttl IS NULL OR ttl > ?2)",
-    [EXISTS] = "SELECT 1 FROM links WHERE short_id = ?1",
-    [REMOVE] = "DELETE FROM links WHERE short_id = ?1",
-    [ADD_HITS] = "UPDATE links SET hits = hits + ?2 WHERE short_id = ?1",
+    [TARGET] = "SELECT long_url, ttl, " FIELDS " FROM links"
+               " WHERE short_id = ?1 AND (ttl IS NULL OR ttl > ?2)"
+               " AND deleted_at IS NULL",
+    [WHOLE] = "SELECT long_url, ttl, " FIELDS ", short_url, created_at, hits,"
+              " analytics FROM links"
+              " WHERE short_id = ?1 AND (ttl IS NULL OR ttl > ?2)"
+              " AND deleted_at IS NULL",
+    [EXISTS] = "SELECT 1 FROM links WHERE short_id = ?1"
+               " AND deleted_at IS NULL",
+    [REMOVE] = "UPDATE links SET (ttl, node, seq, " FIELDS ") = (NULL, NULL,"
+               " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+               " NULL, NULL), long_url = '', short_url = '',"
+               " analytics = 'null', deleted_at = ?2"
+               " WHERE short_id = ?1 AND deleted_at IS NULL",
+    [ADD_HITS] = "UPDATE links SET hits = hits + ?2 WHERE short_id = ?1"
+                 " AND deleted_at IS NULL",
     [FLUSH_HITS] = "UPDATE links SET hits = hits + ?2, node = ?3, seq = ?4"
-                   " WHERE short_id = ?1 AND (node IS NOT ?3 OR seq < ?4)",
+                   " WHERE short_id = ?1 AND (node IS NOT ?3 OR seq < ?4)"
+                   " AND deleted_at IS NULL",
     [EXPIRE] = "DELETE FROM links WHERE rowid IN (SELECT rowid FROM links"
                " WHERE ttl IS NOT NULL AND ttl <= ?1 ORDER BY ttl LIMIT ?2)",
+    [EXPIRE_RECORDS] = "DELETE FROM records WHERE key IN (SELECT key FROM"
+                       " records WHERE ttl IS NOT NULL AND ttl <= ?1"
+                       " ORDER BY ttl LIMIT ?2)",
     [NEWEST] = "SELECT CAST(strftime('%s', created_at) AS INTEGER) FROM links"
                " WHERE strftime('%s', created_at) IS NOT NULL"
                " ORDER BY rowid DESC LIMIT 1",
+    [UPDATE] = "UPDATE links SET long_url = ?2, ttl = ?5, (" FIELDS ") ="
+               " (?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18 + 1)"
+               " WHERE short_id = ?1 AND ifnull(version, 0) = ?18"
+               " AND deleted_at IS NULL",
+    [SPEND_HIT] = "UPDATE links SET hits = hits + 1 WHERE short_id = ?1"
+                  " AND (max_hits IS NULL OR hits < max_hits)"
+                  " AND deleted_at IS NULL",
+    [RECORD_GET] = "SELECT value, version, ttl FROM records WHERE key = ?1"
+                   " AND (ttl IS NULL OR ttl > ?2)",
+    /* ?4: the version that is replaced; ?5: now. */
+    [RECORD_PUT] = "INSERT INTO records (key, value, ttl, version)"
+                   " SELECT ?1, ?2, ?3, ?4 + 1 WHERE ?4 = 0 OR EXISTS"
+                   " (SELECT 1 FROM records WHERE key = ?1)"
+                   " ON CONFLICT (key) DO UPDATE SET value = ?2, ttl = ?3,"
+                   " version = ?4 + 1, used = 0"
+                   " WHERE iif(ttl <= ?5, 0, version) = ?4",
+    [RECORD_REMOVE] = "DELETE FROM records WHERE key = ?1",
+    [RECORD_COUNT] = "INSERT INTO records (key, value, version, used, ttl)"
+                     " VALUES (?1, '{}', 0, ?2, ?3)"
+                     " ON CONFLICT (key) DO UPDATE SET used = used + ?2"
+                     " RETURNING used",
 };
 
 struct store_sqlite {
@@ -332,7 +401,7 @@ static enum result prepare_statement(struct store_sqlite *s,
                                      enum statement which, const char *short_id,
                                      sqlite3_stmt **out)
 {
-    enum result r = open_db(s, which == CREATE);
+    enum result r = open_db(s, which == CREATE || which >= RECORD_GET);
     if (r != RESULT_OK)
         return r;
     if (s->statements[which] == NULL) {
@@ -393,6 +462,29 @@ static enum result make_durable(struct store_sqlite *s)
     return r;
 }
 
+/* The parameters of CREATE and UPDATE, which have the same numbers. */
+static void bind_link(sqlite3_stmt *statement, const struct link *l)
+{
+    sqlite3_bind_text(statement, 2, l->long_url, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 3, l->short_url, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 4, l->created_at, -1, SQLITE_STATIC);
+    if (l->ttl != LINK_NEVER)
+        sqlite3_bind_int64(statement, 5, l->ttl);
+    sqlite3_bind_int64(statement, 6, (sqlite3_int64)l->hits);
+    sqlite3_bind_text(statement, 7, l->analytics, -1, SQLITE_STATIC);
+    for (int i = 0; i < LINK_FIELDS; i++) {
+        const enum link_type type = link_fields[i].type;
+        if (type == LINK_NUMBER && *link_number_at(l, (size_t)i) > 0)
+            sqlite3_bind_int64(statement, 8 + i,
+                               (sqlite3_int64)*link_number_at(l, (size_t)i));
+        else if (type == LINK_FLAG && *link_flag_at(l, (size_t)i))
+            sqlite3_bind_int(statement, 8 + i, 1);
+        else if (type == LINK_TEXT || type == LINK_TAGS)
+            sqlite3_bind_text(statement, 8 + i, *link_text_at(l, (size_t)i), -1,
+                              SQLITE_STATIC);
+    }
+}
+
 static enum result sqlite_create(struct store *base, const struct link *l)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
@@ -400,18 +492,50 @@ static enum result sqlite_create(struct store *base, const struct link *l)
     enum result r = prepare_statement(s, CREATE, l->short_id, &insert);
     if (r != RESULT_OK)
         return r;
-    sqlite3_bind_text(insert, 2, l->long_url, -1, SQLITE_STATIC);
-    sqlite3_bind_text(insert, 3, l->short_url, -1, SQLITE_STATIC);
-    sqlite3_bind_text(insert, 4, l->created_at, -1, SQLITE_STATIC);
-    if (l->ttl != LINK_NEVER)
-        sqlite3_bind_int64(insert, 5, l->ttl);
-    sqlite3_bind_int64(insert, 6, (sqlite3_int64)l->hits);
-    sqlite3_bind_text(insert, 7, l->analytics, -1, SQLITE_STATIC);
+    bind_link(insert, l);
     int changed;
     r = run_change(s, insert, &changed);
     if (r == RESULT_OK && changed == 0)
         return RESULT_CONFLICT;
     return r == RESULT_OK ? make_durable(s) : r;
+}
+
+/* One transaction: all that have no result of their own get that of its end. */
+static void sqlite_create_many(struct store *base, const struct link *links,
+                               size_t count, enum result results[])
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *insert = NULL;
+    enum result r = prepare_statement(s, CREATE, NULL, &insert);
+    const bool taken =
+        r == RESULT_OK && write_lock_take(s->queue, base->deadline);
+    int rc = r == RESULT_OK ? run_sql(s, "BEGIN IMMEDIATE") : SQLITE_OK;
+    for (size_t i = 0; i < count; i++) {
+        results[i] = RESULT_OK;
+        if (r != RESULT_OK || rc != SQLITE_OK)
+            continue;
+        sqlite3_bind_text(insert, 1, links[i].short_id, -1, SQLITE_STATIC);
+        bind_link(insert, &links[i]);
+        if (sqlite3_step(insert) != SQLITE_DONE)
+            rc = sqlite3_errcode(s->db);
+        else if (sqlite3_changes(s->db) == 0)
+            results[i] = RESULT_CONFLICT;
+        finish_statement(insert);
+    }
+    if (r == RESULT_OK && rc == SQLITE_OK)
+        rc = run_sql(s, "COMMIT");
+    if (rc != SQLITE_OK) {
+        r = fail_sqlite(s, rc);
+        if (s->db != NULL)
+            run_sql(s, "ROLLBACK");
+    }
+    if (taken)
+        write_lock_release(s->queue);
+    if (r == RESULT_OK)
+        r = make_durable(s);
+    for (size_t i = 0; i < count; i++)
+        if (r != RESULT_OK)
+            results[i] = r;
 }
 
 /* A column as text that the caller owns; NULL where it is not text. */
@@ -435,13 +559,23 @@ static void take_row(sqlite3_stmt *row, enum store_view view,
                          (const char *)sqlite3_column_text(row, 1));
     else if (type == SQLITE_BLOB)
         link_set_odd_ttl(out, "the value", "BLOB");
+    int column = 2;
+    for (size_t i = 0; i < LINK_FIELDS; i++, column++) {
+        const sqlite3_int64 number = sqlite3_column_int64(row, column);
+        if (link_fields[i].type == LINK_NUMBER)
+            *link_number_at(out, i) = number > 0 ? (uint64_t)number : 0;
+        else if (link_fields[i].type == LINK_FLAG)
+            *link_flag_at(out, i) = number != 0;
+        else
+            *link_text_at(out, i) = take_text(row, column);
+    }
     if (view != STORE_WHOLE)
         return;
-    out->short_url = take_text(row, 2);
-    out->created_at = take_text(row, 3);
-    sqlite3_int64 hits = sqlite3_column_int64(row, 4);
+    out->short_url = take_text(row, column);
+    out->created_at = take_text(row, column + 1);
+    sqlite3_int64 hits = sqlite3_column_int64(row, column + 2);
     out->hits = hits > 0 ? (uint64_t)hits : 0;
-    out->analytics = take_text(row, 5);
+    out->analytics = take_text(row, column + 3);
 }
 
 static enum result sqlite_get(struct store *base, const char *short_id,
@@ -471,11 +605,23 @@ static enum result sqlite_remove(struct store *base, const char *short_id)
     sqlite3_stmt *statement = NULL;
     int changed;
     enum result r = prepare_statement(s, REMOVE, short_id, &statement);
-    if (r == RESULT_OK)
+    if (r == RESULT_OK) {
+        sqlite3_bind_int64(statement, 2, clock_now());
         r = run_change(s, statement, &changed);
+    }
     if (r == RESULT_OK && changed == 0)
         return RESULT_NOT_FOUND;
     return r == RESULT_OK ? make_durable(s) : r;
+}
+
+/* After a change of a link that met no row: whether there is such a link. */
+static enum result find_link(struct store_sqlite *s, const char *short_id,
+                             enum result found)
+{
+    sqlite3_stmt *query = NULL;
+    enum result r = prepare_statement(s, EXISTS, short_id, &query);
+    return r == RESULT_OK ? finish_query(s, query, sqlite3_step(query), found)
+                          : r;
 }
 
 static enum result sqlite_add_hits(struct store *base, const char *short_id,
@@ -499,27 +645,147 @@ static enum result sqlite_add_hits(struct store *base, const char *short_id,
     if (flush == NULL)
         return RESULT_NOT_FOUND;
     /* The link was deleted, or it has this flush already. */
-    r = prepare_statement(s, EXISTS, short_id, &statement);
-    return r == RESULT_OK ? finish_query(s, statement, sqlite3_step(statement),
-                                         RESULT_CONFLICT)
-                          : r;
+    return find_link(s, short_id, RESULT_CONFLICT);
+}
+
+static enum result sqlite_update(struct store *base, const struct link *l)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *statement = NULL;
+    int changed;
+    enum result r = prepare_statement(s, UPDATE, l->short_id, &statement);
+    if (r != RESULT_OK)
+        return r;
+    bind_link(statement, l);
+    sqlite3_bind_int64(statement, 8 + LINK_FIELD_VERSION,
+                       (sqlite3_int64)l->version);
+    r = run_change(s, statement, &changed);
+    if (r == RESULT_OK && changed == 0)
+        return find_link(s, l->short_id, RESULT_CONFLICT);
+    return r == RESULT_OK ? make_durable(s) : r;
+}
+
+static enum result sqlite_spend_hit(struct store *base, const char *short_id)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *statement = NULL;
+    int changed;
+    enum result r = prepare_statement(s, SPEND_HIT, short_id, &statement);
+    if (r == RESULT_OK)
+        r = run_change(s, statement, &changed);
+    if (r == RESULT_OK && changed == 0)
+        return RESULT_CONFLICT;
+    return r == RESULT_OK ? make_durable(s) : r;
+}
+
+static enum result run_expire(struct store_sqlite *s, enum statement which,
+                              int64_t before, unsigned limit, int *removed)
+{
+    sqlite3_stmt *statement = NULL;
+    enum result r = prepare_statement(s, which, NULL, &statement);
+    if (r != RESULT_OK)
+        return r;
+    sqlite3_bind_int64(statement, 1, before);
+    sqlite3_bind_int64(statement, 2, limit);
+    return run_change(s, statement, removed);
 }
 
 static enum result sqlite_expire(struct store *base, int64_t now,
                                  unsigned limit, unsigned *removed)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
-    sqlite3_stmt *statement = NULL;
-    int changed;
-    enum result r = prepare_statement(s, EXPIRE, NULL, &statement);
+    int links = 0, records;
+    enum result r =
+        run_expire(s, EXPIRE, now - STORE_KEEP_EXPIRED, limit, &links);
+    if (r == RESULT_OK)
+        r = run_expire(s, EXPIRE_RECORDS, now, limit, &records);
+    if (r == RESULT_OK)
+        *removed = (unsigned)links;
+    return r;
+}
+
+static enum result sqlite_record_get(struct store *base, const char *key,
+                                     bool consistent, struct store_record *out)
+{
+    (void)consistent; /* it always is */
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *row = NULL;
+    enum result r = prepare_statement(s, RECORD_GET, key, &row);
     if (r != RESULT_OK)
         return r;
-    sqlite3_bind_int64(statement, 1, now - STORE_KEEP_EXPIRED);
-    sqlite3_bind_int64(statement, 2, limit);
-    r = run_change(s, statement, &changed);
-    if (r == RESULT_OK)
-        *removed = (unsigned)changed;
+    sqlite3_bind_int64(row, 2, clock_now());
+    const int rc = sqlite3_step(row);
+    enum result parsed = RESULT_OK;
+    if (rc == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(row, 0);
+        parsed = text == NULL
+                     ? RESULT_CORRUPT
+                     : json_parse(text, strlen(text), JSON_LEVELS, &out->value);
+        out->version = (uint64_t)sqlite3_column_int64(row, 1);
+        if (sqlite3_column_type(row, 2) == SQLITE_INTEGER)
+            out->ttl = sqlite3_column_int64(row, 2);
+    }
+    r = finish_query(s, row, rc, RESULT_OK);
+    if (r == RESULT_OK && parsed != RESULT_OK)
+        r = store_fail(base, RESULT_CORRUPT, "%s: the record %s is not JSON",
+                       s->path, key);
     return r;
+}
+
+static enum result sqlite_record_put(struct store *base, const char *key,
+                                     const struct store_record *record)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *statement = NULL;
+    int changed;
+    enum result r = prepare_statement(s, RECORD_PUT, key, &statement);
+    if (r != RESULT_OK)
+        return r;
+    sqlite3_bind_text(statement, 2, json_text(record->value), -1,
+                      SQLITE_STATIC);
+    if (record->ttl != LINK_NEVER)
+        sqlite3_bind_int64(statement, 3, record->ttl);
+    sqlite3_bind_int64(statement, 4, (sqlite3_int64)record->version);
+    sqlite3_bind_int64(statement, 5, clock_now());
+    r = run_change(s, statement, &changed);
+    if (r == RESULT_OK && changed == 0)
+        return RESULT_CONFLICT;
+    return r == RESULT_OK ? make_durable(s) : r;
+}
+
+static enum result sqlite_record_delete(struct store *base, const char *key)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *statement = NULL;
+    int changed;
+    enum result r = prepare_statement(s, RECORD_REMOVE, key, &statement);
+    if (r == RESULT_OK)
+        r = run_change(s, statement, &changed);
+    if (r == RESULT_OK && changed == 0)
+        return RESULT_NOT_FOUND;
+    return r == RESULT_OK ? make_durable(s) : r;
+}
+
+static enum result sqlite_record_count(struct store *base, const char *key,
+                                       uint64_t n, int64_t ttl, uint64_t *total)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    sqlite3_stmt *row = NULL;
+    enum result r = prepare_statement(s, RECORD_COUNT, key, &row);
+    if (r != RESULT_OK)
+        return r;
+    sqlite3_bind_int64(row, 2, (sqlite3_int64)n);
+    sqlite3_bind_int64(row, 3, ttl);
+    const bool taken = write_lock_take(s->queue, base->deadline);
+    int rc = sqlite3_step(row);
+    if (rc == SQLITE_ROW) {
+        *total = (uint64_t)sqlite3_column_int64(row, 0);
+        rc = sqlite3_step(row); /* the change counts from here on */
+    }
+    if (taken)
+        write_lock_release(s->queue);
+    finish_statement(row);
+    return rc == SQLITE_DONE ? RESULT_OK : fail_sqlite(s, rc);
 }
 
 static enum result sqlite_newest(struct store *base, int64_t *created_at)
@@ -578,7 +844,14 @@ const struct store_ops store_sqlite_ops = {
     .make = sqlite_make,
     .release = sqlite_release,
     .create = sqlite_create,
+    .create_many = sqlite_create_many,
     .get = sqlite_get,
+    .update = sqlite_update,
+    .spend_hit = sqlite_spend_hit,
+    .record_get = sqlite_record_get,
+    .record_put = sqlite_record_put,
+    .record_delete = sqlite_record_delete,
+    .record_count = sqlite_record_count,
     .remove = sqlite_remove,
     .add_hits = sqlite_add_hits,
     .expire = sqlite_expire,
