@@ -16,6 +16,7 @@ enum result {
     RESULT_CORRUPT,     /* what is stored cannot be used; only this item */
     RESULT_DENIED,      /* credentials, permissions or a certificate */
     RESULT_THROTTLED,   /* the store refuses so many requests */
+    RESULT_LIMITED,     /* the client has used what it may (limits.h) */
     RESULT_UNAVAILABLE, /* the store does not answer, or not in time */
     RESULT_UNKNOWN,     /* a write was sent and its answer was lost */
     RESULT_INTERNAL     /* a fault in curt or in its libraries */
@@ -32,6 +33,7 @@ static inline const char *result_text(enum result r)
         [RESULT_CORRUPT] = "corrupt",
         [RESULT_DENIED] = "denied",
         [RESULT_THROTTLED] = "throttled",
+        [RESULT_LIMITED] = "over a limit",
         [RESULT_UNAVAILABLE] = "unavailable",
         [RESULT_UNKNOWN] = "outcome unknown",
         [RESULT_INTERNAL] = "internal error",

@@ -234,9 +234,9 @@ void doctor_check_dirs(struct doctor *d)
     static const char *const lasting[] = {
         "hits",        "janitor.lock", "files.lock", "curt.db", "curt.db-wal",
         "curt.db-shm", "curt.db-lock", "clock",      NULL};
-    static const char *const passing[] = {"cache",   "writers", "credentials",
-                                          "circuit", "socket",  "files.lock",
-                                          NULL};
+    static const char *const passing[] = {"cache",       "limits",  "writers",
+                                          "credentials", "circuit", "socket",
+                                          "files.lock",  NULL};
     const struct doctor_dir state = {.check = "state directory",
                                      .key = "STATE_DIR",
                                      .path = d->conf->state_dir,

@@ -63,6 +63,7 @@ struct conn {
     struct http_request req;
     struct buf path;
     bool eof;          /* the web server will send nothing more */
+    bool secret;       /* its parameters or body may have an API key */
     uint64_t length;   /* CONTENT_LENGTH; 0 without one */
     size_t sent;       /* of reader.out */
     size_t memory;     /* what it has of fcgi.memory */
@@ -85,6 +86,7 @@ struct fcgi {
     struct conn *current; /* the one whose bytes are in chunk */
     const char *at;       /* what is left of chunk */
     size_t left;
+    size_t filled; /* of chunk, since it was wiped last */
     struct conn *conns;
     struct conn *free;
     size_t made; /* places that were in use at some time */
@@ -215,6 +217,7 @@ static struct conn *open_conn(struct fcgi *f, int fd)
     c->state = CONN_ARRIVING;
     c->deadline = 0;
     c->eof = false;
+    c->secret = true;
     return c;
 }
 
@@ -298,6 +301,8 @@ static bool take_parameters(struct buf *params, struct http_request *req,
         {"HTTP_X_AMZN_TRACE_ID", 20, trace_id},
         {"HTTP_SEC_FETCH_SITE", 19, &req->sec_fetch_site},
         {"HTTP_ORIGIN", 11, &req->origin},
+        {"HTTP_X_API_KEY", 14, &req->api_key},
+        {"HTTP_AUTHORIZATION", 18, &req->authorization},
         {"CONTENT_TYPE", 12, &req->content_type},
         {"CONTENT_LENGTH", 14, content_length},
     };
@@ -344,6 +349,8 @@ static bool read_head(struct fcgi *f, struct conn *c)
     if (takes_body && c->length > f->conf->max_body)
         req->body_fault = 413;
     c->reader.discard = !takes_body || req->body_fault != 0;
+    c->secret =
+        takes_body || req->api_key != NULL || req->authorization != NULL;
     return true;
 }
 
@@ -358,9 +365,11 @@ static void read_chunk(struct fcgi *f, struct conn *c)
     ssize_t n = read(c->fd, f->chunk, sizeof(f->chunk));
     if (n > 0)
         f->left = (size_t)n;
-    else if (n == 0)
+    if (f->filled < f->left)
+        f->filled = f->left;
+    if (n == 0)
         c->eof = true;
-    else if (errno != EAGAIN && errno != EINTR)
+    else if (n < 0 && errno != EAGAIN && errno != EINTR)
         c->state = CONN_USELESS;
 }
 
@@ -400,9 +409,26 @@ static void end_body(struct conn *c, int fault)
     c->reader.discard = true;
 }
 
-/* Makes the connection ready for another request. */
-static void reset_conn(struct conn *c)
+/* Overwrites a request that may have an API key: its parameters, its body, and
+ * what was read with it, but not the beginning of the next one. */
+static void wipe_request(struct fcgi *f, struct conn *c)
 {
+    buf_wipe(&c->reader.params);
+    buf_wipe(&c->reader.body);
+    if (f->at == NULL)
+        return;
+    const size_t done = (size_t)(f->at - f->chunk), kept = done + f->left;
+    mem_wipe(f->chunk, done);
+    mem_wipe(f->chunk + kept, f->filled - kept);
+    f->filled = kept;
+}
+
+/* Makes the connection ready for another request. */
+static void reset_conn(struct fcgi *f, struct conn *c)
+{
+    if (c->secret)
+        wipe_request(f, c);
+    c->secret = true; /* until the head is read */
     fcgi_reader_next(&c->reader);
     if (c->path.cap > 1024)
         buf_free(&c->path);
@@ -426,7 +452,7 @@ static bool feed_conn(struct fcgi *f, struct conn *c)
             if (c->state == CONN_USELESS)
                 break;
             const bool unsent = c->sent < r->out.len;
-            reset_conn(c);
+            reset_conn(f, c);
             if (unsent)
                 c->state = CONN_USELESS;
             continue;
@@ -478,7 +504,7 @@ static void close_conn(struct fcgi *f, struct conn *c)
     f->used--;
     f->memory -= c->memory;
     buf_reset(&c->reader.out);
-    reset_conn(c);
+    reset_conn(f, c);
     c->reader.header_len = 0;
     c->sent = c->memory = 0;
     c->events = 0;
@@ -501,7 +527,7 @@ static void settle_conn(struct fcgi *f, struct conn *c)
         if (!r->keep || f->stopping)
             c->state = CONN_USELESS;
         else
-            reset_conn(c);
+            reset_conn(f, c);
     }
     if (c->state == CONN_USELESS || (c->eof && !unsent)) {
         close_conn(f, c);

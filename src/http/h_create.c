@@ -3,8 +3,10 @@
 
 #include "base/log.h"
 #include "base/utf8.h"
+#include "http/admit.h"
 #include "http/body.h"
 #include "http/handlers.h"
+#include "http/limited.h"
 #include "service/create.h"
 
 static void answer_link_page(const struct http_request *req,
@@ -34,7 +36,7 @@ static void answer_link(const struct http_request *req, const struct link *link,
     const int json = http_accept_quality(req->accept, "application/json");
     http_begin(res, req, 200);
     http_field(res, "Cache-Control", "no-store");
-    http_field(res, "Vary", "Accept, Accept-Language");
+    http_vary(res);
     if (json > 0 && json >= http_accept_quality(req->accept, "text/plain")) {
         link_to_json(link, false, &res->body);
         http_end(res, "application/json");
@@ -62,13 +64,14 @@ static void refuse_create(const struct app *app, const struct http_request *req,
 }
 
 static void answer_long_url(struct app *app, const struct http_request *req,
-                            const struct buf *long_url,
+                            const struct buf *long_url, const char *key,
                             struct http_response *res)
 {
     const struct link_client client = {
         .user_agent = req->user_agent,
         .source_ip = req->remote_addr,
         .xray_trace_id = req->trace_id,
+        .key = key,
     };
     const char *reason = "";
     char detail[256];
@@ -95,19 +98,6 @@ static void answer_long_url(struct app *app, const struct http_request *req,
     link_free(&link);
 }
 
-/* Whether a browser made the request for a page of another site, which must not
- * use an open shortener or the visitor's password. Other clients send neither
- * field. Sec-Fetch-Site: https://www.w3.org/TR/fetch-metadata/; "none" is the
- * user's own doing. */
-static bool is_cross_site(const struct http_request *req,
-                          const struct url_app *app)
-{
-    const char *site = req->sec_fetch_site;
-    if (site != NULL)
-        return strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
-    return req->origin != NULL && !url_is_origin(req->origin, app);
-}
-
 static void answer_no_body(const struct app *app,
                            const struct http_request *req,
                            struct http_response *res)
@@ -127,16 +117,10 @@ static void answer_no_body(const struct app *app,
                                  : "The body ended early.");
 }
 
-void h_create(struct app *app, const struct http_request *req,
-              struct http_response *res)
+static void create_links(struct app *app, const struct http_request *req,
+                         const struct access_identity *who,
+                         struct http_response *res)
 {
-    if (is_cross_site(req, &app->conf->app)) {
-        http_problem(res, req, 403,
-                     "A page of another site cannot create links here. Send "
-                     "the request from a page of this site, or without a "
-                     "browser.");
-        return;
-    }
     if (req->body_fault != 0) {
         answer_no_body(app, req, res);
         return;
@@ -145,9 +129,21 @@ void h_create(struct app *app, const struct http_request *req,
     const char *detail = "";
     buf_init(&long_url, req->body_len);
     const int status = body_read(req, &long_url, &detail);
-    if (status == 0)
-        answer_long_url(app, req, &long_url, res);
-    else
+    if (status == 0 && admit_take(app, req, who, 1, res)) {
+        answer_long_url(app, req, &long_url,
+                        who->name[0] != '\0' ? who->name : NULL, res);
+        limited_fields(res, &app->met);
+    } else if (status != 0) {
         refuse_create(app, req, status, detail, NULL, res);
+    }
     buf_free(&long_url);
+}
+
+void h_create(struct app *app, const struct http_request *req,
+              struct http_response *res)
+{
+    struct access_identity who;
+    if (admit_create(app, req, &who, res))
+        create_links(app, req, &who, res);
+    admit_add_cors(app->conf, req, res);
 }

@@ -45,7 +45,8 @@ void h_robots(struct app *app, const struct http_request *req,
 /* ---- What handlers share (handlers.c) -------------------------------- */
 
 /* Looks a link up. False: it cannot be followed, which h_refuse_link() has
- * answered. */
+ * answered; or with 429, because the client has requested too many links that
+ * do not exist. */
 bool h_find_link(struct app *app, const struct http_request *req,
                  const char *short_id, const char *what,
                  struct cache_entry *link,

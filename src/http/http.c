@@ -48,6 +48,14 @@ void http_field(struct http_response *res, const char *name, const char *value)
     buf_add(&res->head, "\r\n", 2);
 }
 
+void http_vary(struct http_response *res)
+{
+    http_field(res, "Vary",
+               res->conf->cors_origins != NULL
+                   ? "Accept, Accept-Language, Origin"
+                   : "Accept, Accept-Language");
+}
+
 void http_end(struct http_response *res, const char *content_type)
 {
     http_field(res, "Content-Type", content_type);
@@ -91,10 +99,12 @@ const char *http_reason(int status)
         const char *reason;
     } reasons[] = {
         {200, "OK"},
+        {204, "No Content"},
         {301, "Moved Permanently"},
         {302, "Found"},
         {304, "Not Modified"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
@@ -102,6 +112,7 @@ const char *http_reason(int status)
         {410, "Gone"},
         {413, "Content Too Large"},
         {415, "Unsupported Media Type"},
+        {429, "Too Many Requests"},
         {500, "Internal Server Error"},
         {503, "Service Unavailable"},
     };
@@ -206,7 +217,7 @@ void http_page(struct http_response *res, const struct http_request *req,
     choose_language(req->accept_language, language);
     http_begin(res, req, status);
     http_field(res, "Cache-Control", "no-store");
-    http_field(res, "Vary", "Accept, Accept-Language");
+    http_vary(res);
     http_field(res, "Content-Language", language);
     http_field(res, "Content-Security-Policy",
                "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -238,7 +249,7 @@ static void answer_problem_json(struct http_response *res,
     }
     http_begin(res, req, status);
     http_field(res, "Cache-Control", "no-store");
-    http_field(res, "Vary", "Accept, Accept-Language");
+    http_vary(res);
     buf_add_str(&res->body, json_text(problem));
     buf_add_char(&res->body, '\n');
     json_object_put(problem);

@@ -37,6 +37,8 @@ struct http_request {
     const char *user_agent;
     const char *sec_fetch_site;
     const char *origin;
+    const char *api_key;       /* X-Api-Key */
+    const char *authorization; /* a secret, as the one before */
     const char *remote_addr;
     const char *body; /* never NULL */
     size_t body_len;
@@ -67,6 +69,10 @@ void http_begin(struct http_response *res, const struct http_request *req,
 /* Appends a field line. Name and value are trusted to be free of CR, LF and
  * NUL: they are curt's own or were normalised before (url.h). */
 void http_field(struct http_response *res, const char *name, const char *value);
+
+/* Appends Vary for an answer that depends on the reader: on Accept and
+ * Accept-Language, and, where there are CORS_ORIGINS, on Origin. */
+void http_vary(struct http_response *res);
 
 /* Starts an answer that caches may keep. etag: an entity tag with its quotes,
  * without a comma or a space. cache_control: the value of that field. True:

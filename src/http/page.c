@@ -198,6 +198,7 @@ void page_render(struct buf *out, const struct conf *conf, const char *language,
         {"site_text", conf->site_text},
         {"prefix", prefix},
         {"home", has_home ? prefix : NULL},
+        {"needs_key", conf->create_auth == CONF_AUTH_KEY ? "yes" : NULL},
         {"version", version},
         {NULL, NULL},
     };

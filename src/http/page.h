@@ -56,8 +56,8 @@ void page_add_message(struct buf *out, const char *language,
 /* Appends a whole page: the template `name`, which must exist, inside
  * layout.html. The last of values has the name NULL. Every template also has
  * language, site_name, site_text, prefix (the path of APP_URL), home (where the
- * form is; absent where HOME is not "page") and version (of the style sheet and
- * the script). */
+ * form is; absent where HOME is not "page"), needs_key (absent where
+ * CREATE_AUTH is open) and version (of the style sheet and the script). */
 void page_render(struct buf *out, const struct conf *conf, const char *language,
                  const char *name, const struct page_value *values);
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "http/admit.h"
 #include "link/ids.h"
 
 /* path: a whole path, or, without a '/', what follows the path of APP_URL. None
@@ -149,6 +150,9 @@ void router_dispatch(struct app *app, const struct http_request *req,
         http_problem(res, req, 404, "There is no such link.");
     else if (has_method(req, route->method))
         route->handle(app, req, res);
+    else if (route->handle == h_create && req->origin != NULL &&
+             strcmp(req->method_name, "OPTIONS") == 0)
+        admit_preflight(app->conf, req, res);
     else
         answer_405(req, route->method, res);
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "http/fcgi.h"
 #include "http/router.h"
 #include "process/janitor.h"
@@ -66,16 +67,20 @@ static void handle_signals(const struct conf *conf, void (*hup)(int))
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* The store, and the journal and cache, which belong to it. */
+/* The store, and the journal, cache and limits, which belong to it. */
 static void open_store(struct app *app)
 {
+    if (app->conf->create_auth == CONF_AUTH_KEY)
+        mem_forbid_core_dumps(); /* requests have API keys */
     app->store = store_new_pooled(app->conf);
     app->hits = hits_open(app->conf, &app->hits_failed);
     app->cache = cache_open(app->conf, &app->cache_failed);
+    app->limits = limits_open(app->conf, &app->limits_failed);
 }
 
 static void close_store(struct app *app)
 {
+    limits_close(app->limits);
     cache_close(app->cache);
     hits_close(app->hits);
     store_free(app->store);
@@ -107,14 +112,22 @@ static void reopen_files(struct app *app, int64_t now_ms)
         cache_close(app->cache);
         app->cache = NULL;
     }
+    if (limits_is_replaced(app->limits)) {
+        limits_close(app->limits);
+        app->limits = NULL;
+    }
     const bool no_cache = app->cache == NULL && cache_is_wanted(app->conf);
-    if ((app->hits != NULL && !no_cache) || now_ms < app->reopen_ms)
+    const bool no_limits = app->limits == NULL && app->conf->limits;
+    if ((app->hits != NULL && !no_cache && !no_limits) ||
+        now_ms < app->reopen_ms)
         return;
     app->reopen_ms = now_ms + REOPEN_MS;
     if (app->hits == NULL)
         app->hits = hits_open(app->conf, &app->hits_failed);
     if (no_cache)
         app->cache = cache_open(app->conf, &app->cache_failed);
+    if (no_limits)
+        app->limits = limits_open(app->conf, &app->limits_failed);
 }
 
 static void answer_request(struct worker *w, const struct http_request *req)

@@ -53,6 +53,7 @@ enum result create_link(const struct conf *conf, struct store *store,
         clock_text(now, created_at);
         link_set(&out->long_url, url.data);
         link_set(&out->created_at, created_at);
+        link_set(&out->key, client->key);
         out->analytics = link_analytics(url.data, client);
         if (conf->link_ttl > 0)
             out->ttl = now + (int64_t)conf->link_ttl;

@@ -93,7 +93,7 @@ static enum result lookup_fetch_record(struct app *app, const char *key,
     (void)freshness;
     struct store_record record;
     enum result r =
-        store_record_get(app->store, key, false, app->deadline, &record);
+        store_record_get(app->store, key, true, app->deadline, &record);
     if (r == RESULT_OK) {
         const char *text = json_text(record.value);
         out->ttl = record.ttl;
@@ -143,6 +143,14 @@ static enum result lookup_query(struct app *app, lookup_fetch *fetch,
     return lookup_answer(out);
 }
 
+/* Whether the client has found too many links that do not exist. */
+static bool lookup_is_limited(struct app *app)
+{
+    return app->client != NULL &&
+           !limits_take(app->limits, LIMITS_UNKNOWN, app->client,
+                        app->conf->unknown_limit, 0, &app->met.states[0]);
+}
+
 static enum result lookup(struct app *app, lookup_fetch *fetch,
                           const char *short_id, struct cache_entry *out)
 {
@@ -153,6 +161,8 @@ static enum result lookup(struct app *app, lookup_fetch *fetch,
         enum freshness freshness = lookup_cached(app, short_id, now_ms, out);
         if (freshness == FRESH)
             return lookup_answer(out);
+        if (freshness == USELESS && lookup_is_limited(app))
+            return RESULT_LIMITED;
         /* After that a flight counts as dead. A reader without an entry must
          * still have time for a query of its own. */
         const int64_t max_ms =

@@ -28,9 +28,11 @@ struct app;
 
 /* Finds a link, which is in *out on RESULT_OK; expired links are found as well.
  * Its url can go into a Location header as it is. RESULT_NOT_FOUND: it does not
- * exist. RESULT_CORRUPT: it cannot be served (logged). Otherwise the store
- * failed, the cache has nothing that may still be served, and store_error()
- * says why. Waits for the store until app->deadline.
+ * exist. RESULT_LIMITED: it is not in the cache, and app->client, if that is
+ * not NULL, is over UNKNOWN_LIMIT; app->met has that limit. RESULT_CORRUPT: it
+ * cannot be served (logged). Otherwise the store failed, the cache has nothing
+ * that may still be served, and store_error() says why. Waits for the store
+ * until app->deadline.
  *
  * A link is served from the cache for CACHE_TTL; the store is queried once per
  * id and host, ahead of time for a link that is being read. While the store

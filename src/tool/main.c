@@ -27,6 +27,18 @@
 #define TABLE_OPTIONS                                                          \
     "  --billing on-demand|provisioned, --read-units N, --write-units N\n"     \
     "  --deletion-protection, --point-in-time-recovery, --tag KEY=VALUE\n"
+#define PLAN_OPTIONS                                                           \
+    "  --rate COUNT/SECONDS\n"                                                 \
+    "  --quota COUNT/day|week|month\n"                                         \
+    "An option that is not given keeps its value; an empty value removes the " \
+    "limit.\n"
+
+#define KEY_OPTIONS                                                            \
+    "  --scopes LIST      of create (default), read, manage, admin, own\n"     \
+    "  --plan NAME        its limits\n"                                        \
+    "  --expires TIME     90d, or a time such as 2030-01-31T00:00:00Z\n"
+#define ROTATE_OPTIONS                                                         \
+    "  --grace SECONDS    how long the old key is still valid\n"
 
 /* One command. */
 struct verb {
@@ -57,6 +69,7 @@ int ctl_status(enum result r)
         return EX_SOFTWARE;
     case RESULT_CONFLICT:
     case RESULT_THROTTLED:
+    case RESULT_LIMITED:
     case RESULT_UNAVAILABLE:
     case RESULT_UNKNOWN:
         return EX_TEMPFAIL;
@@ -238,6 +251,32 @@ static const struct verb verbs[] = {
      NULL},
     {"restore", "FILE", " /var/backups/curt.db",
      "replace the SQLite file with a backup", "", ctl_restore, false, NULL},
+    {"key create", "NAME", " mobile-app",
+     "create an API key and print it, for the only time", KEY_OPTIONS,
+     ctl_key_create, false, "scopes plan expires"},
+    {"key list", NULL, "", "print the names of all API keys", "", ctl_key_list,
+     false, NULL},
+    {"key show", "NAME ...", " mobile-app", "print what an API key may do", "",
+     ctl_key_show, false, NULL},
+    {"key disable", "NAME ...", " mobile-app", "refuse an API key for a while",
+     "", ctl_key_disable, false, NULL},
+    {"key enable", "NAME ...", " mobile-app", "accept a disabled API key again",
+     "", ctl_key_enable, false, NULL},
+    {"key revoke", "NAME ...", " mobile-app", "refuse an API key for ever", "",
+     ctl_key_revoke, false, NULL},
+    {"key rotate", "NAME", " mobile-app",
+     "create a new API key in the place of one, and print it",
+     ROTATE_OPTIONS "  --expires TIME     of the new key\n", ctl_key_rotate,
+     false, "grace expires"},
+    {"plan set", "NAME", " basic --rate 10/1 --quota 1000/month",
+     "create or change a usage plan of API keys", PLAN_OPTIONS, ctl_plan_set,
+     false, "rate quota"},
+    {"plan list", NULL, "", "print the usage plans", "", ctl_plan_list, false,
+     NULL},
+    {"plan show", "NAME", " basic", "print a usage plan", "", ctl_plan_show,
+     false, NULL},
+    {"plan delete", "NAME", " basic", "delete a usage plan", "",
+     ctl_plan_delete, false, NULL},
     {"hits", NULL, "", "print how many hits are not in the store yet", "",
      run_hits, false, NULL},
     /* It reads the configuration itself, to report its faults. */
@@ -257,7 +296,7 @@ static void ctl_print_usage(void)
 {
     puts("usage: curt [-c FILE] [-j] COMMAND [ARGUMENT ...]\n");
     for (size_t i = 0; i < VERB_COUNT; i++)
-        printf("  %-7s %-13s %s\n", verbs[i].name,
+        printf("  %-11s %-13s %s\n", verbs[i].name,
                verbs[i].argument != NULL ? verbs[i].argument : "",
                verbs[i].help);
     puts("\n  -c, --config FILE  the configuration, instead of " CURT_SYSCONFDIR
@@ -265,8 +304,10 @@ static void ctl_print_usage(void)
          "  -j, --json         answer in JSON\n"
          "  -h, --help         explain the command\n"
          "  -V, --version\n"
+         "\nFor `key create` and `key rotate`:\n" KEY_OPTIONS ROTATE_OPTIONS
          "\nFor `create` and `qr`:\n"
          "  --qr               draw its QR code as well\n" QR_OPTIONS
+         "\nFor `plan set`:\n" PLAN_OPTIONS
          "\nFor `table create`, on DynamoDB:\n" TABLE_OPTIONS);
 }
 
@@ -328,7 +369,17 @@ static const char *guess_verb(const char *word)
 static int refuse_verb(const char *word)
 {
     const char *verb = guess_verb(word);
-    if (verb != NULL)
+    const size_t len = strlen(word);
+    struct buf group; /* the second words of commands that begin with it */
+    buf_init(&group, 1000);
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (strncmp(verbs[i].name, word, len) == 0 && verbs[i].name[len] == ' ')
+            buf_addf(&group, "%s%s", group.len > 0 ? ", " : "",
+                     verbs[i].name + len + 1);
+    if (group.len > 0)
+        ctl_say(stderr, "curt: after \"%s\" comes one of: %s", word,
+                group.data);
+    else if (verb != NULL)
         ctl_say(stderr, "curt: unknown command \"%s\"; did you mean \"%s\"?",
                 word, verb);
     else if (strchr(word, '/') != NULL)
@@ -343,6 +394,7 @@ static int refuse_verb(const char *word)
                 word, word);
     else
         ctl_say(stderr, "curt: unknown command \"%s\"; see: curt help", word);
+    buf_free(&group);
     return EX_USAGE;
 }
 
@@ -564,6 +616,10 @@ int main(int argc, char **argv)
         name = both;
         verb = find_verb(both);
         optind++;
+    }
+    if (verb != NULL && verb->run == run_help && argc - optind == 2) {
+        both = mem_printf("%s %s", argv[optind], argv[optind + 1]);
+        argv[++optind] = both;
     }
     if (name == NULL && !help) {
         fputs(overview, stderr);

@@ -99,6 +99,16 @@ int ctl_create(struct ctl *ctl, const char *url);
 int ctl_get(struct ctl *ctl, const char *argument);
 int ctl_delete(struct ctl *ctl, const char *argument);
 
+/* The commands "key ..." (key.c), for the name of a key; they return the exit
+ * status. */
+int ctl_key_create(struct ctl *ctl, const char *name);
+int ctl_key_list(struct ctl *ctl, const char *argument);
+int ctl_key_show(struct ctl *ctl, const char *name);
+int ctl_key_disable(struct ctl *ctl, const char *name);
+int ctl_key_enable(struct ctl *ctl, const char *name);
+int ctl_key_revoke(struct ctl *ctl, const char *name);
+int ctl_key_rotate(struct ctl *ctl, const char *name);
+
 /* Adds a number to an object. */
 void ctl_add_number(struct json_object *object, const char *name, uint64_t n);
 
@@ -111,6 +121,13 @@ int ctl_restore(struct ctl *ctl, const char *file);
 
 /* Prints the lines of text, which is cut up, each after prefix, likewise. */
 void ctl_print_lines(FILE *out, const char *prefix, char *text);
+
+/* The commands "plan set", "plan list", "plan show" and "plan delete"; they
+ * return the exit status. */
+int ctl_plan_set(struct ctl *ctl, const char *name);
+int ctl_plan_list(struct ctl *ctl, const char *argument);
+int ctl_plan_show(struct ctl *ctl, const char *name);
+int ctl_plan_delete(struct ctl *ctl, const char *name);
 
 /* ---- The command "table" --------------------------------------------- */
 

@@ -269,7 +269,7 @@ def test_wrong_command_line_is_one_line(tool, args, line):
 def verbs_of(tool):
     status, out, err = tool.run("help")
     assert (status, err) == (0, "")
-    return re.findall(r"^  (\w+) +(?:[A-Z]+|create\|check)?", out, re.M)
+    return re.findall(r"^  ([a-z]+(?: [a-z]+)?) ", out, re.M)
 
 
 def test_help(tool):
@@ -280,11 +280,15 @@ def test_help(tool):
     assert {"create", "get", "help"} <= set(verbs)
     assert tool.run("--help") == tool.run("help")
     for verb in verbs:
-        status, out, err = tool.run("help", verb)
+        status, out, err = tool.run("help", *verb.split())
         assert (status, err) == (0, "")
         assert re.match(r"usage: curt \[-c FILE\] \[-j\] %s\b" % verb, out)
         assert "\nexample: curt %s" % verb in out
-    assert tool.run(verb, "--help") == (0, out, "")
+        assert tool.run(*verb.split(), "--help") == (0, out, "")
+    for words in (["key"], ["key", "crate"], ["help", "key"]):
+        assert tool.run(*words) == (
+            os.EX_USAGE, "", "curt: after \"key\" comes one of: create, list, "
+            "show, disable, enable, revoke, rotate\n")
 
 
 FORMS = ("%s", "sho.rt/t/%s", "https://sho.rt/t/%s", "http://sho.rt/t/%s",

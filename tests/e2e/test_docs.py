@@ -87,7 +87,8 @@ def test_manual_is_clean(name, tmp_path):
 
 def verbs_of(build, tmp_path):
     shown = run([build.tool, "--help"], tmp_path).stdout
-    found = re.findall(r"^  (\w+) +([A-Z]*|create\|check) ", shown, re.M)
+    found = re.findall(r"^  ([a-z]+(?: [a-z]+)?) +([A-Z]*|create\|check) ",
+                       shown, re.M)
     assert len(found) > 5
     return found
 
@@ -106,7 +107,7 @@ def test_verbs_are_in_the_manual(build, tmp_path):
 
 
 def test_pages_name_verbs_that_exist(build, tmp_path):
-    verbs = {verb for verb, _ in verbs_of(build, tmp_path)}
+    verbs = {verb.split()[0] for verb, _ in verbs_of(build, tmp_path)}
     for page in PAGES:
         used = set(re.findall(r"(?:`|sudo )curt ([a-z]+)", page.read_text()))
         assert used <= verbs, (page, used - verbs)
@@ -354,7 +355,7 @@ def files_of(store):
 
 def settings_for(store, store_settings, tmp_path):
     """Settings of a fresh store; AWS keys are not in curt.conf."""
-    settings = store_settings(store)
+    settings = {**store_settings(store), "LIMITS": "on"}
     if store == "dynamodb":
         path = tmp_path / "aws-credentials"
         path.write_text("[default]\n" + "".join(
@@ -385,7 +386,8 @@ def test_files_of_the_manual(build, store, store_settings, tmp_path):
                  for name, path in dirs.items() for path in path.iterdir()}
         assert set(there) == set(documented)
         for name, path in there.items():
-            shared = path.name in ("hits", "cache", "circuit", "credentials")
+            shared = path.name in ("hits", "cache", "limits", "circuit",
+                                   "credentials")
             allowed = 0o600 if shared else 0o660
             assert path.stat().st_mode & 0o777 & ~allowed == 0, name
         assert "32 MiB" in documented["/var/lib/curt/hits"]

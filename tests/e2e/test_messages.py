@@ -19,7 +19,7 @@ LANGUAGES = ["en", "de", "fr", "es"]
 # which complete "The long_url ...".
 DETAILS = ["http/body.c", "http/h_create.c", "http/h_home.c",
            "http/h_redirect.c", "http/handlers.c", "http/handlers.h",
-           "http/http.c", "http/router.c", "process/worker.c"]
+           "http/http.c", "http/limited.c", "http/router.c", "process/worker.c"]
 REASONS = ["service/create.c", "link/host.c", "link/url.c"]
 # Of APP_URL, not of a link.
 NOT_A_REASON = {"is longer than 1,000 bytes"}

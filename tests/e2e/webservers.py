@@ -413,7 +413,8 @@ class Site:
         self.port = harness.free_port()
         self.url = "http://127.0.0.1:%d" % self.port
         self.app_url = "http://sho.rt/" if at_root else self.url + "/t/"
-        self.settings = dict(settings, APP_URL=self.app_url)
+        self.settings = {**harness.OPEN_SETTINGS, **settings,
+                         "APP_URL": self.app_url}
         self.pool = None
         socket_path = self.workdir / "curt.sock"
         conf = self.workdir / "curt.conf"

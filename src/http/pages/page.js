@@ -152,7 +152,10 @@
             showError(detail.textContent);
             return true;
         }
+        const key = element("api_key")?.value;
         element("fresh").replaceWith(fresh);
+        if (key && element("api_key") !== null)
+            element("api_key").value = key;
         document.title = answer.title;
         start();
         const done = element("result") !== null;
@@ -172,11 +175,10 @@
         /* A login on a page of its own: the browser has to show it. */
         if (answer.type === "opaqueredirect")
             return form.submit();
-        /* The browser has asked for a password, and got none. */
-        if (answer.status === 401)
-            return showError(form.dataset.login);
+        /* 401 that is not a page of curt: the browser has asked for a password,
+         * and got none. */
         if (!showAnswer(form, await answer.text()))
-            showError(form.dataset.unexpected);
+            showError(answer.status === 401 ? form.dataset.login : form.dataset.unexpected);
     }
 
     async function submit(event) {
