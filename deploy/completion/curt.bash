@@ -3,10 +3,12 @@
 
 _curt()
 {
-    local commands="create get delete qr table backup restore hits doctor
+    local commands="create edit get delete qr table backup restore hits doctor
         config keys help"
     local options="--config --json --help --version"
     local drawing="--output --format --size --level --margin --ascii"
+    local attributes="--ttl --expires-at --not-before --max-hits
+        --redirect-status --forward-query --title --tags"
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local command="" files=0 i
     # "--format=p" is three words here.
@@ -26,7 +28,8 @@ _curt()
         esac
     done
     case $command in
-    create) options+=" $drawing --qr" ;;
+    create) options+=" $attributes $drawing --qr --id --find-if-exists" ;;
+    edit) options+=" $attributes --long-url" ;;
     qr) options+=" $drawing" ;;
     table) options+=" --billing --read-units --write-units
         --deletion-protection --point-in-time-recovery --tag" ;;
@@ -38,7 +41,11 @@ _curt()
     --billing,*) words="on-demand provisioned" ;;
     --format,*) words="svg png" ;;
     --level,*) words="L M Q H" ;;
+    --redirect-status,*) words="301 302 307 308" ;;
+    --forward-query,*) words="on off" ;;
     --size,* | --margin,* | --*-units,* | --tag,*) ;;
+    --id,* | --ttl,* | --expires-at,* | --not-before,* | --max-hits,*) ;;
+    --title,* | --tags,* | --long-url,*) ;;
     *)
         case $cur,$command in
         -*) words=$options ;;

@@ -1,18 +1,18 @@
 #include "http/body.h"
 
 #include <json-c/json.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/percent.h"
 #include "base/text.h"
 #include "base/utf8.h"
+#include "service/create.h"
 
-#define MEMBER "long_url"
-
-static int body_bad(const char **detail, const char *text)
+static int body_bad(char detail[BODY_DETAIL_SIZE], const char *text)
 {
-    *detail = text;
+    snprintf(detail, BODY_DETAIL_SIZE, "%s", text);
     return 400;
 }
 
@@ -32,28 +32,26 @@ static bool has_lone_surrogate(const char *text)
     return false;
 }
 
-static int read_json(const char *text, size_t len, struct buf *long_url,
-                     const char **detail)
+static int read_json(const char *text, size_t len, json_object **out,
+                     char detail[BODY_DETAIL_SIZE])
 {
-    json_object *root = NULL, *member = NULL;
-    int r = 0;
-    if (json_parse(text, len, JSON_LEVELS, &root) != RESULT_OK)
-        r = body_bad(detail, "The body is not valid JSON.");
-    else if (has_lone_surrogate(text))
-        r = body_bad(detail, "The body is not valid JSON: a string has half "
-                             "of a surrogate pair, such as \\ud83d.");
-    else if (!json_object_is_type(root, json_type_object))
-        r = body_bad(detail, "The body must be a JSON object with a member "
-                             "long_url.");
-    else if (!json_object_object_get_ex(root, MEMBER, &member))
-        r = body_bad(detail, "The long_url is missing.");
-    else if (!json_object_is_type(member, json_type_string))
-        r = body_bad(detail, "The long_url must be a string.");
-    else
-        buf_add(long_url, json_object_get_string(member),
-                (size_t)json_object_get_string_len(member));
-    json_object_put(root);
-    return r;
+    if (json_parse(text, len, JSON_LEVELS, out) != RESULT_OK)
+        return body_bad(detail, "The body is not valid JSON.");
+    if (has_lone_surrogate(text))
+        return body_bad(detail, "The body is not valid JSON: a string has half "
+                                "of a surrogate pair, such as \\ud83d.");
+    if (json_object_is_type(*out, json_type_object))
+        return 0;
+    if (!json_object_is_type(*out, json_type_array))
+        return body_bad(detail, "The body must be a JSON object with a member "
+                                "long_url.");
+    const size_t count = json_object_array_length(*out);
+    if (count >= 1 && count <= STORE_MANY_MAX)
+        return 0;
+    snprintf(detail, BODY_DETAIL_SIZE,
+             "An array must have 1 to %d links, not %u.", STORE_MANY_MAX,
+             (unsigned)count);
+    return 400;
 }
 
 /* Whether a value of a form is a URL as it is, not encoded for the form: its
@@ -69,42 +67,63 @@ static bool is_unencoded(const char *s, size_t len)
     return false;
 }
 
-static int read_form(const char *s, size_t len, struct buf *long_url,
-                     const char **detail)
+/* The name of the member that a field is; NULL: none. */
+static const char *find_member(const struct percent_pair *pair,
+                               struct buf *name)
 {
-    const char *end = s + len;
-    size_t found = 0;
-    struct percent_pair pair;
-    struct buf name;
-    buf_init(&name, len);
-    while (found < 2 && percent_next_pair(&s, &len, &pair)) {
-        buf_reset(&name);
-        percent_decode_form(&name, pair.name, pair.name_len);
-        if (name.len != strlen(MEMBER) || strcmp(name.data, MEMBER) != 0 ||
-            found++ > 0)
-            continue;
-        if (!is_unencoded(pair.value, pair.value_len)) {
-            percent_decode_form(long_url, pair.value, pair.value_len);
-        } else if (pair.value + pair.value_len == end) {
-            buf_add(long_url, pair.value, pair.value_len);
-        } else {
-            buf_free(&name);
-            return body_bad(detail,
-                            "The value of long_url is not percent-encoded, "
-                            "so it ends at the first '&'. Encode it (curl "
-                            "--data-urlencode), or send JSON.");
-        }
-    }
-    buf_free(&name);
-    if (found == 0)
-        return body_bad(detail, "The long_url is missing.");
-    if (found > 1)
-        return body_bad(detail, "The long_url occurs more than once.");
-    return 0;
+    const char *member = NULL;
+    buf_reset(name);
+    percent_decode_form(name, pair->name, pair->name_len);
+    for (size_t i = 0; (member = create_member(i)) != NULL; i++)
+        if (strlen(member) == name->len && strcmp(member, name->data) == 0)
+            break;
+    return member;
 }
 
-int body_read(const struct http_request *req, struct buf *long_url,
-              const char **detail)
+static int read_form(const char *s, size_t len, json_object *out,
+                     char detail[BODY_DETAIL_SIZE])
+{
+    const char *const end = s + len;
+    struct percent_pair pair;
+    struct buf text; /* a name, then its value */
+    bool is_cut = false, is_raw = false;
+    int status = 0;
+    buf_init(&text, len);
+    while (status == 0 && !is_cut && percent_next_pair(&s, &len, &pair)) {
+        const char *member = find_member(&pair, &text);
+        is_cut = is_raw && member == NULL;
+        if (member == NULL)
+            continue;
+        if (json_object_object_get_ex(out, member, NULL)) {
+            snprintf(detail, BODY_DETAIL_SIZE, "The %s occurs more than once.",
+                     member);
+            status = 400;
+        }
+        buf_reset(&text);
+        if (strcmp(member, "long_url") == 0 &&
+            is_unencoded(pair.value, pair.value_len)) {
+            const char *value_end = pair.value + pair.value_len;
+            buf_add(&text, pair.value, pair.value_len);
+            is_raw = true;
+            is_cut = value_end < end &&
+                     (strpbrk(text.data, "?#") != NULL || end[-1] == '&');
+        } else {
+            percent_decode_form(&text, pair.value, pair.value_len);
+        }
+        json_object_object_add(out, member,
+                               create_value(member, text.data, text.len));
+    }
+    buf_free(&text);
+    if (status == 0 && is_cut)
+        return body_bad(detail,
+                        "The value of long_url is not percent-encoded, so it "
+                        "ends at the first '&'. Encode it (curl "
+                        "--data-urlencode), or send JSON.");
+    return status;
+}
+
+int body_read(const struct http_request *req, struct json_object **out,
+              char detail[BODY_DETAIL_SIZE])
 {
     const char *type = req->content_type;
     if (type != NULL && type[strspn(type, " \t")] == '\0')
@@ -124,24 +143,34 @@ int body_read(const struct http_request *req, struct buf *long_url,
         body += 3;
         len -= 3;
     }
-    bool brace = body[strspn(body, " \t\r\n")] == '{';
+    const char first = body[strspn(body, " \t\r\n")];
+    const bool bracket = first == '{' || first == '[';
+    int status = 0;
+    *out = NULL;
 
     if ((json || form || untyped) && !utf8_ok(body, len))
         return body_bad(detail,
                         "The body is not valid UTF-8, which JSON and forms "
                         "have to be.");
-    if (json || (brace && (form || untyped)))
-        return read_json(body, len, long_url, detail);
-    if (form)
-        return read_form(body, len, long_url, detail);
-    if (len == 0 && type == NULL)
-        return body_bad(detail,
-                        "The body is empty; it must be JSON or a form with "
-                        "a long_url.");
-    if (type == NULL)
-        return body_bad(detail, "The body is not valid JSON, and has no "
-                                "Content-Type.");
-    *detail = "The body must be application/json or "
-              "application/x-www-form-urlencoded.";
-    return 415;
+    if (json || (bracket && (form || untyped))) {
+        status = read_json(body, len, out, detail);
+    } else if (form) {
+        *out = json_object_new_object();
+        status = read_form(body, len, *out, detail);
+    } else if (type == NULL && len == 0) {
+        status = body_bad(detail, "The body is empty; it must be JSON or a "
+                                  "form with a long_url.");
+    } else if (type == NULL) {
+        status = body_bad(detail, "The body is not valid JSON, and has no "
+                                  "Content-Type.");
+    } else {
+        body_bad(detail, "The body must be application/json or "
+                         "application/x-www-form-urlencoded.");
+        status = 415;
+    }
+    if (status != 0) {
+        json_object_put(*out);
+        *out = NULL;
+    }
+    return status;
 }

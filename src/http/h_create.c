@@ -1,13 +1,20 @@
+#include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "http/admit.h"
 #include "http/body.h"
 #include "http/handlers.h"
 #include "http/limited.h"
 #include "service/create.h"
+
+/* Room for a detail: the longest reason of create.c, and its member. */
+#define H_DETAIL_SIZE 256
 
 static void answer_link_page(const struct http_request *req,
                              const struct link *link, struct http_response *res)
@@ -63,39 +70,133 @@ static void refuse_create(const struct app *app, const struct http_request *req,
         http_problem(res, req, status, detail);
 }
 
-static void answer_long_url(struct app *app, const struct http_request *req,
-                            const struct buf *long_url, const char *key,
-                            struct http_response *res)
+/* The status of the answer for a link, and its detail where that is not 200. */
+static int create_outcome(const struct create_request *r, char *detail,
+                          size_t size)
 {
-    const struct link_client client = {
-        .user_agent = req->user_agent,
-        .source_ip = req->remote_addr,
-        .xray_trace_id = req->trace_id,
-        .key = key,
-    };
-    const char *reason = "";
-    char detail[256];
-    struct link link;
-    link_init(&link);
-    enum result r =
-        create_link(app->conf, app->store, long_url->data, long_url->len,
-                    &client, app->deadline, &link, &reason);
-    if (r == RESULT_OK) {
-        cache_forget_missing(app->cache, link.short_id);
-        answer_link(req, &link, res);
-        log_info("link %s created", link.short_id);
-    } else if (r == RESULT_INVALID) {
-        snprintf(detail, sizeof(detail), "The long_url %s.", reason);
-        refuse_create(app, req, 400, detail, long_url->data, res);
-    } else if (r == RESULT_CONFLICT) {
-        refuse_create(app, req, 503,
-                      "No free short id was found. Please try again.",
-                      long_url->data, res);
-    } else {
-        h_log_failure(app, r, "create");
-        refuse_create(app, req, 503, H_STORE_FAILED, long_url->data, res);
+    if (r->result == RESULT_OK)
+        return 200;
+    if (r->reason != NULL) {
+        snprintf(detail, size, "The %s %s.", r->member, r->reason);
+        return r->result == RESULT_INVALID          ? 400
+               : strcmp(r->member, "short_id") == 0 ? 409
+                                                    : 422;
     }
-    link_free(&link);
+    snprintf(detail, size, "%s",
+             r->result == RESULT_CONFLICT
+                 ? "No free short id was found. Please try again."
+                 : H_STORE_FAILED);
+    return 503;
+}
+
+static void answer_one(const struct app *app, const struct http_request *req,
+                       const struct create_request *r,
+                       struct http_response *res)
+{
+    char detail[H_DETAIL_SIZE];
+    const int status = create_outcome(r, detail, sizeof(detail));
+    if (status == 200)
+        answer_link(req, &r->link, res);
+    else
+        refuse_create(app, req, status, detail, r->url, res);
+}
+
+/* An array of {"status":200,"link":{...}} and {"status":400,"title":"...",
+ * "detail":"..."}. */
+static void answer_many(const struct http_request *req,
+                        const struct create_request *requests, size_t count,
+                        struct http_response *res)
+{
+    char detail[H_DETAIL_SIZE];
+    /* A byte that came is six at most, and a link has less than a kilobyte of
+     * its own. */
+    res->body.max = HTTP_BODY_MAX + 6 * req->body_len + 1024 * count;
+    http_begin(res, req, 200);
+    http_field(res, "Cache-Control", "no-store");
+    http_field(res, "Vary", "Accept, Accept-Language"); /* as one link has it */
+    for (size_t i = 0; i < count; i++) {
+        const int status = create_outcome(&requests[i], detail, sizeof(detail));
+        json_object *fault = json_object_new_object();
+        buf_add_str(&res->body, i > 0 ? "," : "[");
+        if (status == 200) {
+            buf_add_str(&res->body, "{\"status\":200,\"link\":");
+            link_to_json(&requests[i].link, false, &res->body);
+            buf_add_char(&res->body, '}');
+        } else {
+            json_object_object_add(fault, "status",
+                                   json_object_new_int(status));
+            json_add_text(fault, "title", http_reason(status));
+            json_add_text(fault, "detail", detail);
+            utf8_add_json(&res->body, json_text(fault));
+        }
+        json_object_put(fault);
+    }
+    buf_add_char(&res->body, ']');
+    http_end(res, "application/json");
+}
+
+/* Creates the links; members is an object, or an array of count. */
+static void answer_members(struct app *app, const struct http_request *req,
+                           const struct access_identity *who,
+                           json_object *members, bool is_array, size_t count,
+                           struct http_response *res)
+{
+    const struct create_context context = {
+        .conf = app->conf,
+        .store = app->store,
+        .deadline = app->deadline,
+        .client = {.user_agent = req->user_agent,
+                   .source_ip = req->remote_addr,
+                   .xray_trace_id = req->trace_id},
+        .key = who->name[0] != '\0' ? who->name : NULL,
+        .idempotency_key = req->idempotency_key,
+        .body = req->body,
+        .body_len = req->body_len,
+    };
+    struct create_request *requests = mem_zalloc(count * sizeof(*requests));
+    for (size_t i = 0; i < count; i++) {
+        link_init(&requests[i].link);
+        create_read(is_array ? json_object_array_get_idx(members, i) : members,
+                    &requests[i]);
+    }
+    create_links(&context, requests, count);
+    enum result failure = RESULT_OK; /* of the store; logged once */
+    for (size_t i = 0; i < count; i++) {
+        const struct create_request *r = &requests[i];
+        if (r->result == RESULT_OK && !r->existed) {
+            cache_forget_missing(app->cache, r->link.short_id);
+            log_info("link %s created", r->link.short_id);
+        } else if (r->result != RESULT_OK && r->result != RESULT_CONFLICT &&
+                   r->reason == NULL) {
+            failure = r->result;
+        }
+    }
+    if (failure != RESULT_OK)
+        h_log_failure(app, failure, "create");
+    if (is_array)
+        answer_many(req, requests, count, res);
+    else
+        answer_one(app, req, requests, res);
+    for (size_t i = 0; i < count; i++)
+        link_free(&requests[i].link);
+    free(requests);
+}
+
+/* The detail for an Idempotency-Key that cannot be used; NULL: it can. */
+static const char *key_fault(const char *key, bool is_array)
+{
+    if (key == NULL)
+        return NULL;
+    const size_t len = strlen(key);
+    bool ok = len > 0 && len <= CREATE_KEY_MAX;
+    for (size_t i = 0; ok && i < len; i++)
+        ok = key[i] >= ' ' && key[i] <= '~';
+    return !ok ? "The Idempotency-Key must be 1 to 255 printable ASCII "
+                 "characters."
+           : is_array
+               ? "An Idempotency-Key is for one link. Send the links one "
+                 "by one, or without the key."
+               : NULL;
 }
 
 static void answer_no_body(const struct app *app,
@@ -117,26 +218,31 @@ static void answer_no_body(const struct app *app,
                                  : "The body ended early.");
 }
 
-static void create_links(struct app *app, const struct http_request *req,
-                         const struct access_identity *who,
-                         struct http_response *res)
+static void answer_body(struct app *app, const struct http_request *req,
+                        const struct access_identity *who,
+                        struct http_response *res)
 {
     if (req->body_fault != 0) {
         answer_no_body(app, req, res);
         return;
     }
-    struct buf long_url;
-    const char *detail = "";
-    buf_init(&long_url, req->body_len);
-    const int status = body_read(req, &long_url, &detail);
-    if (status == 0 && admit_take(app, req, who, 1, res)) {
-        answer_long_url(app, req, &long_url,
-                        who->name[0] != '\0' ? who->name : NULL, res);
-        limited_fields(res, &app->met);
-    } else if (status != 0) {
+    char detail[BODY_DETAIL_SIZE];
+    json_object *members = NULL;
+    const int status = body_read(req, &members, detail);
+    if (status != 0) {
         refuse_create(app, req, status, detail, NULL, res);
+        return;
     }
-    buf_free(&long_url);
+    const bool is_array = json_object_is_type(members, json_type_array);
+    const size_t count = is_array ? json_object_array_length(members) : 1;
+    const char *fault = key_fault(req->idempotency_key, is_array);
+    if (fault != NULL) {
+        refuse_create(app, req, 400, fault, NULL, res);
+    } else if (admit_take(app, req, who, count, res)) {
+        answer_members(app, req, who, members, is_array, count, res);
+        limited_fields(res, &app->met);
+    }
+    json_object_put(members);
 }
 
 void h_create(struct app *app, const struct http_request *req,
@@ -144,6 +250,6 @@ void h_create(struct app *app, const struct http_request *req,
 {
     struct access_identity who;
     if (admit_create(app, req, &who, res))
-        create_links(app, req, &who, res);
+        answer_body(app, req, &who, res);
     admit_add_cors(app->conf, req, res);
 }

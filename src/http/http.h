@@ -34,6 +34,7 @@ struct http_request {
     const char *accept_language;
     const char *if_none_match;
     const char *content_type;
+    const char *idempotency_key;
     const char *user_agent;
     const char *sec_fetch_site;
     const char *origin;

@@ -5,8 +5,6 @@
 
 #include "base/text.h"
 
-static const char alphabet[] = TEXT_ALNUM;
-
 /* First path segments that curt reserves for itself (DESIGN: "HTTP"). Those
  * with a character outside the alphabet cannot be ids anyway. */
 static const char *const route_names[] = {"create", "health", "metrics", "rest",
@@ -46,8 +44,11 @@ static bool draw_below(struct pool *pool, unsigned n, unsigned *out)
     }
 }
 
-enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1])
+/* letters: of the alphabet that is drawn from. */
+static enum result ids_draw(size_t min, size_t max, const char *letters,
+                            char id[IDS_MAX + 1])
 {
+    const unsigned count = (unsigned)strlen(letters);
     struct pool pool = {.left = 0};
     do {
         unsigned n;
@@ -55,13 +56,23 @@ enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1])
             return RESULT_INTERNAL;
         size_t len = min + n;
         for (size_t i = 0; i < len; i++) {
-            if (!draw_below(&pool, sizeof(alphabet) - 1, &n))
+            if (!draw_below(&pool, count, &n))
                 return RESULT_INTERNAL;
-            id[i] = alphabet[n];
+            id[i] = letters[n];
         }
         id[len] = '\0';
     } while (is_route_name(id, strlen(id)));
     return RESULT_OK;
+}
+
+enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1])
+{
+    return ids_draw(min, max, TEXT_ALNUM, id);
+}
+
+enum result ids_make_lower(size_t min, size_t max, char id[IDS_MAX + 1])
+{
+    return ids_draw(min, max, TEXT_LOWER TEXT_DIGITS, id);
 }
 
 bool ids_valid(const char *s, size_t len)

@@ -16,6 +16,10 @@
  * curt's own. RESULT_INTERNAL: the generator of OpenSSL failed. */
 enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1]) MUST_CHECK;
 
+/* The same of small letters and digits, for CASE_INSENSITIVE. */
+enum result ids_make_lower(size_t min, size_t max,
+                           char id[IDS_MAX + 1]) MUST_CHECK;
+
 /* Whether the len bytes at s can be an id: the alphabet, - and _, 1 to
  * IDS_MAX characters, and not the name of a route of curt's own. */
 bool ids_valid(const char *s, size_t len);

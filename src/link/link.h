@@ -105,7 +105,6 @@ struct link_client {
     const char *user_agent;
     const char *source_ip;
     const char *xray_trace_id;
-    const char *key; /* the name of its API key, or NULL: not in analytics */
 };
 
 /* The analytics map of a new link, as JSON text that the caller frees: the

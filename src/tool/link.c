@@ -134,7 +134,7 @@ static void refuse_url(const struct batch *b, const char *url,
                 : "");
 }
 
-static int print_link_json(const struct link *link)
+int ctl_print_link(const struct link *link)
 {
     struct buf text;
     buf_init(&text, CTL_OUTPUT_MAX);
@@ -155,32 +155,41 @@ static int create_one(struct ctl *ctl, struct batch *b, const char *url,
     struct trace_id_source traces = {.left = 0};
     char trace_id[TRACE_ID_MAX + 1];
     trace_id_choose(&traces, NULL, trace_id);
-    const struct link_client client = {.user_agent = "curt/" CURT_VERSION,
-                                       .xray_trace_id = trace_id};
-    const char *reason = NULL;
-    struct link link;
-    link_init(&link);
-    const int64_t deadline =
-        clock_monotonic_ms() + (int64_t)ctl->conf.store_timeout * 1000;
-    const enum result r = create_link(&ctl->conf, ctl->store, url, len, &client,
-                                      deadline, &link, &reason);
-    int status = ctl_status(r);
+    const struct create_context context = {
+        .conf = &ctl->conf,
+        .store = ctl->store,
+        .deadline =
+            clock_monotonic_ms() + (int64_t)ctl->conf.store_timeout * 1000,
+        .client = {.user_agent = "curt/" CURT_VERSION,
+                   .xray_trace_id = trace_id},
+    };
+    struct create_request r = {.result = RESULT_OK};
+    json_object *members = ctl_link_members(ctl);
+    json_object_object_add(members, "long_url",
+                           create_value("long_url", url, len));
+    link_init(&r.link);
+    create_read(members, &r);
+    create_links(&context, &r, 1);
+    int status = ctl_status(r.result);
     clear_progress(b);
-    if (r == RESULT_OK) {
-        b->made++;
-        cache_forget_missing(ctl->cache, link.short_id);
+    if (r.result == RESULT_OK) {
+        b->made += !r.existed;
+        cache_forget_missing(ctl->cache, r.link.short_id);
         if (ctl->json)
-            status = print_link_json(&link);
+            status = ctl_print_link(&r.link);
         else
-            ctl_say(stdout, "%s", link.short_url);
+            ctl_say(stdout, "%s", r.link.short_url);
         if (status == 0 && ctl->qr.for_create)
-            status = ctl_qr_draw(ctl, link.short_id);
-    } else if (r == RESULT_INVALID) {
-        refuse_url(b, url, reason);
+            status = ctl_qr_draw(ctl, r.link.short_id);
+    } else if (r.reason != NULL && strcmp(r.member, "long_url") == 0) {
+        refuse_url(b, url, r.reason);
+    } else if (r.reason != NULL) {
+        status = ctl_refuse_member(&r);
     } else {
-        status = ctl_store_failed(ctl, r);
+        status = ctl_store_failed(ctl, r.result);
     }
-    link_free(&link);
+    link_free(&r.link);
+    json_object_put(members);
     /* Each one at once: its reader knows what was created. */
     return ctl_flush() ? status : EX_IOERR;
 }
@@ -316,6 +325,41 @@ static void print_analytics(const char *text)
     json_object_put(map);
 }
 
+/* A line for each field that the link has. */
+static void print_fields(const struct link *l)
+{
+    static const char *const labels[LINK_FIELD_VERSION] = {
+        "Title",         "Tags",     "Active from", "Max hits", "Status",
+        "Forward query", "Disabled", "Warning",     "Reason",   "Key"};
+    struct buf text;
+    buf_init(&text, CTL_OUTPUT_MAX);
+    for (size_t i = 0; i < LINK_FIELD_VERSION; i++) {
+        const enum link_type type = link_fields[i].type;
+        json_object *tags = NULL;
+        buf_reset(&text);
+        if (type == LINK_FLAG && *link_flag_at(l, i))
+            buf_add_str(&text, "yes");
+        else if (type == LINK_NUMBER && *link_number_at(l, i) > 0 &&
+                 i == LINK_FIELD_NOT_BEFORE)
+            add_time(&text, (int64_t)*link_number_at(l, i), "", clock_now());
+        else if (type == LINK_NUMBER && *link_number_at(l, i) > 0)
+            buf_add_num(&text, *link_number_at(l, i));
+        else if (type == LINK_TEXT && *link_text_at(l, i) != NULL)
+            buf_add_str(&text, *link_text_at(l, i));
+        else if (type == LINK_TAGS && *link_text_at(l, i) != NULL &&
+                 json_parse(l->tags, strlen(l->tags), JSON_LEVELS, &tags) ==
+                     RESULT_OK)
+            for (size_t t = 0; t < json_object_array_length(tags); t++)
+                buf_addf(
+                    &text, "%s%s", t > 0 ? ", " : "",
+                    json_object_get_string(json_object_array_get_idx(tags, t)));
+        if (text.len > 0)
+            print_field(labels[i], NULL, text.data);
+        json_object_put(tags);
+    }
+    buf_free(&text);
+}
+
 static void print_link(const struct link *link)
 {
     char hits[24];
@@ -327,6 +371,7 @@ static void print_link(const struct link *link)
     if (link->ttl_note != NULL)
         print_field("Note", NULL, link->ttl_note);
     print_field("Hits", NULL, hits);
+    print_fields(link);
     print_analytics(link->analytics);
 }
 
@@ -346,7 +391,7 @@ int ctl_get(struct ctl *ctl, const char *argument)
     if (r != RESULT_OK)
         status = ctl_link_failed(ctl, id, r);
     else if (ctl->json)
-        status = print_link_json(&link);
+        status = ctl_print_link(&link);
     else {
         if (ctl->shown++ > 0)
             putchar('\n');

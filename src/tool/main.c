@@ -24,6 +24,13 @@
 #define QR_OPTIONS                                                             \
     "  --output FILE, --format svg|png, --size N\n"                            \
     "  --ascii, --level L|M|Q|H, --margin N\n"
+#define LINK_OPTIONS                                                           \
+    "  --ttl SECONDS, --expires-at TIME, --not-before TIME\n"                  \
+    "  --max-hits N, --redirect-status 301|302|307|308\n"                      \
+    "  --forward-query on|off, --title TEXT, --tags TAG,TAG\n"
+#define LINK_NAMES                                                             \
+    "ttl expires-at not-before max-hits redirect-status forward-query title "  \
+    "tags "
 #define TABLE_OPTIONS                                                          \
     "  --billing on-demand|provisioned, --read-units N, --write-units N\n"     \
     "  --deletion-protection, --point-in-time-recovery, --tag KEY=VALUE\n"
@@ -235,8 +242,15 @@ static const struct verb verbs[] = {
      "create a link and print its short URL",
      "Without URL, or with -, the URLs are read from standard input, one a\n"
      "line; blank lines and lines that begin with # are skipped.\n"
+     "  --id ID            the id, instead of a drawn one\n"
+     "  --find-if-exists   print the link that leads there "
+     "already\n" LINK_OPTIONS
      "  --qr               draw its QR code as well\n" QR_OPTIONS,
-     ctl_create, false, NULL},
+     ctl_create, false, LINK_NAMES "id find-if-exists"},
+    {"edit", "ID ...", " abc1234 --title Debian", "change a link",
+     ID_HELP "An empty value clears: --title ''.\n"
+             "  --long-url URL\n" LINK_OPTIONS,
+     ctl_edit, false, LINK_NAMES "long-url"},
     {"get", "ID ...", " abc1234", "print a link", ID_HELP, ctl_get, false,
      NULL},
     {"delete", "ID ...", " abc1234", "delete a link", ID_HELP, ctl_delete,
@@ -305,7 +319,9 @@ static void ctl_print_usage(void)
          "  -h, --help         explain the command\n"
          "  -V, --version\n"
          "\nFor `key create` and `key rotate`:\n" KEY_OPTIONS ROTATE_OPTIONS
-         "\nFor `create` and `qr`:\n"
+         "\nFor `create` and `edit`:\n"
+         "  --id ID, --find-if-exists (create), --long-url URL "
+         "(edit)\n" LINK_OPTIONS "\nFor `create` and `qr`:\n"
          "  --qr               draw its QR code as well\n" QR_OPTIONS
          "\nFor `plan set`:\n" PLAN_OPTIONS
          "\nFor `table create`, on DynamoDB:\n" TABLE_OPTIONS);

@@ -17,6 +17,7 @@
 #include "service/hits.h"
 #include "store/store.h"
 
+struct create_request;
 struct json_object;
 
 /* Longest output of one command, in bytes. */
@@ -45,6 +46,7 @@ struct ctl_option {
 };
 
 #define CTL_OPTIONS_MAX 32
+#define CTL_OPTION_SIZE 32 /* longest name and its NUL */
 
 /* What a command works with. */
 struct ctl {
@@ -93,9 +95,28 @@ bool ctl_flush(void);
  * an id; the reason is on standard error, and the exit status is EX_DATAERR. */
 const char *ctl_take_id(struct ctl *ctl, const char *argument);
 
-/* The commands "create", "get" and "delete", for one argument; they return the
- * exit status. url NULL or "-": all lines of standard input. */
+/* The members of a link (create.h) that the options give; the caller releases
+ * them. */
+struct json_object *ctl_link_members(const struct ctl *ctl);
+
+/* Prints on standard error why an option was refused; returns the exit status.
+ */
+int ctl_refuse_member(const struct create_request *r);
+
+/* Tells the cache of the pool that l was changed, with the result of the store,
+ * so that its next request sees it. On DynamoDB, whose eventually consistent
+ * reads show what was there before for a moment, l is cached; unless there was
+ * another change since generation, from before l was read. */
+void ctl_link_changed(struct ctl *ctl, const struct link *l,
+                      uint32_t generation, enum result r);
+
+/* Prints a link with all that is stored, in JSON; returns the exit status. */
+int ctl_print_link(const struct link *link);
+
+/* The commands "create", "edit", "get" and "delete", for one argument; they
+ * return the exit status. url NULL or "-": all lines of standard input. */
 int ctl_create(struct ctl *ctl, const char *url);
+int ctl_edit(struct ctl *ctl, const char *argument);
 int ctl_get(struct ctl *ctl, const char *argument);
 int ctl_delete(struct ctl *ctl, const char *argument);
 

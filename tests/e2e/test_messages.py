@@ -21,12 +21,15 @@ DETAILS = ["http/body.c", "http/h_create.c", "http/h_home.c",
            "http/h_redirect.c", "http/handlers.c", "http/handlers.h",
            "http/http.c", "http/limited.c", "http/router.c", "process/worker.c"]
 REASONS = ["service/create.c", "link/host.c", "link/url.c"]
-# Of APP_URL, not of a link.
-NOT_A_REASON = {"is longer than 1,000 bytes"}
+# Of APP_URL, or of another member than long_url, which no page has a field for.
+NOT_A_REASON = {"is longer than 1,000 bytes",
+                "is a reserved word; choose another",
+                "is taken; choose another"}
 
-# What h_preview.c puts together (tests/unit/test_page.c).
+# What h_preview.c, body.c and create.c put together.
 COMPOSED = {"in # days", "in # hours", "in # minutes", "in a moment", "once",
-            "# times"}
+            "# times", "The long_url must be a string.",
+            "The long_url occurs more than once."}
 
 
 def read_table():

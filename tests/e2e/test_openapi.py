@@ -3,6 +3,7 @@
 import re
 import sqlite3
 import time
+from json import dumps
 
 import yaml
 
@@ -100,13 +101,44 @@ def ask_pages(pool, home):
     return a.seen
 
 
+# With every member that a link can have.
+FULL = {"long_url": "https://www.debian.org/", "ttl": 60, "not_before": 1,
+        "max_hits": 5, "redirect_status": 307, "forward_query": True,
+        "title": "Debian", "tags": ["a"]}
+
+
+def ask_with_limits(build, in_code):
+    """What clients get without a key, and above a limit."""
+    seen = []
+    for status, settings in (
+            (401, {"CREATE_AUTH": "key"}),
+            (429, {"LIMITS": "on", "CREATE_LIMIT": "1/60"}),
+            (429, {"LIMITS": "on", "UNKNOWN_LIMIT": "1/60"})):
+        if status not in in_code:
+            continue
+        with harness.Pool(build, settings) as pool:
+            pool.start()
+            a = Answers(pool)
+            for accept in ("*/*", "text/html"):
+                for _ in range(2):
+                    a.create(b'{"long_url": "https://www.debian.org/"}',
+                             Content_Type="application/json", Accept=accept)
+            if "UNKNOWN_LIMIT" in settings:
+                a.look("nosuch1")
+                a.look("nosuch2")
+            seen += a.seen
+    return seen
+
+
 def ask_everything(pool):
     """One request for each answer that curt.fcgi has."""
     a = Answers(pool)
     json = {"Content_Type": "application/json"}
     made = a.create(b'{"long_url": "https://www.debian.org/"}', **json)
-    as_json = a.create(b'{"long_url": "https://www.debian.org/"}',
-                       Accept="application/json", **json)
+    as_json = [
+        a.create(dumps(body).encode(), Accept="application/json", **json)
+        for body in ({"long_url": "https://www.debian.org/"}, FULL,
+                     [FULL, {}])]
     for accept in ("*/*", "text/html"):
         a.create(b"long_url=https://www.debian.org/", Accept=accept,
                  Content_Type="application/x-www-form-urlencoded")
@@ -118,6 +150,15 @@ def ask_everything(pool):
     a.create(b"<a/>", Content_Type="text/xml")
     a.create(b'{"long_url": "https://www.debian.org/"}',
              Sec_Fetch_Site="cross-site", **json)
+    url = {"long_url": "https://www.debian.org/"}
+    for body, key in (({**url, "short_id": "once"}, {}),
+                      ({**url, "short_id": "once"}, {}),
+                      (url, {"Idempotency_Key": "k"}),
+                      ({**url, "ttl": 1}, {"Idempotency_Key": "k"}),
+                      ({**url, "max_hits": 0}, {}),
+                      ([url, url], {}), ([], {})):
+        a.create(dumps(body).encode(), **key, **json)
+        a.create(dumps(body).encode(), Accept="text/html", **key, **json)
     a.create(method="DELETE")
     with pool.client() as late:
         late.send(late.request_bytes("POST", "/create", json, b"{")[:-9])
@@ -151,7 +192,10 @@ def ask_everything(pool):
 
 def test_api_lists_the_answers_and_no_others(build):
     document = api()
-    listed = {(path, method): {int(s) for s in operation["responses"]}
+    code = "".join(p.read_text() for p in (ROOT / "src").rglob("*.c"))
+    reasons = re.search(r"reasons\[\] = \{(.*?)\};", code, re.S)[1]
+    in_code = {int(s) for s in re.findall(r"\{(\d{3}), ", reasons)}
+    listed = {(path, method): {int(s) for s in operation["responses"]} & in_code
               for path, item in document["paths"].items()
               for method, operation in item.items() if method != "parameters"}
     # Without the cache: another client changes the file.
@@ -162,23 +206,37 @@ def test_api_lists_the_answers_and_no_others(build):
         with harness.Pool(build, {"HOME": home}) as pool:
             pool.start()
             seen += ask_pages(pool, home)
+    seen += ask_with_limits(build, in_code)
     given = {}
     for operation, answer in seen:
         given.setdefault(operation, set()).add(answer.status)
     assert given == listed
 
     # There is no status in the code that no request above has got.
-    code = "".join(p.read_text() for p in (ROOT / "src").rglob("*.c"))
-    reasons = re.search(r"reasons\[\] = \{(.*?)\};", code, re.S)[1]
-    in_code = {int(s) for s in re.findall(r"\{(\d{3}), ", reasons)}
     assert in_code == set().union(*listed.values())
 
     for (path, method), answer in seen:
         check_answer(document, path, method, answer)
 
     link = document["components"]["schemas"]["Link"]
-    body = yaml.safe_load(as_json.text)
-    assert set(link["required"]) <= set(body) <= set(link["properties"])
+    one, full, many = [yaml.safe_load(answer.text) for answer in as_json]
+    for body in (one, full, many[0]["link"]):
+        assert set(link["required"]) <= set(body) <= set(link["properties"])
+    assert (set(link["properties"]) - set(full) == {"disabled", "warning",
+                                                    "reason"})
+    ok, refused = document["components"]["schemas"]["Result"]["oneOf"]
+    assert set(many[0]) == set(ok["required"])
+    assert set(many[1]) == set(refused["required"])
+    assert many[1]["status"] in refused["properties"]["status"]["enum"]
+    # Each member that is described is one that curt knows.
+    members = document["components"]["schemas"]["Create"]["properties"]
+    create = (ROOT / "src" / "service" / "create.c").read_text()
+    table = re.search(r"members\[\] = \{(.*?)\n\};", create, re.S)[1]
+    assert set(members) == set(re.findall(r'^    \{"(\w+)",', table, re.M))
+
+
+# Only there where a limit counts the request.
+OF_LIMITS = {"ratelimit", "ratelimit-policy"}
 
 
 def check_answer(document, path, method, answer):
@@ -188,11 +246,12 @@ def check_answer(document, path, method, answer):
                        [str(answer.status)])
     headers = {name.lower(): resolve(document, header)
                for name, header in response["headers"].items()}
-    given = set(answer.headers) - {"status", "content-type", "content-length"}
+    given = set(answer.headers) - {"status", "content-type",
+                                   "content-length"} - OF_LIMITS
     required = {n for n, h in headers.items() if h.get("required")}
     # The others are those of a page.
     is_page = answer.headers.get("content-type", "").startswith("text/html")
-    assert given == (set(headers) if is_page else required), where
+    assert given == (set(headers) - OF_LIMITS if is_page else required), where
     for name in given:
         schema = headers[name]["schema"]
         value = answer.headers[name]

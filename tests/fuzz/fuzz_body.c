@@ -1,9 +1,15 @@
-/* body_read(): the first byte chooses the media type, the rest is the body. */
+/* body_read() and create_read(): the first byte chooses the media type, the
+ * rest is the body. */
+#include <json-c/json.h>
 #include <string.h>
 
+#include "base/json.h"
+
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "fuzz.h"
 #include "http/body.h"
+#include "service/create.h"
 
 static const char *const types[] = {
     NULL,
@@ -15,6 +21,36 @@ static const char *const types[] = {
     "",
 };
 
+/* What was read of one link keeps the limits of link.h. */
+static void read_link(json_object *members, size_t body_len)
+{
+    struct create_request r = {.result = RESULT_OK};
+    const struct link *l = &r.link;
+    json_object *tags = NULL;
+    link_init(&r.link);
+    create_read(members, &r);
+    MUST((r.result == RESULT_OK) == (r.reason == NULL));
+    MUST(r.result == RESULT_OK || r.member != NULL);
+    if (r.result == RESULT_OK) {
+        /* Nothing that decodes grows. */
+        MUST(r.url_len <= body_len);
+        MUST(l->short_id == NULL || strlen(l->short_id) <= 64);
+        MUST(l->ttl > 0 && (l->ttl == LINK_NEVER || r.ttl_given));
+        MUST(l->rules.max_hits <= CREATE_HITS_MAX);
+        MUST(l->rules.not_before <= CREATE_TIME_MAX);
+        MUST(l->title == NULL || (strlen(l->title) <= LINK_TITLE_MAX &&
+                                  utf8_ok(l->title, strlen(l->title))));
+        MUST(l->key == NULL && l->reason == NULL && !l->rules.disabled);
+    }
+    if (l->tags != NULL) {
+        MUST(json_parse(l->tags, strlen(l->tags), JSON_LEVELS, &tags) ==
+             RESULT_OK);
+        MUST(json_object_array_length(tags) <= LINK_TAGS_MAX);
+    }
+    json_object_put(tags);
+    link_free(&r.link);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -23,21 +59,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *type = types[data[0] % (sizeof(types) / sizeof(types[0]))];
     const struct http_request req = {
         .body = body, .body_len = size - 1, .content_type = type};
-    struct buf url;
-    const char *detail = NULL;
-    buf_init(&url, req.body_len);
-    int r = body_read(&req, &url, &detail);
-    MUST(!buf_failed(&url));
-    if (r == 0) {
-        /* Nothing that decodes grows. */
-        MUST(url.len <= req.body_len);
+    char detail[BODY_DETAIL_SIZE] = "";
+    json_object *members = NULL;
+    const int status = body_read(&req, &members, detail);
+    MUST((status == 0) == (members != NULL));
+    if (status == 0) {
         MUST(type == NULL || strcmp(type, "text/html") != 0);
+        const bool is_array = json_object_is_type(members, json_type_array);
+        const size_t count = is_array ? json_object_array_length(members) : 1;
+        MUST(count >= 1 && count <= STORE_MANY_MAX);
+        for (size_t i = 0; i < count; i++)
+            read_link(is_array ? json_object_array_get_idx(members, i)
+                               : members,
+                      req.body_len);
     } else {
-        MUST(url.len == 0 || r == 400);
-        MUST(detail != NULL && detail[0] != '\0');
-        MUST((r == 415) <= (type != NULL && type[0] == 't'));
+        MUST(status == 400 || status == 415);
+        MUST(detail[0] != '\0');
+        MUST((status == 415) <= (type != NULL && type[0] == 't'));
     }
-    buf_free(&url);
+    json_object_put(members);
     free(body);
     return 0;
 }

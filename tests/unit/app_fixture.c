@@ -47,6 +47,10 @@ static enum result fake_create(struct store *s, const struct link *l)
     link_set(&t->stored.short_url, l->short_url);
     link_set(&t->stored.created_at, l->created_at);
     link_set(&t->stored.analytics, l->analytics);
+    link_set(&t->stored.title, l->title);
+    link_set(&t->stored.tags, l->tags);
+    link_set(&t->stored.key, l->key);
+    t->stored.rules = l->rules;
     t->stored.ttl = l->ttl;
     t->stored.hits = l->hits;
     return t->creates <= t->create_conflicts ? RESULT_CONFLICT

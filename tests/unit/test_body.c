@@ -1,26 +1,46 @@
 /* The body of POST /create, in all the forms that come. */
 #include "test.h"
 
+#include <json-c/json.h>
+
 #include "base/mem.h"
 #include "http/body.h"
+#include "service/create.h"
 
 #define JSON "application/json"
 #define FORM "application/x-www-form-urlencoded"
 
-/* Reads len bytes of body into out. The copy ends where the body ends, so that
- * the address sanitizer sees a read behind its NUL. */
+/* Reads len bytes of body, and the long_url of its members into out. The copy
+ * ends where the body ends, so that the address sanitizer sees a read behind
+ * its NUL. */
 static int read_bytes(const char *type, const char *body, size_t len,
                       struct buf *out, const char **detail)
 {
+    static char text[BODY_DETAIL_SIZE];
     char *copy = mem_dup_bytes(body, len);
     const struct http_request req = {
         .body = copy, .body_len = len, .content_type = type};
-    *detail = NULL;
+    struct create_request r = {.result = RESULT_OK};
+    json_object *members = NULL;
+    text[0] = '\0';
+    *detail = text;
     buf_init(out, 3 * len);
-    int r = body_read(&req, out, detail);
+    link_init(&r.link);
+    int status = body_read(&req, &members, text);
+    if (status == 0) {
+        create_read(members, &r);
+        status = r.result == RESULT_OK && r.url != NULL ? 0 : 400;
+        snprintf(text, sizeof(text), "The %s %s.",
+                 r.reason != NULL ? r.member : "long_url",
+                 r.reason != NULL ? r.reason : "is missing");
+        if (status == 0)
+            buf_add(out, r.url, r.url_len);
+    }
     assert_false(buf_failed(out));
+    json_object_put(members);
+    link_free(&r.link);
     mem_free_secret(copy);
-    return r;
+    return status;
 }
 
 static void assert_read_bytes(const char *type, const char *body, size_t len,
@@ -180,17 +200,86 @@ TEST(what_is_not_the_member_is_named)
         "{\"long_url\":1.5}",
         "{\"long_url\":\"x\",\"long_url\":null}",
     };
-    static const char *const no_object[] = {"[]",     "[{\"long_url\":\"x\"}]",
-                                            "\"x\"",  "1",
-                                            "true",   "1.5e3",
-                                            "null",   " null ",
-                                            " [ 1 ] "};
+    static const char *const no_object[] = {"\"x\"", "1",    "true",
+                                            "1.5e3", "null", " null "};
     for (size_t i = 0; i < COUNT(missing); i++)
         assert_bad(JSON, missing[i], "The long_url is missing");
     for (size_t i = 0; i < COUNT(no_string); i++)
         assert_bad(JSON, no_string[i], "long_url must be a string");
     for (size_t i = 0; i < COUNT(no_object); i++)
         assert_bad(JSON, no_object[i], "must be a JSON object");
+}
+
+/* The names of the members that a body has, in their order. */
+static void assert_members(const char *type, const char *body,
+                           const char *expected)
+{
+    const struct http_request req = {
+        .body = body, .body_len = strlen(body), .content_type = type};
+    char detail[BODY_DETAIL_SIZE] = "";
+    json_object *members = NULL;
+    if (body_read(&req, &members, detail) != 0)
+        fail_msg("%s: %s", body, detail);
+    assert_string_equal(
+        json_object_to_json_string_ext(
+            members, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE),
+        expected);
+    json_object_put(members);
+}
+
+TEST(an_array_is_several_links)
+{
+    static const char *const types[] = {NULL, JSON, "text/plain", FORM};
+    struct buf body;
+    for (size_t i = 0; i < COUNT(types); i++)
+        assert_members(types[i], "\xef\xbb\xbf [{\"long_url\":\"x\"},1]\n",
+                       "[{\"long_url\":\"x\"},1]");
+    assert_bad(JSON, "[]", "An array must have 1 to 100 links, not 0.");
+    buf_init(&body, 1000);
+    buf_add_str(&body, "[0");
+    for (int i = 1; i < 101; i++)
+        buf_add_str(&body, ",0");
+    buf_add_str(&body, "]");
+    assert_bad(JSON, body.data, "An array must have 1 to 100 links, not 101.");
+    buf_truncate(&body, body.len - 3);
+    buf_add_str(&body, "]");
+    assert_bad(JSON, body.data, "The long_url is missing.");
+    buf_free(&body);
+}
+
+/* The text of a field becomes what the member wants, where it can. */
+TEST(a_form_has_the_members_of_json)
+{
+    assert_members(FORM,
+                   "long_url=http%3A//x/&ttl=60&max_hits=5&title=A+b&tags="
+                   "b,+a+,,c&forward_query=on&find_if_exists=off&expires_at="
+                   "2030-01-01T00:00:00Z&not_before=1900000000&unknown=1",
+                   "{\"long_url\":\"http://x/\",\"ttl\":60,\"max_hits\":5,"
+                   "\"title\":\"A b\",\"tags\":[\"b\",\"a\",\"c\"],"
+                   "\"forward_query\":true,\"find_if_exists\":false,"
+                   "\"expires_at\":\"2030-01-01T00:00:00Z\","
+                   "\"not_before\":1900000000}");
+    assert_members(FORM, "ttl=&title=&tags=&long_url=",
+                   "{\"ttl\":null,\"title\":null,\"tags\":null,\"long_url\":"
+                   "\"\"}");
+    assert_members(FORM, "ttl=-1&max_hits=1e3&forward_query=1&short_id=123",
+                   "{\"ttl\":\"-1\",\"max_hits\":\"1e3\",\"forward_query\":"
+                   "\"1\",\"short_id\":\"123\"}");
+    assert_bad(FORM, "long_url=x&ttl=1&ttl=2", "The ttl occurs more than once");
+    assert_bad(FORM, "long_url=x&max_hits=-1", "max_hits must be an integer");
+}
+
+TEST(fields_follow_a_url_without_a_query_that_was_not_encoded)
+{
+    assert_members(
+        FORM, "long_url=https://x/a+b&ttl=60&title=%26",
+        "{\"long_url\":\"https://x/a+b\",\"ttl\":60,\"title\":\"&\"}");
+    assert_members(FORM, "ttl=60&long_url=https://x/?a",
+                   "{\"ttl\":60,\"long_url\":\"https://x/?a\"}");
+    assert_bad(FORM, "long_url=https://x/?a&ttl=60", "Encode it");
+    assert_bad(FORM, "long_url=https://x/&b=2", "Encode it");
+    assert_bad(FORM, "long_url=https://x/&ttl=60&b=2", "Encode it");
+    assert_bad(FORM, "long_url=https://x/&", "Encode it");
 }
 
 TEST(broken_json_is_bad)

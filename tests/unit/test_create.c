@@ -5,6 +5,7 @@
 
 #include "app_fixture.h"
 #include "base/clock.h"
+#include "base/mem.h"
 
 EACH_TEST(app_set_up, app_tear_down)
 
@@ -96,6 +97,269 @@ TEST(a_link_lives_as_long_as_link_ttl)
     f->store.creates = 0;
     assert_int_equal(app_post(f, "{\"long_url\":\"http://x/\"}"), 200);
     assert_true(f->store.stored.ttl == LINK_NEVER);
+}
+
+/* What a member of the request does to the link. */
+TEST(members_are_stored)
+{
+    struct fixture *f = *state;
+    const struct link *l = &f->store.stored;
+    f->conf.link_ttl = 0;
+    assert_int_equal(
+        app_post(f, "{\"long_url\":\"http://x/\",\"short_id\":\"My-alias_1\","
+                    "\"ttl\":3600,\"not_before\":\"2020-01-01T00:00:00Z\","
+                    "\"max_hits\":5,\"redirect_status\":307,"
+                    "\"forward_query\":true,\"title\":\"\\u00fc \\\"x\\\"\","
+                    "\"tags\":[\"b\",\"a\",\"b\"],\"key\":\"no\",\"hits\":9,"
+                    "\"disabled\":true}"),
+        200);
+    assert_string_equal(l->short_id, "My-alias_1");
+    assert_string_equal(l->short_url, "https://sho.rt/t/My-alias_1");
+    assert_in_range(l->ttl - clock_now(), 3595, 3600);
+    assert_int_equal(l->rules.not_before, 1577836800);
+    assert_int_equal(l->rules.max_hits, 5);
+    assert_int_equal(l->rules.redirect_status, 307);
+    assert_true(l->rules.forward_query);
+    assert_string_equal(l->title, "\xc3\xbc \"x\"");
+    assert_string_equal(l->tags, "[\"a\",\"b\"]");
+    /* These are not the client's. */
+    assert_null(l->key);
+    assert_int_equal(l->hits, 0);
+    assert_false(l->rules.disabled);
+    /* null, and what is empty, is as if it were not there. */
+    f->store.creates = 0;
+    f->conf.link_ttl = 100;
+    assert_int_equal(
+        app_post(f,
+                 "{\"long_url\":\"http://x/\",\"short_id\":null,\"ttl\":null,"
+                 "\"max_hits\":null,\"title\":\"\",\"tags\":[],"
+                 "\"forward_query\":null,\"expires_at\":null}"),
+        200);
+    assert_int_equal(strlen(l->short_id), 7);
+    assert_in_range(l->ttl - clock_now(), 95, 100);
+    assert_int_equal(l->rules.max_hits, 0);
+    assert_null(l->title);
+    assert_null(l->tags);
+    static const char *const never[] = {"\"ttl\":0",
+                                        "\"ttl\":0,\"expires_at\":null"};
+    for (size_t i = 0; i < COUNT(never); i++) {
+        char *body = mem_printf("{\"long_url\":\"http://x/\",%s}", never[i]);
+        f->store.creates = 0;
+        assert_int_equal(app_post(f, body), 200);
+        assert_true(l->ttl == LINK_NEVER);
+        free(body);
+    }
+    f->store.creates = 0;
+    assert_int_equal(app_post(f, "{\"long_url\":\"http://x/\",\"expires_at\":"
+                                 "\"2099-12-31T23:00:00+01:00\"}"),
+                     200);
+    assert_int_equal(l->ttl, 4102437600);
+}
+
+TEST(members_that_are_refused_are_named)
+{
+    struct fixture *f = *state;
+    static const char long_id[] =
+        "\"short_id\":\"0123456789012345678901234567890123456789012345678901234"
+        "567890abcde\"";
+    static const char *const cases[][2] = {
+        {"\"short_id\":7", "The short_id must be 1 to 64 letters"},
+        {"\"short_id\":\"\"", "The short_id must be 1 to 64 letters"},
+        {"\"short_id\":\"a.b\"", "The short_id must be 1 to 64 letters"},
+        {"\"short_id\":\"a\\u0000\"", "The short_id must be 1 to 64 letters"},
+        {"\"short_id\":\"\\u00fc\"", "The short_id must be 1 to 64 letters"},
+        {long_id, "The short_id must be 1 to 64 letters"},
+        {"\"short_id\":\"health\"", "The short_id is a reserved word"},
+        {"\"ttl\":-1", "The ttl must be a number of seconds from 0 to 31557"},
+        {"\"ttl\":3155760001", "The ttl must be a number of seconds"},
+        {"\"ttl\":\"60\"", "The ttl must be a number of seconds"},
+        {"\"ttl\":60.5", "The ttl must be a number of seconds"},
+        {"\"ttl\":1e99", "The ttl must be a number of seconds"},
+        {"\"ttl\":60,\"expires_at\":4102437600",
+         "The ttl cannot be combined with expires_at."},
+        {"\"expires_at\":1", "The expires_at must be in the future."},
+        {"\"expires_at\":\"2020-01-01T00:00:00Z\"", "must be in the future."},
+        {"\"expires_at\":\"tomorrow\"",
+         "The expires_at must be an RFC 3339 ti"},
+        {"\"expires_at\":4102437600000",
+         "The expires_at must be an RFC 3339 t"},
+        {"\"not_before\":-1", "The not_before must be an RFC 3339 time, such"},
+        {"\"not_before\":\"2030-02-30T00:00:00Z\"",
+         "The not_before must be an"},
+        {"\"not_before\":4102437600",
+         "The not_before must be before the link expires."},
+        {"\"max_hits\":0", "The max_hits must be an integer from 1 to 1000000"},
+        {"\"max_hits\":1000000001", "The max_hits must be an integer"},
+        {"\"max_hits\":true", "The max_hits must be an integer"},
+        {"\"redirect_status\":303", "must be 301, 302, 307 or 308."},
+        {"\"redirect_status\":\"301\"", "must be 301, 302, 307 or 308."},
+        {"\"forward_query\":1", "The forward_query must be true or false."},
+        {"\"find_if_exists\":\"yes\"", "The find_if_exists must be true or "},
+        {"\"title\":7", "The title must be a string of at most 512 bytes"},
+        {"\"title\":\"a\\nb\"", "The title must be a string"},
+        {"\"title\":\"a\\u202eb\"", "The title must be a string"},
+        {"\"tags\":\"a\"", "The tags must be an array of at most 32 strings"},
+        {"\"tags\":[\"a\",1]", "The tags must be an array"},
+        {"\"tags\":[\"\"]", "The tags must be an array"},
+        {"\"tags\":[\"a,b\"]", "The tags must be an array"},
+        {"\"tags\":[\"a\\u0000\"]", "The tags must be an array"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *body = mem_printf("{\"long_url\":\"http://x/\",%s}", cases[i][0]);
+        if (app_post(f, body) != 400)
+            fail_msg("%s: %d", body, f->res.status);
+        app_assert_problem(f, cases[i][1]);
+        free(body);
+    }
+    assert_int_equal(f->store.creates, 0);
+}
+
+TEST(limits_of_texts_and_tags)
+{
+    struct fixture *f = *state;
+    char *text = mem_alloc(LINK_TITLE_MAX + 2);
+    for (size_t extra = 0; extra < 2; extra++) {
+        memset(text, 'x', LINK_TITLE_MAX + 1);
+        text[LINK_TITLE_MAX + extra] = '\0';
+        char *body =
+            mem_printf("{\"long_url\":\"http://x/\",\"title\":\"%s\"}", text);
+        assert_int_equal(app_post(f, body), extra == 0 ? 200 : 400);
+        free(body);
+    }
+    text[LINK_TAG_MAX] = '\0';
+    for (int count = 32; count <= 33; count++) {
+        struct buf body;
+        buf_init(&body, 10000);
+        buf_addf(&body, "{\"long_url\":\"http://x/\",\"tags\":[\"%s\"", text);
+        for (int i = 1; i < count; i++)
+            buf_addf(&body, ",\"%d\"", i);
+        buf_add_str(&body, "]}");
+        f->store.creates = 0;
+        assert_int_equal(app_post(f, body.data), count == 32 ? 200 : 400);
+        buf_free(&body);
+    }
+    free(text);
+}
+
+TEST(ids_of_one_case)
+{
+    struct fixture *f = *state;
+    f->conf.case_insensitive = 1;
+    assert_int_equal(
+        app_post(f, "{\"long_url\":\"http://x/\",\"short_id\":\"ABC-d\"}"),
+        200);
+    assert_string_equal(f->store.stored.short_id, "abc-d");
+    assert_string_equal(f->res.body.data, "https://sho.rt/t/abc-d");
+    assert_int_equal(
+        app_post(f, "{\"long_url\":\"http://x/\",\"short_id\":\"Create\"}"),
+        400);
+    for (int i = 0; i < 50; i++) {
+        f->store.creates = 0;
+        assert_int_equal(app_post(f, "{\"long_url\":\"http://x/\"}"), 200);
+        assert_int_equal(strspn(f->store.stored.short_id,
+                                "abcdefghijklmnopqrstuvwxyz0123456789"),
+                         7);
+    }
+}
+
+TEST(an_alias_that_is_taken_is_409)
+{
+    struct fixture *f = *state;
+    f->store.create_conflicts = 1;
+    assert_int_equal(
+        app_post(f, "{\"long_url\":\"http://x/\",\"short_id\":\"a\"}"), 409);
+    app_assert_problem(f, "The short_id is taken; choose another.");
+    assert_int_equal(f->store.creates, 1);
+}
+
+/* The status of each result, and its text. */
+static void assert_results(struct fixture *f, const char *body,
+                           const char *expected)
+{
+    struct buf found;
+    buf_init(&found, 10000);
+    assert_int_equal(app_post(f, body), 200);
+    assert_true(app_has_field(f, "Content-Type: application/json"));
+    assert_true(app_has_field(f, "Cache-Control: no-store"));
+    json_object *results = json_tokener_parse(f->res.body.data);
+    assert_true(json_object_is_type(results, json_type_array));
+    for (size_t i = 0; i < json_object_array_length(results); i++) {
+        json_object *result = json_object_array_get_idx(results, i), *link;
+        const int status = (int)strtol(member(result, "status"), NULL, 10);
+        if (status == 200) {
+            assert_true(json_object_object_get_ex(result, "link", &link));
+            buf_addf(&found, "200 %s\n", member(link, "long_url"));
+        } else {
+            buf_addf(&found, "%d %s: %s\n", status, member(result, "title"),
+                     member(result, "detail"));
+        }
+    }
+    json_object_put(results);
+    assert_string_equal(found.data, expected);
+    buf_free(&found);
+}
+
+TEST(each_link_of_an_array_has_its_result)
+{
+    struct fixture *f = *state;
+    f->req.accept = "text/html";
+    assert_results(f,
+                   "[{\"long_url\":\"http://x/1\"},{\"long_url\":\"ftp://x\"},"
+                   "7,{\"long_url\":\"http://x/2\",\"title\":3},"
+                   "{\"long_url\":\"http://x/3\"}]",
+                   "200 http://x/1\n"
+                   "400 Bad Request: The long_url is not an absolute http or "
+                   "https URL.\n"
+                   "400 Bad Request: The long_url is missing.\n"
+                   "400 Bad Request: The title must be a string of at most 512 "
+                   "bytes without control characters.\n"
+                   "200 http://x/3\n");
+    assert_int_equal(f->store.creates, 2);
+    /* Only the ids that were taken are drawn again. */
+    f->store.creates = 0;
+    f->store.create_conflicts = 1;
+    assert_results(
+        f, "[{\"long_url\":\"http://x/1\"},{\"long_url\":\"http://x/2\"}]",
+        "200 http://x/1\n200 http://x/2\n");
+    assert_int_equal(f->store.creates, 3);
+    assert_string_equal(f->store.stored.long_url, "http://x/1");
+    f->store.creates = 0;
+    assert_results(f,
+                   "[{\"long_url\":\"http://x/1\",\"short_id\":\"a\"},"
+                   "{\"long_url\":\"http://x/2\",\"short_id\":\"b\"}]",
+                   "409 Conflict: The short_id is taken; choose another.\n"
+                   "200 http://x/2\n");
+    f->store.creates = 0;
+    f->store.create_conflicts = 0;
+    f->store.create_result = RESULT_UNAVAILABLE;
+    assert_results(f, "[{\"long_url\":\"http://x/1\"}]",
+                   "503 Service Unavailable: " H_STORE_FAILED "\n");
+}
+
+TEST(an_idempotency_key_is_checked)
+{
+    struct fixture *f = *state;
+    static const char *const bad[] = {"", "a\tb", "\xc3\xbc", "\x7f"};
+    char *key = mem_alloc(CREATE_KEY_MAX + 2);
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        f->req.idempotency_key = bad[i];
+        assert_int_equal(app_post(f, "{\"long_url\":\"http://x/\"}"), 400);
+        app_assert_problem(f, "The Idempotency-Key must be 1 to 255 printable");
+    }
+    memset(key, 'x', CREATE_KEY_MAX + 1);
+    key[CREATE_KEY_MAX + 1] = '\0';
+    f->req.idempotency_key = key;
+    assert_int_equal(app_post(f, "{\"long_url\":\"http://x/\"}"), 400);
+    app_assert_problem(f, "The Idempotency-Key must be 1 to 255");
+    key[CREATE_KEY_MAX] = '\0';
+    assert_int_equal(app_post(f, "[{\"long_url\":\"http://x/\"}]"), 400);
+    app_assert_problem(f, "An Idempotency-Key is for one link.");
+    assert_int_equal(app_post(f, "{\"long_url\":\"http://x/\","
+                                 "\"find_if_exists\":true}"),
+                     400);
+    app_assert_problem(f, "The Idempotency-Key cannot be combined with");
+    assert_int_equal(f->store.creates, 0);
+    free(key);
 }
 
 TEST(who_made_it_is_stored)

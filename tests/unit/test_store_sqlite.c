@@ -16,16 +16,15 @@ static struct conf conf;
  * took. */
 static int64_t create_within(struct store *s, int64_t ms, enum result wanted)
 {
-    static const char url[] = "https://example.com/";
-    const struct link_client client = {.user_agent = NULL};
     const int64_t begin = clock_monotonic_ms();
-    const char *reason = "";
-    struct link link;
-    link_init(&link);
-    assert_int_equal(create_link(&conf, s, url, sizeof(url) - 1, &client,
-                                 begin + ms, &link, &reason),
-                     wanted);
-    link_free(&link);
+    const struct create_context context = {
+        .conf = &conf, .store = s, .deadline = begin + ms};
+    struct create_request request = {.url = "https://example.com/",
+                                     .url_len = 20};
+    link_init(&request.link);
+    create_links(&context, &request, 1);
+    assert_int_equal(request.result, wanted);
+    link_free(&request.link);
     return clock_monotonic_ms() - begin;
 }
 
