@@ -3,8 +3,8 @@
 
 _curt()
 {
-    local commands="create edit get delete qr table backup restore hits doctor
-        config keys help"
+    local commands="create edit get delete disable enable qr table backup
+        restore hits doctor config keys key plan help"
     local options="--config --json --help --version"
     local drawing="--output --format --size --level --margin --ascii"
     local attributes="--ttl --expires-at --not-before --max-hits
@@ -30,6 +30,7 @@ _curt()
     case $command in
     create) options+=" $attributes $drawing --qr --id --find-if-exists" ;;
     edit) options+=" $attributes --long-url" ;;
+    disable) options+=" --reason --warn" ;;
     qr) options+=" $drawing" ;;
     table) options+=" --billing --read-units --write-units
         --deletion-protection --point-in-time-recovery --tag" ;;
@@ -46,6 +47,7 @@ _curt()
     --size,* | --margin,* | --*-units,* | --tag,*) ;;
     --id,* | --ttl,* | --expires-at,* | --not-before,* | --max-hits,*) ;;
     --title,* | --tags,* | --long-url,*) ;;
+    --reason,*) ;;
     *)
         case $cur,$command in
         -*) words=$options ;;

@@ -1,10 +1,13 @@
 #include "http/handlers.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "base/percent.h"
 #include "http/limited.h"
 
 void h_log_failure(struct app *app, enum result r, const char *what)
@@ -27,6 +30,9 @@ bool h_refuse_link(struct app *app, const struct http_request *req,
         http_problem(res, req, 503, H_STORE_FAILED);
     } else if (link_expired(link->ttl, clock_now())) {
         http_problem(res, req, 410, "This link has expired.");
+    } else if (link->rules.disabled) {
+        http_problem_with(res, req, 410, "This link has been disabled.",
+                          "reason", cache_reason(link));
     } else if (link->url_len == 0) {
         /* It was expired when it was read, and the clock has gone back. */
         log_error("link %s cannot be served: its long_url is invalid",
@@ -58,6 +64,39 @@ bool h_find_link(struct app *app, const struct http_request *req,
         return false;
     }
     return !h_refuse_link(app, req, r, link, short_id, what, res);
+}
+
+bool h_refuse_visit(const struct http_request *req,
+                    const struct cache_entry *link, struct http_response *res)
+{
+    char at[CLOCK_TEXT_SIZE], text[CLOCK_TEXT_SIZE + 1];
+    const int64_t begin = (int64_t)link->rules.not_before;
+    if (begin > 0 && begin > clock_now()) {
+        clock_text(begin, at);
+        snprintf(text, sizeof(text), "%sZ", at);
+        http_problem_with(res, req, 404, "This link is not active yet.",
+                          "not_before", text);
+        return true;
+    }
+    if (link->spent)
+        http_problem(res, req, 410, H_SPENT);
+    return link->spent;
+}
+
+void h_add_query(struct buf *out, const char *query, size_t len)
+{
+    const size_t end = strcspn(out->data, "#");
+    char *fragment = mem_dup(out->data + end);
+    const bool has_query = memchr(out->data, '?', end) != NULL;
+    buf_truncate(out, end);
+    buf_add_char(out, has_query ? '&' : '?');
+    for (size_t i = 0; i < len; i++)
+        percent_encode(out, query + i, 1,
+                       query[i] != '%' || percent_is_encoded(query + i, len - i)
+                           ? "!$&'()*+,;=:@/?%"
+                           : "");
+    buf_add_str(out, fragment);
+    free(fragment);
 }
 
 void h_time_text(const char *stored, char text[H_TIME_SIZE])

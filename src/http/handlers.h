@@ -52,13 +52,31 @@ bool h_find_link(struct app *app, const struct http_request *req,
                  struct cache_entry *link,
                  struct http_response *res) MUST_CHECK;
 
-/* Answers for a link that cannot be followed: 404, 410, 500 or 503. r is the
- * result of reading the link from the cache or the store; what is for the log,
- * as in h_log_failure(). False, without an answer: it can be followed. */
+/* Answers for a link that does not lead anywhere: 404, 410, 500 or 503. r is
+ * the result of reading the link from the cache or the store; what is for the
+ * log, as in h_log_failure(). False, without an answer: it can be followed. */
 bool h_refuse_link(struct app *app, const struct http_request *req,
                    enum result r, const struct cache_entry *link,
                    const char *short_id, const char *what,
                    struct http_response *res);
+
+/* Answers for a link that can be found but not followed now: 404 before its
+ * not_before, 410 when it has had its max_hits. False, without an answer: it
+ * can be followed, as far as the cache knows. */
+bool h_refuse_visit(const struct http_request *req,
+                    const struct cache_entry *link, struct http_response *res);
+
+#define H_SPENT "This link has had all its visits."
+
+/* Appends the query of a request to the URL in out, before its fragment: what
+ * is not valid in a query (RFC 3986, section 3.4) is percent-encoded. */
+void h_add_query(struct buf *out, const char *query, size_t len);
+
+/* The page that comes before a link with a warning: its address and the reason,
+ * and `proceed`, the URL that passes. Programs get 403. */
+void h_warning(const struct http_request *req, const char *short_id,
+               const struct cache_entry *link, const char *proceed,
+               struct http_response *res);
 
 /* Room for h_time_text(). */
 #define H_TIME_SIZE 17

@@ -103,6 +103,8 @@ const char *http_reason(int status)
         {301, "Moved Permanently"},
         {302, "Found"},
         {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},
@@ -112,6 +114,7 @@ const char *http_reason(int status)
         {409, "Conflict"},
         {410, "Gone"},
         {413, "Content Too Large"},
+        {414, "URI Too Long"},
         {415, "Unsupported Media Type"},
         {422, "Unprocessable Content"},
         {429, "Too Many Requests"},
@@ -234,7 +237,8 @@ void http_page(struct http_response *res, const struct http_request *req,
 
 static void answer_problem_json(struct http_response *res,
                                 const struct http_request *req, int status,
-                                const char *detail)
+                                const char *detail, const char *name,
+                                const char *text)
 {
     /* What a URI reference (RFC 9457, section 3.1.5) may consist of. */
     static const char allowed[] = TEXT_ALNUM "-._~:/?#[]@!$&'()*+,;=%";
@@ -243,6 +247,8 @@ static void answer_problem_json(struct http_response *res,
     json_object_object_add(problem, "status", json_object_new_int(status));
     json_add_text(problem, "detail", detail);
     json_add_text(problem, "trace_id", req->trace_id);
+    if (text[0] != '\0')
+        json_add_text(problem, name, text);
     if (status == 404 && req->uri != NULL) {
         /* It shows what a proxy made of the path. */
         const size_t len = strspn(req->uri, allowed);
@@ -261,16 +267,26 @@ static void answer_problem_json(struct http_response *res,
 void http_problem(struct http_response *res, const struct http_request *req,
                   int status, const char *detail)
 {
+    http_problem_with(res, req, status, detail, "reason", "");
+}
+
+void http_problem_with(struct http_response *res,
+                       const struct http_request *req, int status,
+                       const char *detail, const char *name, const char *text)
+{
     char number[12], section[16];
-    struct buf clean;
+    struct buf clean, more;
     buf_init(&clean, DETAIL_MAX);
+    buf_init(&more, DETAIL_MAX);
     utf8_add_clean(&clean, detail, strnlen(detail, DETAIL_MAX / 3));
+    utf8_add_clean(&more, text, strnlen(text, DETAIL_MAX / 3));
     snprintf(number, sizeof(number), "%d", status);
     snprintf(section, sizeof(section), "is_%d", status);
     const struct page_value values[] = {
         {"status", number},
         {"title", clean.data},
         {section, number},
+        {name, more.data},
         /* The log has nothing about other refusals. */
         {"trace_id", status >= 500 ? req->trace_id : NULL},
         {NULL, NULL},
@@ -278,6 +294,7 @@ void http_problem(struct http_response *res, const struct http_request *req,
     if (http_wants_page(req))
         http_page(res, req, status, "error.html", values);
     else
-        answer_problem_json(res, req, status, clean.data);
+        answer_problem_json(res, req, status, clean.data, name, more.data);
     buf_free(&clean);
+    buf_free(&more);
 }

@@ -103,6 +103,12 @@ void http_page(struct http_response *res, const struct http_request *req,
 void http_problem(struct http_response *res, const struct http_request *req,
                   int status, const char *detail);
 
+/* The same with one more member, unless its text is empty: any bytes. The page
+ * has it as the value of that name. */
+void http_problem_with(struct http_response *res,
+                       const struct http_request *req, int status,
+                       const char *detail, const char *name, const char *text);
+
 /* The reason phrase of a status (RFC 9110, section 15); "" if unknown. */
 const char *http_reason(int status);
 

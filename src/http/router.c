@@ -92,14 +92,14 @@ static size_t trim_id(const char *s, size_t len)
 
 /* Reads the id that follows APP_URL's path, and the suffix after the id: NULL
  * without one. False: the path is not that of a link. */
-static bool read_short_id(const struct url_app *app,
+static bool read_short_id(const struct conf *conf,
                           const struct http_request *req, char id[IDS_MAX + 1],
                           const struct suffix **suffix)
 {
     const char *s;
     size_t len;
     *suffix = NULL;
-    if (!strip_prefix(app, req, &s, &len))
+    if (!strip_prefix(&conf->app, req, &s, &len))
         return false;
     len = trim_id(s, len);
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
@@ -114,7 +114,7 @@ static bool read_short_id(const struct url_app *app,
         return false;
     memcpy(id, s, len);
     id[len] = '\0';
-    return true;
+    return !conf->case_insensitive || ids_lower(id);
 }
 
 static bool has_method(const struct http_request *req, enum http_method wanted)
@@ -135,8 +135,7 @@ void router_dispatch(struct app *app, const struct http_request *req,
 {
     char short_id[IDS_MAX + 1];
     const struct suffix *suffix;
-    const struct url_app *at = &app->conf->app;
-    if (read_short_id(at, req, short_id, &suffix)) {
+    if (read_short_id(app->conf, req, short_id, &suffix)) {
         if (!has_method(req, HTTP_GET))
             answer_405(req, HTTP_GET, res);
         else if (suffix != NULL)
@@ -145,7 +144,7 @@ void router_dispatch(struct app *app, const struct http_request *req,
             h_redirect(app, req, short_id, res);
         return;
     }
-    const struct route *route = find_route(at, req);
+    const struct route *route = find_route(&app->conf->app, req);
     if (route == NULL)
         http_problem(res, req, 404, "There is no such link.");
     else if (has_method(req, route->method))

@@ -87,3 +87,11 @@ bool ids_valid(const char *s, size_t len)
     }
     return !is_route_name(s, len);
 }
+
+bool ids_lower(char *id)
+{
+    for (char *c = id; *c != '\0'; c++)
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c | 0x20);
+    return !is_route_name(id, strlen(id));
+}

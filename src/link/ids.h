@@ -24,4 +24,8 @@ enum result ids_make_lower(size_t min, size_t max,
  * IDS_MAX characters, and not the name of a route of curt's own. */
 bool ids_valid(const char *s, size_t len);
 
+/* Makes the letters of an id small, for CASE_INSENSITIVE. False: it is the name
+ * of a route then. */
+bool ids_lower(char *id);
+
 #endif

@@ -45,6 +45,7 @@ struct entry {
     uint32_t reason_len;
     char id[IDS_MAX + 1];
     bool exists;
+    bool spent;
     char text[]; /* the URL, a NUL and the reason */
 };
 
@@ -234,6 +235,7 @@ static bool cache_copy(struct entry *e, size_t room, const char *id,
         return false;
     *generation = e->generation;
     out->exists = e->exists;
+    out->spent = e->spent;
     out->ttl = e->ttl;
     out->read_ms = e->read_ms;
     out->rules = e->rules;
@@ -367,6 +369,7 @@ static void cache_store(struct cache *c, uint64_t hash, const char *id,
     e->read_ms = entry->read_ms;
     e->rules = entry->rules;
     e->exists = entry->exists;
+    e->spent = entry->spent;
     memcpy(e->id, id, strlen(id) + 1);
     memcpy(e->text, entry->url, len);
     end_write(e);

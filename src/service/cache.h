@@ -41,6 +41,7 @@ struct cache;
  * the key of a record (store.h), the record's JSON text as url. */
 struct cache_entry {
     bool exists;
+    bool spent;      /* it has had its max_hits */
     int64_t ttl;     /* as in struct link */
     int64_t read_ms; /* clock_monotonic_ms() of the store's answer */
     struct link_rules rules;

@@ -29,8 +29,9 @@
 /* How often a process looks for the answer to another one's query. */
 #define POLL_US 200
 
-/* How good an entry is, best first. */
-enum freshness { FRESH, DUE, STALE, USELESS };
+/* How good an entry is, best first. CHANGED: the link was changed on this host,
+ * so an eventually consistent read will not do either. */
+enum freshness { FRESH, DUE, STALE, USELESS, CHANGED };
 
 static enum freshness lookup_cached(const struct app *app, const char *short_id,
                                     int64_t now_ms, struct cache_entry *out)
@@ -70,10 +71,10 @@ static enum result lookup_fetch_link(struct app *app, const char *short_id,
     struct buf url;
     link_init(&link);
     buf_init(&url, URL_MAX);
-    enum result r =
-        store_get(app->store, short_id,
-                  freshness == USELESS ? STORE_TARGET : STORE_REFRESH,
-                  app->deadline, &link);
+    const enum store_view view = freshness == CHANGED   ? STORE_WHOLE
+                                 : freshness == USELESS ? STORE_TARGET
+                                                        : STORE_REFRESH;
+    enum result r = store_get(app->store, short_id, view, app->deadline, &link);
     out->ttl = link.ttl;
     out->rules = link.rules;
     if (r == RESULT_OK && url_normalise(link.long_url, strlen(link.long_url),
@@ -121,6 +122,7 @@ static enum result lookup_query(struct app *app, lookup_fetch *fetch,
     out->read_ms = clock_monotonic_ms();
     out->ttl = LINK_NEVER;
     out->rules = (struct link_rules){0};
+    out->spent = false;
     cache_set_text(out, "", 0, NULL);
     const enum result r = fetch(app, id, freshness, out);
     out->exists = r == RESULT_OK;
@@ -215,4 +217,29 @@ enum result lookup_record(struct app *app, const char *key,
                           struct cache_entry *out)
 {
     return lookup(app, lookup_fetch_record, key, out);
+}
+
+void lookup_changed(struct app *app, const char *short_id)
+{
+    struct cache_entry entry;
+    if (app->cache == NULL)
+        return;
+    /* Readers wait for this query, and make none that could see less. */
+    (void)cache_begin_flight(app->cache, short_id, clock_monotonic_ms(),
+                             (int64_t)app->conf->store_timeout * 1000);
+    cache_forget(app->cache, short_id);
+    (void)lookup_query(app, lookup_fetch_link, short_id, CHANGED, &entry);
+}
+
+enum result lookup_spend_hit(struct app *app, const char *short_id)
+{
+    struct cache_entry entry;
+    /* Before the query of the store: invariant 3 of cache.h. */
+    const uint32_t generation = cache_generation(app->cache, short_id);
+    const enum result r = store_spend_hit(app->store, short_id, app->deadline);
+    if (r == RESULT_CONFLICT && cache_get(app->cache, short_id, &entry)) {
+        entry.spent = true;
+        (void)cache_fill(app->cache, short_id, &entry, generation);
+    }
+    return r;
 }

@@ -46,4 +46,14 @@ enum result lookup_link(struct app *app, const char *short_id,
 enum result lookup_record(struct app *app, const char *key,
                           struct cache_entry *out) MUST_CHECK;
 
+/* After a change of a link on this host that the store has, or may have: what
+ * the cache knows is replaced by what a consistent read finds, so that the next
+ * request sees the change. */
+void lookup_changed(struct app *app, const char *short_id);
+
+/* store_spend_hit(). That there are no hits left is remembered in the cache for
+ * as long as the link's entry is: such a link costs the store a call in
+ * CACHE_TTL, and a change on this host counts at once. */
+enum result lookup_spend_hit(struct app *app, const char *short_id) MUST_CHECK;
+
 #endif

@@ -91,6 +91,8 @@ const char *ctl_take_id(struct ctl *ctl, const char *argument)
                 "curt: \"%s\" is not a valid short id: 1 to %d letters, "
                 "digits, - and _",
                 argument, IDS_MAX);
+    if (ctl->conf.case_insensitive)
+        (void)ids_lower(ctl->id);
     free(url);
     buf_free(&rest);
     return id;

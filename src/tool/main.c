@@ -255,6 +255,12 @@ static const struct verb verbs[] = {
      NULL},
     {"delete", "ID ...", " abc1234", "delete a link", ID_HELP, ctl_delete,
      false, NULL},
+    {"disable", "ID ...", " abc1234", "answer 410, or warn of a link first",
+     ID_HELP "  --reason TEXT      shown to the visitors\n"
+             "  --warn             show a page before the redirect, not 410\n",
+     ctl_disable, false, "reason warn"},
+    {"enable", "ID ...", " abc1234", "redirect again after disable", ID_HELP,
+     ctl_enable, false, NULL},
     {"qr", "ID", " abc1234", "draw the QR code of a short URL",
      ID_HELP QR_OPTIONS, ctl_qr, false, NULL},
     {"table", "create|check", " check",

@@ -120,6 +120,10 @@ int ctl_edit(struct ctl *ctl, const char *argument);
 int ctl_get(struct ctl *ctl, const char *argument);
 int ctl_delete(struct ctl *ctl, const char *argument);
 
+/* The commands "disable" and "enable", likewise. */
+int ctl_disable(struct ctl *ctl, const char *argument);
+int ctl_enable(struct ctl *ctl, const char *argument);
+
 /* The commands "key ..." (key.c), for the name of a key; they return the exit
  * status. */
 int ctl_key_create(struct ctl *ctl, const char *name);

@@ -18,8 +18,9 @@ LANGUAGES = ["en", "de", "fr", "es"]
 # The sources whose sentences a client sees, and those that have the reasons
 # which complete "The long_url ...".
 DETAILS = ["http/body.c", "http/h_create.c", "http/h_home.c",
-           "http/h_redirect.c", "http/handlers.c", "http/handlers.h",
-           "http/http.c", "http/limited.c", "http/router.c", "process/worker.c"]
+           "http/h_preview.c", "http/h_redirect.c", "http/handlers.c",
+           "http/handlers.h", "http/http.c", "http/limited.c", "http/router.c",
+           "process/worker.c"]
 REASONS = ["service/create.c", "link/host.c", "link/url.c"]
 # Of APP_URL, or of another member than long_url, which no page has a field for.
 NOT_A_REASON = {"is longer than 1,000 bytes",

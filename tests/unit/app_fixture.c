@@ -20,8 +20,10 @@ static enum result fake_get(struct store *s, const char *short_id,
     link_set(&out->long_url, t->long_url);
     if (t->ttl != LINK_NEVER)
         link_set_ttl(out, t->ttl);
-    if (t->created_at != NULL)
-        link_set(&out->created_at, t->created_at);
+    link_set(&out->created_at, t->created_at);
+    link_set(&out->reason, t->reason);
+    out->rules = t->rules;
+    out->hits = t->link_hits;
     return RESULT_OK;
 }
 
@@ -34,6 +36,14 @@ static enum result fake_add_hits(struct store *s, const char *short_id,
     assert_int_equal(n, 1);
     t->hits++;
     return t->hit_result;
+}
+
+static enum result fake_spend_hit(struct store *s, const char *short_id)
+{
+    struct fake_store *t = (struct fake_store *)s;
+    assert_string_equal(short_id, t->asked);
+    t->spent++;
+    return t->spend_result;
 }
 
 static enum result fake_create(struct store *s, const struct link *l)
@@ -62,6 +72,7 @@ static const struct store_ops fake_ops = {
     .create = fake_create,
     .get = fake_get,
     .add_hits = fake_add_hits,
+    .spend_hit = fake_spend_hit,
 };
 
 void app_serve_at(struct fixture *f, const char *app_url)

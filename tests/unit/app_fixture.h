@@ -17,8 +17,12 @@ struct fake_store {
     const char *long_url;      /* what get finds */
     int64_t ttl;
     const char *created_at; /* NULL: the item has none */
+    const char *reason;     /* likewise */
+    struct link_rules rules;
+    uint64_t link_hits;
+    enum result spend_result;
 
-    unsigned gets, creates, hits;
+    unsigned gets, creates, hits, spent;
     char asked[65];               /* short_id of the last get */
     char drawn[CREATE_DRAWS][65]; /* short_id of each create */
     struct link stored;           /* a copy of the last link created */

@@ -28,6 +28,11 @@
 /* Longest expression of an update, in bytes. */
 #define EXPRESSION_MAX 1024
 
+/* For a host that redirects: its policy must not let it name long_url in an
+ * update, which would allow it to change where links lead. */
+#define LINK_EXISTS                                                            \
+    "attribute_exists(short_id) AND attribute_not_exists(deleted_at)"
+
 /* DynamoDB's limits: digits of a number; read units of the largest item. */
 #define DIGITS_MAX     38
 #define ITEM_UNITS_MAX 100
@@ -443,9 +448,8 @@ static enum result dynamodb_spend_hit(struct store *s, const char *short_id)
     json_add_text(body, "UpdateExpression", "ADD hits :n");
     add_value(body, "n", dynamodb_item_number(1));
     json_add_text(body, "ConditionExpression",
-                  "attribute_exists(long_url) AND "
-                  "(attribute_not_exists(max_hits) OR "
-                  "attribute_not_exists(hits) OR hits < max_hits)");
+                  LINK_EXISTS " AND (attribute_not_exists(max_hits) OR "
+                              "attribute_not_exists(hits) OR hits < max_hits)");
     enum result r =
         dynamodb_call(s, "UpdateItem", body, ONCE, s->deadline, &answer);
     aws_answer_free(&answer);
@@ -595,8 +599,7 @@ static enum result dynamodb_add_hits(struct store *s, const char *short_id,
     struct aws_answer answer;
     if (flush == NULL) {
         json_add_text(body, "UpdateExpression", "ADD hits :n");
-        json_add_text(body, "ConditionExpression",
-                      "attribute_exists(long_url)");
+        json_add_text(body, "ConditionExpression", LINK_EXISTS);
         /* Never sent twice, which would count twice. */
         return dynamodb_write(s, "UpdateItem", body, ONCE, &answer);
     }
@@ -609,8 +612,8 @@ static enum result dynamodb_add_hits(struct store *s, const char *short_id,
     json_object_object_add(values, ":seq", dynamodb_item_number(flush->seq));
     json_add_text(body, "UpdateExpression", "ADD hits :n SET #node = :seq");
     json_add_text(body, "ConditionExpression",
-                  "attribute_exists(long_url) AND "
-                  "(attribute_not_exists(#node) OR #node < :seq)");
+                  LINK_EXISTS
+                  " AND (attribute_not_exists(#node) OR #node < :seq)");
     /* Links and visitors first. */
     enum result r =
         dynamodb_write(s, "UpdateItem", body, MAY_REPEAT | GIVES_WAY, &answer);
