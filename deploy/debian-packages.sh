@@ -26,12 +26,12 @@ packages_of() {
         echo gcc libc6-dev make autoconf automake "pkg-config|pkgconf" \
             libjson-c-dev libssl-dev libsqlite3-dev \
             zlib1g-dev libexpat1-dev libidn2-dev \
-            libqrencode-dev libpng-dev \
+            libqrencode-dev libpng-dev libpsl-dev libunistring-dev \
             "libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev" \
             ca-certificates
         ;;
     serve)
-        echo lighttpd spawn-fcgi curl
+        echo lighttpd spawn-fcgi curl publicsuffix
         ;;
     test)
         echo clang clang-format-14 libclang-rt-14-dev libcmocka-dev \

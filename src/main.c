@@ -19,6 +19,7 @@
 #include "process/janitor.h"
 #include "process/master.h"
 #include "process/worker.h"
+#include "service/hostlist.h"
 #include "store/store.h"
 
 #define NAME "curt.fcgi"
@@ -132,14 +133,22 @@ static void load_or_exit(const char *file, struct conf *conf)
     log_set_level((enum log_level)conf->log_level);
 }
 
-/* -t: the directories and the store, without changing anything. */
+/* -t: the directories, the lists of hosts and the store, without changing
+ * anything. */
 static int test_configuration(const struct conf *conf)
 {
     struct buf faults;
+    size_t before, count;
     buf_init(&faults, CONF_FAULTS_MAX);
     dirs_check(conf, &faults);
+    for (int kind = 0; kind < HOSTLIST_KINDS; kind++) {
+        before = faults.len;
+        if (hostlist_check(conf, (enum hostlist_kind)kind, &count, &faults) ==
+            RESULT_OK)
+            buf_truncate(&faults, before); /* lines that do not count */
+    }
     struct store *store = store_new(conf);
-    const size_t before = faults.len;
+    before = faults.len;
     enum result r = store_table_check(store, &faults);
     /* SQLite's file is created when it is first needed. */
     if (r == RESULT_NOT_FOUND && conf->store == CONF_STORE_SQLITE)

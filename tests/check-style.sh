@@ -19,6 +19,8 @@ walls() {
 ^fcgi(app|_stdio)   tests/bench/plain.c
 ^curl/              src/aws/http_client.c
 ^idn2               src/link/host.c
+^libpsl             src/service/hostlist.c
+^unictype           src/link/policy.c
 ^zlib               src/aws/reply.c src/service/access.c
 ^expat              src/aws/sts.c
 ^qrencode           src/link/qr.c

@@ -41,3 +41,43 @@ uint64_t text_hash(const char *s)
         n = (n ^ (unsigned char)*s) * 1099511628211u;
     return n ^ n >> 29;
 }
+
+static inline uint64_t rotate_left(uint64_t n, unsigned bits)
+{
+    return n << bits | n >> (64 - bits);
+}
+
+static inline void sip_rounds(uint64_t v[4], int rounds)
+{
+    for (; rounds > 0; rounds--) {
+        v[0] += v[1];
+        v[2] += v[3];
+        v[1] = rotate_left(v[1], 13) ^ v[0];
+        v[3] = rotate_left(v[3], 16) ^ v[2];
+        v[0] = rotate_left(v[0], 32) + v[3];
+        v[2] += v[1];
+        v[3] = rotate_left(v[3], 21) ^ v[0];
+        v[1] = rotate_left(v[1], 17) ^ v[2];
+        v[2] = rotate_left(v[2], 32);
+    }
+}
+
+uint64_t text_hash_keyed(const uint64_t key[2], const void *bytes, size_t len)
+{
+    const unsigned char *s = bytes;
+    uint64_t v[4] = {key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du,
+                     key[0] ^ 0x6c7967656e657261u,
+                     key[1] ^ 0x7465646279746573u};
+    for (size_t at = 0; at <= len; at += 8) {
+        const size_t left = len - at;
+        uint64_t word = left < 8 ? (uint64_t)len << 56 : 0;
+        for (size_t i = 0; i < left && i < 8; i++)
+            word |= (uint64_t)s[at + i] << 8 * i;
+        v[3] ^= word;
+        sip_rounds(v, 2);
+        v[0] ^= word;
+    }
+    v[2] ^= 0xff;
+    sip_rounds(v, 4);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}

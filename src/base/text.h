@@ -7,6 +7,7 @@
 #define CURT_TEXT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define TEXT_DIGITS "0123456789"
@@ -31,5 +32,9 @@ bool text_decimal(const char *s, int64_t *out);
 /* A hash of the bytes of s, for tables in memory and in mapped files, the same
  * in all processes: FNV-1a, with its high bits mixed into the low ones. */
 uint64_t text_hash(const char *s);
+
+/* SipHash-2-4 (Aumasson and Bernstein, 2012) of len bytes: without the secret
+ * key, texts with a chosen or equal hash cannot be found. */
+uint64_t text_hash_keyed(const uint64_t key[2], const void *bytes, size_t len);
 
 #endif

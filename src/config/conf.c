@@ -356,12 +356,8 @@ static bool check_words(const char *list, bool (*check)(const char *word))
 /* RFC 3986, section 3.1; not those that run a script or read a file. */
 static bool is_scheme(const char *word)
 {
-    static const char *const never[] = {"javascript", "data", "file",
-                                        "vbscript",   "blob", "about"};
-    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
-        if (strcmp(word, never[i]) == 0)
-            return false;
-    return word[0] >= 'a' && word[0] <= 'z' &&
+    return !url_list_has(URL_NEVER_SCHEMES, word, strlen(word)) &&
+           word[0] >= 'a' && word[0] <= 'z' &&
            word[strspn(word, TEXT_LOWER TEXT_DIGITS "+-.")] == '\0';
 }
 

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "config/dirs.h"
 #include "doctor/checks.h"
+#include "service/hostlist.h"
 
 #define MIB (1024 * 1024)
 
@@ -42,6 +43,28 @@ static char *advise_on_parents(const struct doctor *d, const char *path)
 }
 
 /* ---- The configuration ----------------------------------------------- */
+
+/* A list of hosts, which the pool's user must be able to read. */
+static void check_hosts(struct doctor *d, enum hostlist_kind kind)
+{
+    size_t count = 0;
+    struct buf faults;
+    buf_init(&faults, CONF_FAULTS_MAX);
+    const enum result r = hostlist_check(d->conf, kind, &count, &faults);
+    if (r == RESULT_OK && faults.len == 0)
+        report_add(d->report, REPORT_OK, "hosts", NULL, "%s: %zu hosts",
+                   hostlist_path(d->conf, kind), count);
+    char *rest = faults.data;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;)
+        if (*line != '\0')
+            report_add(d->report, r == RESULT_OK ? REPORT_WARN : REPORT_FAIL,
+                       "hosts",
+                       r == RESULT_OK ? "correct the line; it does not count"
+                                      : "let the user of curt.fcgi read it; "
+                                        "without it creates are refused",
+                       "%s", line);
+    buf_free(&faults);
+}
 
 void doctor_check_conf(struct doctor *d)
 {
@@ -89,6 +112,8 @@ void doctor_check_conf(struct doctor *d)
                    "MIN_CHAR is %u: ids of that length are soon used up, and "
                    "easy to guess",
                    (unsigned)conf->min_char);
+    check_hosts(d, HOSTLIST_BLOCKED);
+    check_hosts(d, HOSTLIST_ALLOWED);
 }
 
 /* ---- Directories ----------------------------------------------------- */
@@ -234,9 +259,10 @@ void doctor_check_dirs(struct doctor *d)
     static const char *const lasting[] = {
         "hits",        "janitor.lock", "files.lock", "curt.db", "curt.db-wal",
         "curt.db-shm", "curt.db-lock", "clock",      NULL};
-    static const char *const passing[] = {"cache",       "limits",  "writers",
-                                          "credentials", "circuit", "socket",
-                                          "files.lock",  NULL};
+    static const char *const passing[] = {
+        "cache",         "limits",     "writers",    "credentials",
+        "circuit",       "socket",     "files.lock", "blocked-hosts",
+        "allowed-hosts", "hosts.lock", NULL};
     const struct doctor_dir state = {.check = "state directory",
                                      .key = "STATE_DIR",
                                      .path = d->conf->state_dir,

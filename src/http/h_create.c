@@ -144,6 +144,7 @@ static void answer_members(struct app *app, const struct http_request *req,
     const struct create_context context = {
         .conf = app->conf,
         .store = app->store,
+        .hosts = app->hosts,
         .deadline = app->deadline,
         .client = {.user_agent = req->user_agent,
                    .source_ip = req->remote_addr,

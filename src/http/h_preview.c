@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "http/handlers.h"
 #include "link/host.h"
+#include "link/url.h"
 
 /* A page about where a link leads, preview.html or warning.html. link: what is
  * stored, or NULL; proceed: the URL that passes a warning, or NULL. */
@@ -18,12 +19,11 @@ static void answer_page(const struct http_request *req, const char *page,
     char left[H_LEFT_SIZE] = "", followed[32] = "once", visits[24] = "";
     const char *target = entry->url;
     struct buf unicode, reason;
-    /* It is normalised (url.h), so it has no user information. */
-    const char *host_at = strstr(target, "://") + 3;
-    const char *after =
-        host_at + strcspn(host_at, *host_at == '[' ? "/?#" : ":/?#");
+    size_t host_len;
+    const char *host_at = url_host(target, &host_len);
+    const char *after = host_at + host_len;
     char *before = mem_dup_bytes(target, (size_t)(host_at - target));
-    char *host = mem_dup_bytes(host_at, (size_t)(after - host_at));
+    char *host = mem_dup_bytes(host_at, host_len);
     char *short_url = mem_printf("%s%s", res->conf->app_url, short_id);
     buf_init(&unicode, URL_MAX);
     buf_init(&reason, 3 * LINK_REASON_MAX);

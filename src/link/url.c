@@ -72,19 +72,22 @@ static bool read_port(const char *s, size_t len, long *port)
  * sections 3.3 and 3.4): what is not allowed there is percent-encoded, also a
  * '%' without two digits; in the path a backslash becomes a slash. The fragment
  * stays in the browser, so it is encoded as browsers do, and no further: they
- * show it to the page undecoded. */
-static void add_rest(struct buf *out, const char *s, size_t len)
+ * show it to the page undecoded. part: '/', or ':' for what follows the scheme
+ * of a URL that need not have a path; brackets stay there, because it may have
+ * an IPv6 address. */
+static void add_rest(struct buf *out, const char *s, size_t len, char part)
 {
-    char part = '/';
-    if (len == 0 || (s[0] != '/' && s[0] != '\\'))
+    if (part == '/' && (len == 0 || (s[0] != '/' && s[0] != '\\')))
         buf_add_char(out, '/');
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
         if (c == '\\' && part == '/')
             c = '/';
-        if ((c == '?' && part == '/') || (c == '#' && part != '#'))
+        if (part != '#' && (c == '?' || c == '#'))
             part = s[i];
-        const char *unsafe = part == '#' ? "\"<>`" : "\"<>[\\]^`{|}";
+        const char *unsafe = part == '#'   ? "\"<>`"
+                             : part == ':' ? "\"<>\\^`{|}"
+                                           : "\"<>[\\]^`{|}";
         if (c <= 0x20 || c >= 0x7f || strchr(unsafe, c) != NULL ||
             (c == '%' && part != '#' && !percent_is_encoded(s + i, len - i)))
             percent_encode(out, s + i, 1, "");
@@ -177,7 +180,7 @@ static const char *read_url(const char *s, size_t len, struct buf *out,
     if (number >= 0)
         buf_addf(out, ":%ld", number);
     const size_t path_at = out->len;
-    add_rest(out, rest, (size_t)(end - rest));
+    add_rest(out, rest, (size_t)(end - rest), '/');
     if (buf_failed(out) || out->len > URL_MAX)
         return "is longer than 8,000 bytes";
     if (parts != NULL) {
@@ -222,19 +225,71 @@ static bool is_below(const struct url_app *url, const struct url_app *app)
            memcmp(url->path, app->path, app->path_len) == 0;
 }
 
-enum result url_normalise(const char *in, size_t len, const struct url_app *app,
-                          struct buf *out, const char **reason)
+bool url_list_has(const char *list, const char *word, size_t len)
+{
+    const char *s = list != NULL ? list : "";
+    while (*(s += strspn(s, " \t,")) != '\0') {
+        const size_t n = strcspn(s, " \t,");
+        if (n == len && strncasecmp(s, word, len) == 0)
+            return true;
+        s += n;
+    }
+    return false;
+}
+
+/* Appends a URL whose scheme, of so many bytes, is neither http nor https. */
+static const char *read_other_url(const char *s, size_t len, size_t scheme,
+                                  struct buf *out)
+{
+    for (size_t i = 0; i < scheme; i++)
+        buf_add_char(out,
+                     s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] | 0x20) : s[i]);
+    buf_add_char(out, ':');
+    add_rest(out, s + scheme + 1, len - scheme - 1, ':');
+    if (buf_failed(out) || out->len > URL_MAX)
+        return "is longer than 8,000 bytes";
+    return len == scheme + 1 ? "has nothing after its scheme" : NULL;
+}
+
+enum result url_normalise_for(const char *schemes, const char *in, size_t len,
+                              const struct url_app *app, struct buf *out,
+                              const char **reason)
 {
     struct url_app parts = {0};
     *reason = trim_blanks(&in, &len);
+    const char *colon = memchr(in, ':', len);
+    const size_t scheme = colon != NULL ? (size_t)(colon - in) : 0;
     if (*reason == NULL && len > RAW_MAX)
         *reason = "is longer than 8,000 bytes";
-    if (*reason == NULL)
+    else if (*reason == NULL && url_list_has(schemes, in, scheme) &&
+             !url_list_has("http https " URL_NEVER_SCHEMES, in, scheme))
+        *reason = read_other_url(in, len, scheme, out);
+    else if (*reason == NULL)
         *reason = read_url(in, len, out, app != NULL ? &parts : NULL);
-    if (*reason == NULL && app != NULL && is_below(&parts, app))
+    if (*reason == NULL && parts.host != NULL && is_below(&parts, app))
         *reason = "leads back to this shortener";
     url_app_free(&parts);
     return *reason == NULL ? RESULT_OK : RESULT_INVALID;
+}
+
+enum result url_normalise(const char *in, size_t len, const struct url_app *app,
+                          struct buf *out, const char **reason)
+{
+    return url_normalise_for(NULL, in, len, app, out, reason);
+}
+
+const char *url_host(const char *url, size_t *len)
+{
+    const char *host = strchr(url, ':') + 1;
+    *len = 0;
+    if (strncmp(host, "//", 2) != 0)
+        return host;
+    host += 2;
+    const char *at = memrchr(host, '@', strcspn(host, "/?#"));
+    host = at != NULL ? at + 1 : host;
+    *len = strcspn(host, *host == '[' ? "]/?#" : ":/?#");
+    *len += host[*len] == ']';
+    return host;
 }
 
 bool url_app_rest(const char *url, const struct url_app *app, struct buf *rest)

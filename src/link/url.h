@@ -42,6 +42,25 @@ void url_app_free(struct url_app *app);
 enum result url_normalise(const char *in, size_t len, const struct url_app *app,
                           struct buf *out, const char **reason) MUST_CHECK;
 
+/* Schemes that are never accepted: they run a script or read a file. */
+#define URL_NEVER_SCHEMES "javascript data file vbscript blob about"
+
+/* The same, for the schemes in the list, words between blanks or commas, as
+ * well as http and https. What follows such a scheme is for the program that
+ * opens it: its bytes stay, except that those that no URL has are
+ * percent-encoded (WHATWG URL standard, "opaque path"). NULL: an empty list. */
+enum result url_normalise_for(const char *schemes, const char *in, size_t len,
+                              const struct url_app *app, struct buf *out,
+                              const char **reason) MUST_CHECK;
+
+/* Whether a list, words between blanks or commas, or NULL, has the word of len
+ * bytes, in any case of letters. */
+bool url_list_has(const char *list, const char *word, size_t len);
+
+/* Where the host of a normalised URL begins, brackets included, and its length;
+ * 0: the URL has no host. */
+const char *url_host(const char *url, size_t *len);
+
 /* Whether a URL leads back to curt: the host and port of APP_URL (either
  * scheme, default ports alike, trailing dot or not) and a path that begins with
  * that of APP_URL. What follows APP_URL in it is appended to rest (or NULL):

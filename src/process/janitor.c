@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "service/hits.h"
+#include "service/hostlist.h"
 #include "store/store.h"
 
 /* How often the lock is tried, in milliseconds. */
@@ -85,6 +86,7 @@ struct janitor {
     int64_t allowed;
     int64_t pause_ms;
     unsigned flushes;
+    struct hostlist hosts[HOSTLIST_KINDS];
 };
 
 /* What one connection flushes. */
@@ -276,6 +278,7 @@ static void end_work(struct janitor *j)
     for (unsigned i = 0; i < j->store_count; i++)
         store_free(j->stores[i]);
     hits_close(j->hits);
+    hostlist_close_all(j->hosts);
 }
 
 /* Works until it is told to end, or has lost the lock: false. Then another
@@ -304,6 +307,7 @@ static bool janitor_work(const struct conf *conf, int lock)
         }
         if (now >= next_tend) {
             store_tend(j.stores[0]);
+            hostlist_tend(j.hosts, conf);
             next_tend = now + TEND_MS;
         }
         if (now >= next_expire) {

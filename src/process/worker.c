@@ -80,6 +80,7 @@ static void open_store(struct app *app)
 
 static void close_store(struct app *app)
 {
+    hostlist_close_all(app->hosts);
     limits_close(app->limits);
     cache_close(app->cache);
     hits_close(app->hits);

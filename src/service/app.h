@@ -5,6 +5,7 @@
 #include "config/conf.h"
 #include "service/cache.h"
 #include "service/hits.h"
+#include "service/hostlist.h"
 #include "service/limits.h"
 #include "store/store.h"
 
@@ -14,6 +15,7 @@ struct app {
     struct hits *hits;     /* NULL: there is no journal */
     struct cache *cache;   /* NULL: there is no cache */
     struct limits *limits; /* NULL: nothing is limited */
+    struct hostlist hosts[HOSTLIST_KINDS];
     int64_t deadline;      /* of the store, for the request under way */
     const char *client;    /* whose UNKNOWN_LIMIT holds; NULL: no one's */
     struct limits_met met; /* by the request under way */

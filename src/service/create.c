@@ -15,6 +15,7 @@
 #include "base/utf8.h"
 #include "link/ids.h"
 #include "link/url.h"
+#include "service/targets.h"
 
 #define KEY_FIELD "Idempotency-Key"
 
@@ -282,7 +283,8 @@ void create_read(struct json_object *object, struct create_request *r)
     }
 }
 
-enum result create_check(const struct conf *conf, struct create_request *r)
+enum result create_check(const struct conf *conf, struct hostlist *hosts,
+                         struct store *store, struct create_request *r)
 {
     struct link *l = &r->link;
     if (r->result == RESULT_OK && l->rules.not_before > 0 &&
@@ -294,8 +296,8 @@ enum result create_check(const struct conf *conf, struct create_request *r)
     struct buf url;
     buf_init(&url, URL_MAX);
     r->member = "long_url";
-    r->result = url_normalise(r->url, r->url_len, &conf->app, &url, &r->reason);
-    /* What may be shortened is checked here: url.data is the URL. */
+    r->result = targets_accept(conf, hosts, store, r->url, r->url_len, &url, l,
+                               &r->reason);
     if (r->result == RESULT_OK)
         link_set(&l->long_url, url.data);
     buf_free(&url);
@@ -349,7 +351,7 @@ static void create_prepare(const struct create_context *c,
     }
     if (!r->ttl_given && conf->link_ttl > 0)
         l->ttl = now + (int64_t)conf->link_ttl;
-    if (create_check(conf, r) != RESULT_OK)
+    if (create_check(conf, c->hosts, c->store, r) != RESULT_OK)
         return;
     clock_text(now, created_at);
     link_set(&l->created_at, created_at);

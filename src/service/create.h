@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "config/conf.h"
 #include "link/link.h"
+#include "service/hostlist.h"
 #include "store/store.h"
 
 struct json_object;
@@ -46,6 +47,7 @@ struct create_request {
 struct create_context {
     const struct conf *conf;
     struct store *store;
+    struct hostlist *hosts; /* for targets_accept() */
     int64_t deadline;
     struct link_client client;
     const char *key; /* the name of the client's API key, or NULL */
@@ -72,8 +74,10 @@ struct json_object *create_value(const char *member, const char *text,
 void create_read(struct json_object *members, struct create_request *r);
 
 /* Completes what was read of a link that is new or edited: its long_url is
- * normalised and checked by the policy. Returns r->result. */
-enum result create_check(const struct conf *conf, struct create_request *r);
+ * normalised and accepted or not, with hosts, as targets_accept() does. Returns
+ * r->result. */
+enum result create_check(const struct conf *conf, struct hostlist *hosts,
+                         struct store *store, struct create_request *r);
 
 /* Creates count links, at most STORE_MANY_MAX, durably, from requests that were
  * read; those that were refused already stay as they are. Each has its result:

@@ -77,8 +77,10 @@ static enum result lookup_fetch_link(struct app *app, const char *short_id,
     enum result r = store_get(app->store, short_id, view, app->deadline, &link);
     out->ttl = link.ttl;
     out->rules = link.rules;
-    if (r == RESULT_OK && url_normalise(link.long_url, strlen(link.long_url),
-                                        NULL, &url, &reason) == RESULT_OK)
+    if (r == RESULT_OK &&
+        url_normalise_for(app->conf->url_schemes, link.long_url,
+                          strlen(link.long_url), NULL, &url,
+                          &reason) == RESULT_OK)
         cache_set_text(out, url.data, url.len, link.reason);
     else if (r == RESULT_OK && !link_expired(link.ttl, clock_now()))
         r = store_fail(app->store, RESULT_CORRUPT, "its long_url %s", reason);

@@ -74,34 +74,33 @@ int ctl_edit(struct ctl *ctl, const char *argument)
                         "see: curt help edit");
         return EX_USAGE;
     }
-    int status;
     json_object *members = ctl_link_members(ctl);
     const uint32_t generation = cache_generation(ctl->cache, id);
     struct create_request r = {.result = RESULT_OK};
     link_init(&r.link);
     enum result result = store_get(ctl->store, id, STORE_WHOLE, 0, &r.link);
-    if (result == RESULT_OK)
+    if (result == RESULT_OK) {
         create_read(members, &r);
-    if (result == RESULT_OK && create_check(&ctl->conf, &r) != RESULT_OK) {
-        status = ctl_refuse_member(&r);
-    } else {
-        if (result == RESULT_OK) {
-            result = store_update(ctl->store, &r.link, 0);
-            ctl_link_changed(ctl, &r.link, generation, result);
-        }
-        status = ctl_status(result);
-        if (result == RESULT_CONFLICT)
-            ctl_say(stderr,
-                    "curt: %s: was changed by another command meanwhile, and "
-                    "not by this one; run it again",
-                    id);
-        else if (result != RESULT_OK)
-            status = ctl_link_failed(ctl, id, result);
-        else if (ctl->json)
-            status = ctl_print_link(&r.link);
-        else
-            printf("%s is changed\n", id);
+        result = create_check(&ctl->conf, ctl->hosts, ctl->store, &r);
     }
+    if (result == RESULT_OK) {
+        result = store_update(ctl->store, &r.link, 0);
+        ctl_link_changed(ctl, &r.link, generation, result);
+    }
+    int status = ctl_status(result);
+    if (r.reason != NULL)
+        status = ctl_refuse_member(&r);
+    else if (result == RESULT_CONFLICT)
+        ctl_say(stderr,
+                "curt: %s: was changed by another command meanwhile, and "
+                "not by this one; run it again",
+                id);
+    else if (result != RESULT_OK)
+        status = ctl_link_failed(ctl, id, result);
+    else if (ctl->json)
+        status = ctl_print_link(&r.link);
+    else
+        printf("%s is changed\n", id);
     json_object_put(members);
     link_free(&r.link);
     return status;

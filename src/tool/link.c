@@ -160,6 +160,7 @@ static int create_one(struct ctl *ctl, struct batch *b, const char *url,
     const struct create_context context = {
         .conf = &ctl->conf,
         .store = ctl->store,
+        .hosts = ctl->hosts,
         .deadline =
             clock_monotonic_ms() + (int64_t)ctl->conf.store_timeout * 1000,
         .client = {.user_agent = "curt/" CURT_VERSION,

@@ -617,6 +617,7 @@ static int run_verb(struct ctl *ctl, const struct verb *verb, int count,
     ctl->cache = cache_open_existing(&ctl->conf);
     int status = run_each(ctl, verb, count, arguments);
     cache_close(ctl->cache);
+    hostlist_close_all(ctl->hosts);
     hits_close(ctl->hits);
     store_free(ctl->store);
     conf_free(&ctl->conf);

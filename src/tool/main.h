@@ -15,6 +15,7 @@
 #include "link/qr.h"
 #include "service/cache.h"
 #include "service/hits.h"
+#include "service/hostlist.h"
 #include "store/store.h"
 
 struct create_request;
@@ -57,6 +58,7 @@ struct ctl {
     enum result hits_result;
     const char *hits_reason;
     struct cache *cache; /* likewise */
+    struct hostlist hosts[HOSTLIST_KINDS];
     bool json;
     struct ctl_table_options table;
     struct ctl_qr qr;

@@ -348,7 +348,8 @@ def files_of(store):
             names += [str(Path(path).parent / name) for name in re.findall(
                 r"^\.Pa (curt\.db-(?:wal|shm))\b", text, re.M)]
             found.update({n: text for n in names
-                          if other not in text and n.startswith(("/var", "/run"))})
+                          if other not in text and "With lists" not in text
+                          and n.startswith(("/var", "/run"))})
             names = []
     return found
 

@@ -94,6 +94,32 @@ static void check_app(const uint8_t *data, size_t size)
     free(text);
 }
 
+/* URLs of other schemes. */
+static void check_other(const uint8_t *data, size_t size)
+{
+    static const char schemes[] = "mailto tel app+x javascript";
+    struct buf url, again;
+    const char *reason = NULL;
+    buf_init(&url, URL_MAX);
+    buf_init(&again, URL_MAX);
+    if (url_normalise_for(schemes, (const char *)data, size, NULL, &url,
+                          &reason) == RESULT_OK) {
+        for (size_t i = 0; i < url.len; i++)
+            MUST(url.data[i] > 0x20 && url.data[i] < 0x7f);
+        MUST(strncmp(url.data, "javascript", 10) != 0);
+        MUST(url_normalise_for(schemes, url.data, url.len, NULL, &again,
+                               &reason) == RESULT_OK);
+        MUST(strcmp(again.data, url.data) == 0);
+        size_t len;
+        const char *host = url_host(url.data, &len);
+        MUST(host > url.data && host + len <= url.data + url.len);
+    } else {
+        MUST(reason != NULL);
+    }
+    buf_free(&url);
+    buf_free(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buf url;
@@ -110,5 +136,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     buf_free(&url);
     check_app(data, size);
+    check_other(data, size);
     return 0;
 }

@@ -37,7 +37,8 @@ else
     trap 'exit 1' HUP INT TERM
 fi
 
-modules="json-c libcurl libidn2 libcrypto sqlite3 zlib expat libqrencode libpng"
+modules="json-c libcurl libidn2 libcrypto sqlite3 zlib expat libqrencode libpng
+    libpsl"
 # What drives a process is no parser.
 sources=$(find "$root/src" -name '*.c' ! -path "$root/src/main.c" \
     ! -path '*/tool/*' ! -path '*/process/*' ! -path '*/http/fcgi.c' |
@@ -51,7 +52,7 @@ compile="clang -std=c17 -g -O1 -D_GNU_SOURCE -fno-omit-frame-pointer
     -DCURT_LOCALSTATEDIR=\"/nonexistent\" -DCURT_RUNSTATEDIR=\"/nonexistent\"
     -DCURT_BUILD_TIME=0 $(pkg-config --cflags $modules)"
 # shellcheck disable=SC2086
-libraries=$(pkg-config --libs $modules)
+libraries="$(pkg-config --libs $modules) -lunistring"
 
 echo "fuzz: building in $build"
 mkdir -p "$build/lib"

@@ -168,7 +168,8 @@ TEST(preview_names_an_international_host)
     static const char *const urls[][2] = {
         {"https://xn--e1awd7f.xn--p1ai/", "\xd1\x80\xd1\x84<"},
         {"https://xn--e1awd7f.xn--p1ai:8080/", "\xd1\x80\xd1\x84<"},
-        {"https://[2001:db8::1]:8080/a:b", "<strong>[2001:db8::1]:8080<"},
+        {"https://[2001:db8::1]:8080/a:b",
+         "<strong>[2001:db8::1]</strong>:8080/"},
         {"https://example.org:8080/a:b@c",
          "<strong>example.org</strong>:8080/"},
     };
@@ -177,6 +178,21 @@ TEST(preview_names_an_international_host)
         assert_int_equal(app_request(f, "GET", "/t/abc+"), 200);
         assert_true(page_has(f, urls[i][1]));
     }
+}
+
+TEST(preview_shows_a_url_without_a_host)
+{
+    struct fixture *f = *state;
+    static char schemes[] = "mailto";
+    f->conf.url_schemes = schemes;
+    f->store.long_url = "mailto:me@example.org?subject=<x>";
+    assert_int_equal(app_request(f, "GET", "/t/abc+"), 200);
+    check_page(f);
+    assert_true(page_has(f, "mailto:<strong></strong>me@example.org?subject="
+                            "%3Cx%3E"));
+    assert_int_equal(app_request(f, "GET", "/t/abc"), 301);
+    assert_true(
+        app_has_field(f, "Location: mailto:me@example.org?subject=%3Cx%3E"));
 }
 
 /* What another program wrote: a time is shown if it is one. */
