@@ -33,8 +33,8 @@ sudo), builds in build-tests/ and build-tests-clang/, and runs
 
 The arguments go to pytest, such as "-k redirect" or "-x". The exit status is 0
 when every step passed. It takes 12 to 15 minutes on a machine with 2 cores, and
-less on the next runs where ccache is installed: the end-to-end tests, which
-often wait, run at the same time as the other steps.
+less on the next runs where ccache is installed: clang and the fuzz targets run
+beside the end-to-end tests, which often wait.
 
   --quick  about 3 minutes: compiles only what has changed in build-tests/;
            the unit and store-contract tests, the checks of layout and style,
@@ -93,13 +93,11 @@ configure_and_make() (
         make -s -j "$jobs" check TESTS= >/dev/null
 )
 
-# The steps that the end-to-end tests do not need.
+# The steps that do not mind how busy the machine is.
 other_steps() {
     run_step "layout of the sources" sh "$root/tests/check-format.sh"
     run_step "style of the sources" sh "$root/tests/check-style.sh"
-    run_step "unit and store-contract tests" unit_tests
     if [ "$mode" = full ]; then
-        run_step "make distcheck" distcheck
         run_step "build with clang" clang_build
         run_step "fuzz targets" sh "$root/tests/fuzz/run.sh" 5
     fi
@@ -184,13 +182,23 @@ main() {
         sh "$root/deploy/debian-packages.sh" build serve test
     need_step "autoreconf" prepare_source
     need_step "build with gcc and the sanitizers" sanitizer_build
+    if [ "$mode" != e2e ]; then
+        run_step "unit and store-contract tests" unit_tests
+    fi
     case $mode in
     quick) other_steps ;;
-    full) start_other_steps ;;
+    full)
+        run_step "make distcheck" distcheck
+        start_other_steps
+        ;;
     esac
+    rm -f "$build/e2e.counts"
     run_step "end-to-end tests" end_to_end_tests "$@"
     if [ "$mode" = full ]; then
         end_other_steps
+    fi
+    if [ -e "$build/e2e.counts" ]; then
+        echo "== end-to-end tests: $(cat "$build/e2e.counts")"
     fi
 
     if [ -n "$failed" ]; then

@@ -4,7 +4,7 @@
 _curt()
 {
     local commands="create edit get delete disable enable qr table backup
-        restore hits doctor config keys key plan help"
+        restore key plan hits doctor config keys help"
     local options="--config --json --help --version"
     local drawing="--output --format --size --level --margin --ascii"
     local attributes="--ttl --expires-at --not-before --max-hits
@@ -34,6 +34,8 @@ _curt()
     qr) options+=" $drawing" ;;
     table) options+=" --billing --read-units --write-units
         --deletion-protection --point-in-time-recovery --tag" ;;
+    key) options+=" --scopes --plan --expires --grace" ;;
+    plan) options+=" --rate --quota" ;;
     esac
 
     local words=""
@@ -48,12 +50,16 @@ _curt()
     --id,* | --ttl,* | --expires-at,* | --not-before,* | --max-hits,*) ;;
     --title,* | --tags,* | --long-url,*) ;;
     --reason,*) ;;
+    --scopes,*) words="create read manage admin own" ;;
+    --plan,* | --expires,* | --grace,* | --rate,* | --quota,*) ;;
     *)
         case $cur,$command in
         -*) words=$options ;;
         *,) words=$commands ;;
         *,help) words=$commands ;;
         *,table) words="create check" ;;
+        *,key) words="create list show disable enable revoke rotate" ;;
+        *,plan) words="set list show delete" ;;
         *,backup | *,restore) files=1 ;;
         esac
         ;;

@@ -105,7 +105,7 @@ void doctor_remove_link(struct doctor *d)
     if (!d->leftover)
         return;
     const int64_t begin = clock_monotonic_ms();
-    enum result r = store_delete(d->store, d->id, 0);
+    enum result r = store_purge(d->store, d->id, 0);
     if (r == RESULT_OK || (r == RESULT_NOT_FOUND && !d->stored))
         report_add(d->report, REPORT_OK, "link", NULL,
                    "the probe was removed in %lld ms",
@@ -303,7 +303,7 @@ bool doctor_wake_pool(struct doctor *d)
 {
     struct http_client *http = http_client_new(NULL, PAGE_MAX);
     struct http_client_answer answer;
-    char *url = mem_printf("%s-", d->conf->app_url); /* an invalid id */
+    char *url = mem_printf("%s~", d->conf->app_url); /* an invalid id */
     const bool woken =
         send_get(http, url, &answer) == RESULT_OK && is_curts(&answer);
     free(url);

@@ -119,8 +119,9 @@ static const char *admit_header_key(const struct http_request *req)
     const char *value = req->authorization;
     if (req->api_key != NULL)
         return req->api_key;
-    return value != NULL && strncasecmp(value, "Bearer ", 7) == 0
-               ? value + 7 + strspn(value + 7, " ")
+    return value != NULL && strncasecmp(value, "Bearer", 6) == 0 &&
+                   strchr(" \t", value[6]) != NULL /* or the end */
+               ? value + 6 + strspn(value + 6, " \t")
                : NULL;
 }
 
@@ -133,13 +134,15 @@ static bool admit_limited(struct app *app, const struct http_request *req,
     return false;
 }
 
-/* Takes count wrong keys from what the address may send; 0 only looks. */
-static bool admit_auth_limit(struct app *app, const struct http_request *req,
-                             uint64_t count)
+/* Takes count from what the address may do; 0 only looks. */
+static bool admit_address(struct app *app, const struct http_request *req,
+                          enum limits_kind kind, uint64_t count)
 {
     app->met.count = 1;
-    return limits_take(app->limits, LIMITS_AUTH, req->remote_addr,
-                       app->conf->auth_limit, count, &app->met.states[0]);
+    return limits_take(app->limits, kind, req->remote_addr,
+                       kind == LIMITS_AUTH ? app->conf->auth_limit
+                                           : app->conf->create_limit,
+                       count, &app->met.states[0]);
 }
 
 /* key: NULL where the request has none. */
@@ -151,13 +154,13 @@ static bool admit_key(struct app *app, const struct http_request *req,
     char detail[128], challenge[256];
     if (key == NULL) {
         admit_refuse(app, req, 401,
-                     "Creating links here needs an API key, in the field "
-                     "X-Api-Key or Authorization: Bearer.",
+                     "Creating links here needs an API key, as X-Api-Key or "
+                     "as a Bearer token.",
                      res);
         http_field(res, "WWW-Authenticate", REALM);
         return false;
     }
-    if (!admit_auth_limit(app, req, 0))
+    if (!admit_address(app, req, LIMITS_AUTH, 0))
         return admit_limited(app, req, res);
     const enum result r = access_check(app, key, ACCESS_CREATE, who, &reason);
     if (r == RESULT_OK)
@@ -168,7 +171,7 @@ static bool admit_key(struct app *app, const struct http_request *req,
         return false;
     }
     if (r == RESULT_INVALID)
-        (void)admit_auth_limit(app, req, 1);
+        (void)admit_address(app, req, LIMITS_AUTH, 1);
     snprintf(detail, sizeof(detail), "The API key %s.", reason);
     admit_refuse(app, req, r == RESULT_DENIED ? 403 : 401, detail, res);
     snprintf(challenge, sizeof(challenge),
@@ -198,8 +201,12 @@ bool admit_create(struct app *app, const struct http_request *req,
     if (key == NULL && !open && admit_form_field(req, "api_key", &field) &&
         (field.len > 0 || buf_failed(&field)))
         key = field.data;
-    const bool admitted =
-        (key == NULL && open) || admit_key(app, req, key, who, res);
+    bool admitted;
+    if (key != NULL || !open)
+        admitted = admit_key(app, req, key, who, res);
+    else /* before the body is looked at; admit_take() then takes */
+        admitted = admit_address(app, req, LIMITS_CREATE, 0) ||
+                   admit_limited(app, req, res);
     buf_wipe(&field);
     return admitted;
 }
@@ -215,11 +222,8 @@ bool admit_take(struct app *app, const struct http_request *req,
     } else if (who->name[0] != '\0') {
         r = plans_take(app, who->name, who->plan, count);
     } else {
-        app->met.count = 1;
-        r = limits_take(app->limits, LIMITS_CREATE, req->remote_addr,
-                        app->conf->create_limit, count, &app->met.states[0])
-                ? RESULT_OK
-                : RESULT_LIMITED;
+        r = admit_address(app, req, LIMITS_CREATE, count) ? RESULT_OK
+                                                          : RESULT_LIMITED;
     }
     if (r == RESULT_OK)
         return true;

@@ -682,6 +682,9 @@ void fcgi_finish(struct fcgi *f, const struct http_response *res)
 {
     struct conn *c = f->current;
     struct buf *answer = &f->answer;
+    /* That to an array may be longer than others. */
+    answer->max = HTTP_HEAD_MAX + HTTP_BODY_MAX + 128 + res->body.len;
+    c->reader.out.max = FCGI_OUT_MAX + res->body.len;
     buf_reset(answer);
     buf_add_str(answer, "Status: ");
     buf_add_num(answer, (uint64_t)res->status);

@@ -219,16 +219,16 @@ static void answer_no_body(const struct app *app,
                                  : "The body ended early.");
 }
 
-static void answer_body(struct app *app, const struct http_request *req,
-                        const struct access_identity *who,
-                        struct http_response *res)
+static void answer_create(struct app *app, const struct http_request *req,
+                          const struct access_identity *who,
+                          struct http_response *res)
 {
+    char detail[BODY_DETAIL_SIZE];
+    json_object *members = NULL;
     if (req->body_fault != 0) {
         answer_no_body(app, req, res);
         return;
     }
-    char detail[BODY_DETAIL_SIZE];
-    json_object *members = NULL;
     const int status = body_read(req, &members, detail);
     if (status != 0) {
         refuse_create(app, req, status, detail, NULL, res);
@@ -251,6 +251,6 @@ void h_create(struct app *app, const struct http_request *req,
 {
     struct access_identity who;
     if (admit_create(app, req, &who, res))
-        answer_body(app, req, &who, res);
+        answer_create(app, req, &who, res);
     admit_add_cors(app->conf, req, res);
 }

@@ -42,8 +42,9 @@ void url_app_free(struct url_app *app);
 enum result url_normalise(const char *in, size_t len, const struct url_app *app,
                           struct buf *out, const char **reason) MUST_CHECK;
 
-/* Schemes that are never accepted: they run a script or read a file. */
-#define URL_NEVER_SCHEMES "javascript data file vbscript blob about"
+/* Schemes that are never accepted: they run a script, read a file, or have a
+ * host that is not checked here (WHATWG URL standard, "special scheme"). */
+#define URL_NEVER_SCHEMES "javascript data file vbscript blob about ftp ws wss"
 
 /* The same, for the schemes in the list, words between blanks or commas, as
  * well as http and https. What follows such a scheme is for the program that

@@ -2,8 +2,6 @@
 
 #include <json-c/json.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 #include <zlib.h>
@@ -92,18 +90,10 @@ enum result access_make_key(char key[ACCESS_KEY_SIZE + 1])
     return r;
 }
 
-enum result access_record_key(const char *key, char record[ACCESS_RECORD_SIZE])
+void access_record_key(const char *key, char record[ACCESS_RECORD_SIZE])
 {
-    unsigned char hash[SHA256_DIGEST_LENGTH];
-    unsigned char text[4 * ((SHA256_DIGEST_LENGTH + 2) / 3) + 1];
-    if (SHA256((const unsigned char *)key, strlen(key), hash) == NULL)
-        return RESULT_INTERNAL;
-    EVP_EncodeBlock(text, hash, sizeof(hash));
-    for (char *s = (char *)text; *s != '\0'; s++)
-        *s = *s == '+' ? '-' : *s == '/' ? '_' : *s;
-    snprintf(record, ACCESS_RECORD_SIZE, ACCESS_RECORD "%.*s",
-             ACCESS_DIGEST_SIZE - 1, (const char *)text);
-    return RESULT_OK;
+    memcpy(record, ACCESS_RECORD, sizeof(ACCESS_RECORD));
+    digest_text(key, strlen(key), record + strlen(ACCESS_RECORD));
 }
 
 /* Why text cannot be a key at all; NULL: it can. */
@@ -207,9 +197,8 @@ enum result access_check(struct app *app, const char *text,
     *reason = access_text_fault(text);
     if (*reason != NULL)
         return RESULT_INVALID;
-    enum result r = access_record_key(text, key);
-    if (r == RESULT_OK)
-        r = lookup_record(app, key, &entry);
+    access_record_key(text, key);
+    enum result r = lookup_record(app, key, &entry);
     if (r == RESULT_NOT_FOUND) {
         *reason = "is unknown";
         return RESULT_INVALID;

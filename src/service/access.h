@@ -8,7 +8,7 @@
  *     expires: seconds since the epoch; disabled: true; revoked: a time
  *     last_used: a day, "2018-11-29"
  *
- * and the record "~keys" has the digests of each name, the newest first:
+ * and the record "~keys" has the digests of each name, the newest last:
  * {"names": {"NAME": ["DIGEST", ...]}}. A name stays in it for ever.
  */
 #ifndef CURT_ACCESS_H
@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/result.h"
 #include "service/app.h"
 
@@ -35,10 +36,9 @@ struct json_object;
 /* Longest name of a key or a plan: letters, digits, '-', '_' and '.'. */
 #define ACCESS_NAME_MAX 64
 
-/* A digest in base64url, and the key of its record, with a NUL each. */
-#define ACCESS_DIGEST_SIZE 44
+/* The key of a record, ACCESS_RECORD and a digest (digest.h), and its NUL. */
 #define ACCESS_RECORD      "~key~"
-#define ACCESS_RECORD_SIZE (sizeof(ACCESS_RECORD) - 1 + ACCESS_DIGEST_SIZE)
+#define ACCESS_RECORD_SIZE (sizeof(ACCESS_RECORD) - 1 + DIGEST_SIZE)
 
 /* The record that lists all keys. */
 #define ACCESS_INDEX "~keys"
@@ -71,9 +71,8 @@ void access_add_scopes(struct buf *out, unsigned scopes);
 /* Draws a key. RESULT_INTERNAL: OpenSSL failed. The caller wipes it. */
 enum result access_make_key(char key[ACCESS_KEY_SIZE + 1]) MUST_CHECK;
 
-/* The key of the record of an API key. RESULT_INTERNAL: OpenSSL failed. */
-enum result access_record_key(const char *key,
-                              char record[ACCESS_RECORD_SIZE]) MUST_CHECK;
+/* The key of the record of an API key. */
+void access_record_key(const char *key, char record[ACCESS_RECORD_SIZE]);
 
 /* Why a key with this record cannot be used, to complete "The API key ...", as
  * static text; NULL: it can. */

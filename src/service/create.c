@@ -283,8 +283,8 @@ void create_read(struct json_object *object, struct create_request *r)
     }
 }
 
-enum result create_check(const struct conf *conf, struct hostlist *hosts,
-                         struct store *store, struct create_request *r)
+enum result create_check(const struct create_context *c,
+                         struct create_request *r)
 {
     struct link *l = &r->link;
     if (r->result == RESULT_OK && l->rules.not_before > 0 &&
@@ -296,8 +296,8 @@ enum result create_check(const struct conf *conf, struct hostlist *hosts,
     struct buf url;
     buf_init(&url, URL_MAX);
     r->member = "long_url";
-    r->result = targets_accept(conf, hosts, store, r->url, r->url_len, &url, l,
-                               &r->reason);
+    r->result = targets_accept(c->conf, c->hosts, c->store, r->url, r->url_len,
+                               &url, l, &r->reason);
     if (r->result == RESULT_OK)
         link_set(&l->long_url, url.data);
     buf_free(&url);
@@ -351,7 +351,7 @@ static void create_prepare(const struct create_context *c,
     }
     if (!r->ttl_given && conf->link_ttl > 0)
         l->ttl = now + (int64_t)conf->link_ttl;
-    if (create_check(conf, c->hosts, c->store, r) != RESULT_OK)
+    if (create_check(c, r) != RESULT_OK)
         return;
     clock_text(now, created_at);
     link_set(&l->created_at, created_at);
@@ -379,10 +379,14 @@ static enum result create_find(const struct create_context *c,
     const enum result result =
         store_get(c->store, l->short_id, STORE_WHOLE, c->deadline, &found);
     const bool same_url = equal_texts(found.long_url, l->long_url);
+    const bool spent =
+        found.rules.max_hits > 0 && found.hits >= found.rules.max_hits;
+    const bool leads = !link_expired(found.ttl, clock_now()) &&
+                       !found.rules.disabled && !spent;
     const bool same = c->idempotency_key != NULL
                           ? equal_texts(found.created_at, l->created_at) &&
                                 (same_url || found.version > 0)
-                          : same_url && !link_expired(found.ttl, clock_now());
+                          : same_url && leads;
     if (result == RESULT_OK && same && equal_texts(found.key, l->key)) {
         link_free(l);
         *l = found;

@@ -74,10 +74,10 @@ struct json_object *create_value(const char *member, const char *text,
 void create_read(struct json_object *members, struct create_request *r);
 
 /* Completes what was read of a link that is new or edited: its long_url is
- * normalised and accepted or not, with hosts, as targets_accept() does. Returns
- * r->result. */
-enum result create_check(const struct conf *conf, struct hostlist *hosts,
-                         struct store *store, struct create_request *r);
+ * normalised and accepted or not, as targets_accept() does with c->hosts.
+ * Returns r->result. */
+enum result create_check(const struct create_context *c,
+                         struct create_request *r);
 
 /* Creates count links, at most STORE_MANY_MAX, durably, from requests that were
  * read; those that were refused already stay as they are. Each has its result:

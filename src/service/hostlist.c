@@ -277,6 +277,7 @@ static void table_map(struct hostlist *l, const struct conf *conf,
             table_unmap(l);
             l->table = t;
             l->inode = st.st_ino;
+            l->failed = false; /* the next fault is another one */
         }
     }
     if (fd >= 0)
@@ -315,6 +316,7 @@ static void hostlist_compile(struct hostlist *l, const struct conf *conf,
         return;
     table_map(l, conf, kind);
     if (error == 0 && is_current(l, path)) {
+        l->failed = false;
         close(lock);
         return;
     }

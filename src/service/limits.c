@@ -1,6 +1,7 @@
 #include "service/limits.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "base/log.h"
 #include "base/mapfile.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "store/store.h"
 
 #define VERSION 1
@@ -21,9 +23,11 @@
 #define BUCKET_SETS 8192
 #define LEASE_SETS  1024
 
-/* A bucket: 22 bits of the hash, and microseconds of the monotonic clock. They
- * start over after 50 days; no bucket needs more than a day to be full. */
-#define TIME_BITS 42
+/* A bucket: 24 bits of the hash, and microseconds of the monotonic clock. They
+ * start over after 12 days; no bucket needs more than a day to be full. Where
+ * all words of a set are in use, one new client of two million shares a bucket.
+ */
+#define TIME_BITS 40
 #define TIME_MASK (((uint64_t)1 << TIME_BITS) - 1)
 #define LONGEST   ((uint64_t)CONF_RATE_SECONDS_MAX * 1000000)
 
@@ -39,7 +43,7 @@
 
 struct table {
     struct mapfile_header header;
-    unsigned char secret[8];
+    uint64_t secret[2];
     _Alignas(64) _Atomic uint64_t buckets[BUCKET_SETS * WAYS];
     _Atomic uint64_t leases[LEASE_SETS * WAYS];
     _Atomic uint64_t in_store[LEASE_SETS * WAYS]; /* of the same lease; only
@@ -115,20 +119,14 @@ void limits_close(struct limits *l)
     free(l);
 }
 
-/* FNV-1a from a secret start; its bits are mixed at the end. Never 0 in the
- * part that a word keeps. */
+/* Keyed by a secret of the file. Never 0 in the part that a word keeps. */
 static uint64_t hash_bytes(const struct limits *l, unsigned kind,
                            const void *bytes, size_t len)
 {
-    const unsigned char *s = bytes;
-    uint64_t n;
-    memcpy(&n, l->table->secret, sizeof(n));
-    n = (n ^ kind) * 1099511628211u;
-    for (size_t i = 0; i < len; i++)
-        n = (n ^ s[i]) * 1099511628211u;
-    n = (n ^ n >> 32) * 0xd6e8feb86659fd93u;
-    n = (n ^ n >> 32) * 0xd6e8feb86659fd93u;
-    return (n ^ n >> 32) | (uint64_t)1 << TIME_BITS;
+    const uint64_t *secret = l->table->secret;
+    const uint64_t key[2] = {secret[0], secret[1] ^ kind};
+    const uint64_t n = text_hash_keyed(key, bytes, len);
+    return n >> TIME_BITS != 0 ? n : n | (uint64_t)1 << TIME_BITS;
 }
 
 /* An IPv4 address in IPv6's form (RFC 4291, section 2.5.5.2) is that IPv4
@@ -299,7 +297,8 @@ void limits_lease_add(struct limits *l, const char *quota, uint64_t today,
 }
 
 /* A byte of the file for each set. The lock belongs to the open file (fcntl(2),
- * "Open file description locks"), which each process has opened for itself. */
+ * "Open file description locks"), which each process has opened for itself. A
+ * file system without such locks costs a lease per process. */
 static bool lock_lease(struct limits *l, const char *quota, short type)
 {
     const uint64_t hash = hash_bytes(l, LIMITS_QUOTA, quota, strlen(quota));
@@ -307,7 +306,8 @@ static bool lock_lease(struct limits *l, const char *quota, short type)
                          .l_whence = SEEK_SET,
                          .l_start = (off_t)(hash % LEASE_SETS),
                          .l_len = 1};
-    return fcntl(l->file.fd, F_OFD_SETLK, &lock) == 0;
+    return fcntl(l->file.fd, F_OFD_SETLK, &lock) == 0 ||
+           (errno != EAGAIN && errno != EACCES);
 }
 
 bool limits_lease_lock(struct limits *l, const char *quota, int64_t deadline)

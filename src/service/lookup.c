@@ -155,8 +155,8 @@ static bool lookup_is_limited(struct app *app)
                         app->conf->unknown_limit, 0, &app->met.states[0]);
 }
 
-static enum result lookup(struct app *app, lookup_fetch *fetch,
-                          const char *short_id, struct cache_entry *out)
+static enum result lookup_entry(struct app *app, lookup_fetch *fetch,
+                                const char *short_id, struct cache_entry *out)
 {
     const int64_t timeout_ms = (int64_t)app->conf->store_timeout * 1000;
     const int64_t begin_ms = clock_monotonic_ms();
@@ -212,13 +212,13 @@ static enum result lookup(struct app *app, lookup_fetch *fetch,
 enum result lookup_link(struct app *app, const char *short_id,
                         struct cache_entry *out)
 {
-    return lookup(app, lookup_fetch_link, short_id, out);
+    return lookup_entry(app, lookup_fetch_link, short_id, out);
 }
 
 enum result lookup_record(struct app *app, const char *key,
                           struct cache_entry *out)
 {
-    return lookup(app, lookup_fetch_record, key, out);
+    return lookup_entry(app, lookup_fetch_record, key, out);
 }
 
 void lookup_changed(struct app *app, const char *short_id)

@@ -2,7 +2,7 @@
  * Usage plans: how many links an API key may create. A plan is the record
  * "~plan~NAME" with the members rate ("10/1": COUNT/SECONDS) and quota
  * ("1000/month"), each absent where there is no such limit; the record "~plans"
- * has the names of all plans as its members.
+ * has the names of all plans as members of its member "names".
  *
  * What is used of a quota is the counter of the record "~quota~KEY~PERIOD".
  * Each host takes a lease from it, 1 % of the quota and at most

@@ -156,6 +156,12 @@ enum result store_delete(struct store *s, const char *short_id,
     return s->ops->remove(s, short_id);
 }
 
+enum result store_purge(struct store *s, const char *short_id, int64_t deadline)
+{
+    store_begin(s, deadline);
+    return s->ops->purge(s, short_id);
+}
+
 enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
                            const struct store_flush *flush, int64_t deadline)
 {

@@ -93,9 +93,12 @@ enum result store_spend_hit(struct store *s, const char *short_id,
                             int64_t deadline) MUST_CHECK;
 
 /* Removes a link, durably. Its id stays taken: what is left of the link says
- * when it was deleted. RESULT_NOT_FOUND: there was none. */
+ * when it was deleted. RESULT_NOT_FOUND: there was none. store_purge() leaves
+ * nothing: for ids that were never given to anyone. */
 enum result store_delete(struct store *s, const char *short_id,
                          int64_t deadline) MUST_CHECK;
+enum result store_purge(struct store *s, const char *short_id,
+                        int64_t deadline) MUST_CHECK;
 
 /* The journal (hits.h) that sends hits, and its number for this flush. */
 struct store_flush {
@@ -252,6 +255,7 @@ struct store_ops {
     enum result (*record_count)(struct store *s, const char *key, uint64_t n,
                                 int64_t ttl, uint64_t *total);
     enum result (*remove)(struct store *s, const char *short_id);
+    enum result (*purge)(struct store *s, const char *short_id);
     enum result (*add_hits)(struct store *s, const char *short_id, uint64_t n,
                             const struct store_flush *flush);
     /* NULL: it removes expired links itself (DynamoDB, by its ttl). */

@@ -3,9 +3,9 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "base/clock.h"
-#include "link/url.h"
+#include "service/app.h"
 #include "service/create.h"
+#include "service/lookup.h"
 #include "tool/main.h"
 
 /* The option for a member: --redirect-status, --id. */
@@ -43,27 +43,6 @@ int ctl_refuse_member(const struct create_request *r)
     return EX_DATAERR;
 }
 
-void ctl_link_changed(struct ctl *ctl, const struct link *l,
-                      uint32_t generation, enum result r)
-{
-    const char *reason = "";
-    struct cache_entry now = {.exists = true,
-                              .ttl = l->ttl,
-                              .read_ms = clock_monotonic_ms(),
-                              .rules = l->rules};
-    struct buf url;
-    buf_init(&url, URL_MAX);
-    cache_forget(ctl->cache, l->short_id);
-    if (r == RESULT_OK && ctl->conf.store == CONF_STORE_DYNAMODB &&
-        cache_generation(ctl->cache, l->short_id) == generation + 1 &&
-        url_normalise(l->long_url, strlen(l->long_url), NULL, &url, &reason) ==
-            RESULT_OK) {
-        cache_set_text(&now, url.data, url.len, l->reason);
-        (void)cache_fill(ctl->cache, l->short_id, &now, generation + 1);
-    }
-    buf_free(&url);
-}
-
 int ctl_edit(struct ctl *ctl, const char *argument)
 {
     const char *id = ctl_take_id(ctl, argument);
@@ -75,25 +54,29 @@ int ctl_edit(struct ctl *ctl, const char *argument)
         return EX_USAGE;
     }
     json_object *members = ctl_link_members(ctl);
-    const uint32_t generation = cache_generation(ctl->cache, id);
+    struct app app = {
+        .conf = &ctl->conf, .store = ctl->store, .cache = ctl->cache};
+    const struct create_context context = {
+        .conf = &ctl->conf, .store = ctl->store, .hosts = ctl->hosts};
     struct create_request r = {.result = RESULT_OK};
     link_init(&r.link);
     enum result result = store_get(ctl->store, id, STORE_WHOLE, 0, &r.link);
     if (result == RESULT_OK) {
         create_read(members, &r);
-        result = create_check(&ctl->conf, ctl->hosts, ctl->store, &r);
+        result = create_check(&context, &r);
     }
     if (result == RESULT_OK) {
         result = store_update(ctl->store, &r.link, 0);
-        ctl_link_changed(ctl, &r.link, generation, result);
+        if (result == RESULT_OK || result == RESULT_UNKNOWN)
+            lookup_changed(&app, id);
     }
     int status = ctl_status(result);
     if (r.reason != NULL)
         status = ctl_refuse_member(&r);
     else if (result == RESULT_CONFLICT)
         ctl_say(stderr,
-                "curt: %s: was changed by another command meanwhile, and "
-                "not by this one; run it again",
+                "curt: %s: the link was changed by another command meanwhile; "
+                "nothing was written, run this again",
                 id);
     else if (result != RESULT_OK)
         status = ctl_link_failed(ctl, id, result);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "service/access.h"
+#include "service/plans.h"
 #include "tool/main.h"
 
 /* How often a record is read and written again that another process changes at
@@ -150,10 +151,9 @@ static enum result key_store(struct ctl *ctl, const char *name,
     const char *const digest = key + strlen(ACCESS_RECORD);
     bool stored = false;
     enum result r = access_make_key(secret);
-    if (r == RESULT_OK)
-        r = access_record_key(secret, key);
     if (r != RESULT_OK)
         return store_fail(ctl->store, r, "OpenSSL failed to make a key");
+    access_record_key(secret, key);
     clock_text(clock_now(), created);
     json_add_text(value, "name", name);
     json_add_text(value, "created", created);
@@ -273,8 +273,8 @@ static int key_check_plan(struct ctl *ctl, const char *plan)
     char key[STORE_KEY_MAX];
     struct store_record record = {.value = NULL};
     enum result r = RESULT_NOT_FOUND;
-    snprintf(key, sizeof(key), "~plan~%s", plan);
-    if (access_name_ok(plan))
+    snprintf(key, sizeof(key), PLANS_KEY "%s", plan);
+    if (plans_is_name(plan))
         r = store_record_get(ctl->store, key, true, 0, &record);
     json_object_put(record.value);
     if (r == RESULT_NOT_FOUND)
@@ -360,7 +360,6 @@ int ctl_key_rotate(struct ctl *ctl, const char *name)
         if (end != 0)
             json_object_object_add(record.value, "expires",
                                    json_object_new_int64(end));
-        json_object_object_del(record.value, "last_used");
         const char *fault = access_fault(record.value);
         if (fault != NULL) {
             ctl_say(stderr, "curt: the API key %s %s%s", name, fault,

@@ -105,13 +105,6 @@ struct json_object *ctl_link_members(const struct ctl *ctl);
  */
 int ctl_refuse_member(const struct create_request *r);
 
-/* Tells the cache of the pool that l was changed, with the result of the store,
- * so that its next request sees it. On DynamoDB, whose eventually consistent
- * reads show what was there before for a moment, l is cached; unless there was
- * another change since generation, from before l was read. */
-void ctl_link_changed(struct ctl *ctl, const struct link *l,
-                      uint32_t generation, enum result r);
-
 /* Prints a link with all that is stored, in JSON; returns the exit status. */
 int ctl_print_link(const struct link *link);
 

@@ -204,8 +204,9 @@ static enum result find_user(struct ctl *ctl, const char *name, char **user)
     struct json_object_iter at;
     json_object_object_foreachC(names_of(index.value), at)
     {
-        /* The newest is the first. */
-        json_object *digest = json_object_array_get_idx(at.val, 0);
+        /* The newest is the last. */
+        json_object *digest = json_object_array_get_idx(
+            at.val, json_object_array_length(at.val) - 1);
         char *key =
             mem_printf(ACCESS_RECORD "%s", json_object_get_string(digest));
         r = store_record_get(ctl->store, key, true, 0, &record);

@@ -1,6 +1,7 @@
 """Fixtures of the end-to-end tests; see harness.py and webservers.py."""
 
 import fnmatch
+import os
 import shutil
 import sys
 import uuid
@@ -30,6 +31,15 @@ LONG = ("test_webservers.py", "test_doctor.py", "test_cache.py",
 def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true",
                      help="only the tests that quick.txt names")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The counts once more, for the end of tests/run.sh."""
+    build = os.environ.get("CURT_BUILD")
+    if build and not hasattr(terminalreporter.config, "workerinput"):
+        Path(build, "e2e.counts").write_text("%d passed, %d failed\n" % tuple(
+            sum(len(terminalreporter.stats.get(kind, [])) for kind in kinds)
+            for kinds in (("passed",), ("failed", "error"))))
 
 
 def quick_patterns():

@@ -90,9 +90,9 @@ def start_pool(table, proxy, workdir):
                         workdir=harness.make_dir(workdir / "pool"))
 
 
-def create_in(pool, url):
+def create_in(pool, url, *fields):
     response = pool.request("POST", "/create",
-                            [("Content-Type", "application/json")],
+                            [("Content-Type", "application/json"), *fields],
                             json.dumps({"long_url": url}).encode())
     return response
 

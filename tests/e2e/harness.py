@@ -407,7 +407,7 @@ class Pool(Process):
     def answers(self):
         """Whether a request that needs no store is answered."""
         try:
-            return self.client().request("GET", "/t/-").status == 404
+            return self.client().request("GET", "/t/~").status == 404
         except OSError:
             return False
 

@@ -76,7 +76,7 @@ def create(pool, long_url, **options):
 
 
 def check_alive(pool):
-    assert pool.request("GET", "/t/-").status == 404
+    assert pool.request("GET", "/t/~").status == 404
 
 
 @pytest.fixture(scope="module")

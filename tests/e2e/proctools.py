@@ -108,7 +108,7 @@ def check_unavailable(answer):
     assert json.loads(answer.body)["status"] == 503
 
 
-def redirect_params(uri="/t/-"):
+def redirect_params(uri="/t/~"):
     return pairs({"REQUEST_METHOD": "GET", "REQUEST_URI": uri,
                   "REMOTE_ADDR": "127.0.0.1"})
 

@@ -30,7 +30,7 @@ def wait_one_janitor(pool, but=()):
     """Asks for something until there is exactly one janitor, and goes on being
     one: it is looked after by the workers as they serve."""
     def janitors():
-        assert pool.request("GET", "/t/-").status == 404
+        assert pool.request("GET", "/t/~").status == 404
         found = lone_janitors(pool.workers())
         return found if len(found) == 1 and found[0] not in but else None
 
@@ -82,7 +82,7 @@ def test_alone_there_is_one_janitor(build, kind):
 def test_alone_nothing_is_left_of_dead_janitors(build):
     with Pool(build, {}, workers=0).start() as pool:
         def janitors():
-            assert pool.request("GET", "/t/-").status == 404
+            assert pool.request("GET", "/t/~").status == 404
             return lone_janitors([pool.pid])
         first = steady(janitors, "a janitor")[0]
         os.kill(first, signal.SIGKILL)
@@ -158,7 +158,7 @@ def test_alone_the_janitor_has_the_workers_configuration(
                     AWS_ROLE_SESSION_NAME='" spaces "')
     with Pool(build, settings, workers=0).start() as pool:
         def janitors():
-            assert pool.request("GET", "/t/-").status == 404
+            assert pool.request("GET", "/t/~").status == 404
             return lone_janitors([pool.pid])
         short_id = make_link(pool)
         first = steady(janitors, "a janitor")[0]
@@ -189,7 +189,7 @@ def test_alone_a_begun_request_is_finished(build, name, in_body):
         half = HalfRequest(pool, in_body)
         pool.signal(getattr(signal, "SIG" + name))
         late = pool.client(0.5)
-        late.send(late.request_bytes("GET", "/t/-"))
+        late.send(late.request_bytes("GET", "/t/~"))
         half.finish()
         assert pool.process.wait(30) == 0
         late.socket.settimeout(20)
@@ -212,7 +212,7 @@ def test_alone_a_second_term_ends_at_once(build):
 def test_alone_an_idle_kept_connection_does_not_delay_the_end(build):
     with Pool(build, {"DRAIN_TIMEOUT": 600}, workers=0).start() as pool:
         with pool.client() as kept:
-            assert kept.request("GET", "/t/-", keep=True).status == 404
+            assert kept.request("GET", "/t/~", keep=True).status == 404
             pool.signal(signal.SIGTERM)
             assert pool.process.wait(15) == 0
             assert kept.closed()
@@ -226,7 +226,7 @@ def test_lighttpd_starts_and_ends_the_processes(build, store_settings):
                                 timeout=20)
 
         def janitors():
-            assert get("/t/-").status_code == 404
+            assert get("/t/~").status_code == 404
             found = lone_janitors(children_of(site.server.pid))
             return found if len(found) == 1 else None
 

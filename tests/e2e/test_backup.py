@@ -316,9 +316,14 @@ def test_restore_keeps_owner_and_mode_and_migrates(build):
         backup = backup_of(pool)
         db.close()
         old = sqlite3.connect(backup)
-        old.executescript("ALTER TABLE links DROP COLUMN node;"
-                          "ALTER TABLE links DROP COLUMN seq;"
-                          "PRAGMA user_version = 1")
+        # As the first version had it.
+        kept = {"short_id", "long_url", "short_url", "created_at", "ttl",
+                "hits", "analytics"}
+        columns = {row[1] for row in old.execute("PRAGMA table_info(links)")}
+        assert kept < columns
+        old.executescript("".join(
+            "ALTER TABLE links DROP COLUMN %s;" % c for c in columns - kept)
+            + "DROP TABLE records; PRAGMA user_version = 1")
         old.close()
         if os.geteuid() == 0:
             os.chown(state(pool), 1234, 2345)
@@ -330,7 +335,7 @@ def test_restore_keeps_owner_and_mode_and_migrates(build):
             was.st_uid, was.st_gid, was.st_mode)
         assert json.loads(pool.tool("--json", "get", link).stdout)["hits"] == 0
         db = open_db(pool)
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
         db.close()
 
 

@@ -595,12 +595,14 @@ def options_of_help(tool):
 
 
 def test_completion_of_bash(tool):
-    verbs = set(verbs_of(tool))
+    verbs = {verb.split()[0] for verb in verbs_of(tool)}
     assert bash_offers(["curt", ""]) == verbs
     assert bash_offers(["curt", "-j", "--config", "x", ""]) == verbs
     assert bash_offers(["curt", "help", ""]) == verbs
     assert bash_offers(["curt", "cr"]) == {"create"}
     assert bash_offers(["curt", "table", ""]) == {"create", "check"}
+    assert {"key " + word for word in bash_offers(["curt", "key", ""])} == {
+        verb for verb in verbs_of(tool) if verb.startswith("key ")}
     assert bash_offers(["curt", "table", "--billing", "="]) == {
         "on-demand", "provisioned"}
     assert bash_offers(["curt", "table", "--billing", "=", "p"]) == {
@@ -649,7 +651,7 @@ class Zsh:
 
 
 def test_completion_of_zsh(tool):
-    verbs = set(verbs_of(tool))
+    verbs = {verb.split()[0] for verb in verbs_of(tool)}
     zsh = Zsh(tool.pool.workdir)
     try:
         zsh.type("fpath=(%s $fpath); autoload -Uz compinit && compinit -D -u &&"

@@ -122,8 +122,7 @@ NO_JSON = [
 ]
 
 NO_LINK = [
-    b"{}", b"[]", b"null", b"true", b"7", b'"http://x/"', b"[{}]",
-    b'[{"long_url":"http://x/"}]',
+    b"{}", b"[]", b"null", b"true", b"7", b'"http://x/"',
     b'{"LONG_URL":"http://x/"}',
     b'{"long_url ":"http://x/"}',
     b'{"longUrl":"http://x/"}',

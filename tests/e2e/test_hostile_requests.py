@@ -15,7 +15,7 @@ from hostile import (JSON_TYPE, MADE_TRACE, PRINTABLE, check_alive, check_head,
 
 PATHS = [
     "", "?", "#", "//", "/t", "/t//", "/T/abc", "t/abc", "*",
-    "/x", "/t/a-b", "/t/a_b", "/t/a.b", "/t/a b", "/t/a+b", "/t/a~b",
+    "/x", "/t/a.b", "/t/a b", "/t/a+b", "/t/a~b",
     "/t/abc/-/", "/t/abc/def", "/t/abc%2f-", "/t/abc%2Fdef", "/t/abc%00",
     "/t/%00", "/t/abc%0d%0aSet-Cookie:a=b", "/t/abc\r\nSet-Cookie: a=b",
     "/t/\x01", "/t/\x7f", b"/t/\xff", "/t/%ff", "/t/%", "/t/%4", "/t/%zz",
@@ -153,7 +153,7 @@ def test_hostile_header_values(pool, value):
     analytics = get_item(pool, short_id)["analytics"]
     assert analytics["user_agent"] == stored_text(value)
     assert analytics["source_ip"] == stored_text(value)
-    for path, status in (("/t/" + short_id, 301), ("/t/-", 404),
+    for path, status in (("/t/" + short_id, 301), ("/t/~", 404),
                          ("/create", 405), ("/t/%s+" % short_id, 200),
                          ("/", 200), ("/t/style.css", 200),
                          ("/robots.txt", 200)):
@@ -171,7 +171,7 @@ def test_hostile_header_values(pool, value):
 def test_a_trace_id_of_256_bytes_is_the_longest(pool):
     for size in (255, 256, 257):
         value = "Root=" + "\"" * (size - 5)
-        answer = pool.request("GET", "/t/-", {"X-Amzn-Trace-Id": value})
+        answer = pool.request("GET", "/t/~", {"X-Amzn-Trace-Id": value})
         check_problem(answer, 404)
         assert (answer.headers["x-amzn-trace-id"] == value) == (size <= 256)
 
@@ -195,7 +195,7 @@ def test_a_page_has_nothing_of_the_client_unescaped(pool):
 ], ids=range(14))
 def test_odd_accept_fields_get_an_answer(pool, accept):
     headers = {"Accept": accept, "Accept-Language": accept}
-    answer = pool.request("GET", "/t/-", headers)
+    answer = pool.request("GET", "/t/~", headers)
     assert answer.status == 404
     check_head(answer)
     assert answer.headers["content-type"] in (
@@ -240,7 +240,7 @@ def params_record(names):
 
 
 def request_bytes(pool):
-    return pool.client().request_bytes("GET", "/t/-")
+    return pool.client().request_bytes("GET", "/t/~")
 
 
 def test_every_cut_of_a_request_is_survived(pool):
@@ -318,7 +318,7 @@ def test_lengths_of_parameters_that_lie(pool, name_len, value_len):
     """They are compared with what has come, and no worker dies of them."""
     before = pool.children()
     lengths = struct.pack("!II", name_len | 1 << 31, value_len | 1 << 31)
-    data = (fcgi_client.begin() + params_record(lengths + b"REQUEST_URI/t/-")
+    data = (fcgi_client.begin() + params_record(lengths + b"REQUEST_URI/t/~")
             + fcgi_client.record(fcgi_client.STDIN))
     assert wire(pool, data) == b""
     for _ in range(2 * pool.worker_count):
@@ -341,7 +341,7 @@ def test_requests_right_after_an_aborted_one(pool):
     abort = (fcgi_client.begin(flags=1)
              + fcgi_client.record(fcgi_client.ABORT_REQUEST))
     with pool.client() as client:
-        request = client.request_bytes("GET", "/t/-", keep=True)
+        request = client.request_bytes("GET", "/t/~", keep=True)
         client.send(abort + request + request)
         assert client.read_record() == (3, 1, bytes(8))
         assert client.response().status == 404
@@ -350,7 +350,7 @@ def test_requests_right_after_an_aborted_one(pool):
 
 def test_padding_and_tiny_records_are_the_same_request(pool):
     params = fcgi_client.pairs({"REQUEST_METHOD": "GET",
-                                "REQUEST_URI": "/t/-"})
+                                "REQUEST_URI": "/t/~"})
     data = fcgi_client.begin()
     for n, byte in enumerate(params):
         data += fcgi_client.record(fcgi_client.PARAMS, bytes([byte]),

@@ -150,7 +150,7 @@ def test_two_pools_on_one_state_dir_have_one_janitor(build, tmp_path, workers):
             if workers:
                 pids += pool.children()
             else:
-                assert pool.request("GET", "/t/-").status == 404
+                assert pool.request("GET", "/t/~").status == 404
                 pids += lone_janitors([pool.pid])
         return lock_holders(state, pids)
 

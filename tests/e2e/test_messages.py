@@ -17,11 +17,12 @@ LANGUAGES = ["en", "de", "fr", "es"]
 
 # The sources whose sentences a client sees, and those that have the reasons
 # which complete "The long_url ...".
-DETAILS = ["http/body.c", "http/h_create.c", "http/h_home.c",
+DETAILS = ["http/admit.c", "http/body.c", "http/h_create.c", "http/h_home.c",
            "http/h_preview.c", "http/h_redirect.c", "http/handlers.c",
            "http/handlers.h", "http/http.c", "http/limited.c", "http/router.c",
            "process/worker.c"]
-REASONS = ["service/create.c", "link/host.c", "link/url.c"]
+REASONS = ["service/create.c", "service/targets.c", "link/host.c",
+           "link/url.c"]
 # Of APP_URL, or of another member than long_url, which no page has a field for.
 NOT_A_REASON = {"is longer than 1,000 bytes",
                 "is a reserved word; choose another",
@@ -82,6 +83,9 @@ def details():
         found.update("The long_url %s." % text for text in literals(name)
                      if re.match("(is|has|leads) ", text)
                      and text not in NOT_A_REASON)
+    found.update("The API key %s." % text
+                 for text in literals("service/access.c")
+                 if re.match("(is|has|lacks) ", text))
     return found
 
 

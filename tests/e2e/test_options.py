@@ -164,6 +164,18 @@ def test_options_that_are_refused(hosts):
         os.EX_DATAERR, "", "curt: --id is a reserved word; choose another\n")
 
 
+def test_ids_of_one_case(build):
+    with Pool(build, {"CASE_INSENSITIVE": "on"}, workers=1) as pool:
+        pool.start()
+        made = pool.tool("create", "--id", "Spring-1", "https://example.com/")
+        assert made.stdout == "http://127.0.0.1/t/spring-1\n"
+        pool.tool("edit", "SPRING-1", "--title", "x")
+        link = json.loads(pool.tool("-j", "get", "sPRING-1").stdout)
+        assert (link["short_id"], link["title"]) == ("spring-1", "x")
+        drawn = pool.tool("create", stdin=20 * "https://example.com/\n").stdout
+        assert len(drawn.split()) == 20 and drawn == drawn.lower()
+
+
 # ---- One id, many clients --------------------------------------------------
 
 def test_one_client_gets_an_alias(hosts):
@@ -310,6 +322,16 @@ def test_find_if_exists(hosts):
         assert hosts.made(long_url=target, find_if_exists=True) == new
         first = new
 
+    # Nor is one found that is disabled, or has no visits left.
+    hosts.first.tool("disable", first["short_id"])
+    new = hosts.made(long_url=target, find_if_exists=True, max_hits=1)
+    assert new["short_id"] != first["short_id"]
+    assert hosts.follow(new["short_id"])[0] == 301
+    last = hosts.made(long_url=target, find_if_exists=True)
+    assert last["short_id"] not in (first["short_id"], new["short_id"])
+    assert hosts.create(short_id=first["short_id"], long_url=target,
+                        find_if_exists=True)[0] == 409
+
     # With an alias it is that link which is looked for.
     alias, target = uuid.uuid4().hex, url()
     link = hosts.made(short_id=alias, long_url=target, find_if_exists=True)
@@ -370,7 +392,7 @@ def test_long_answers_of_an_array_are_whole(hosts):
 # ---- Editing ---------------------------------------------------------------
 
 def test_an_edit_is_seen_by_the_next_request(hosts):
-    link = hosts.made(tags=["a"], title="old", max_hits=5)
+    link = hosts.made(tags=["a"], title="old", max_hits=50)
     short_id = link["short_id"]
     for i in range(5):
         target = url()
@@ -424,8 +446,8 @@ def test_two_editors_do_not_overwrite_each_other(hosts):
     done = [(e.communicate(timeout=60), e.returncode) for e in editors]
     for (_, err), status in done:
         assert (status, err) in ((0, ""), (
-            os.EX_TEMPFAIL, "curt: %s: was changed by another command "
-            "meanwhile, and not by this one; run it again\n" % short_id))
+            os.EX_TEMPFAIL, "curt: %s: the link was changed by another "
+            "command meanwhile; nothing was written, run this again\n" % short_id))
     kept = sum(status == 0 for _, status in done)
     assert kept >= 1
     assert hosts.shown(short_id)["version"] == kept

@@ -87,7 +87,7 @@ def test_worker_that_keeps_dying_is_replaced_with_a_growing_delay(build):
             wait_gone([victim])
             # One that has answered would be replaced at once.
             if delay >= 0.8:
-                assert pool.request("GET", "/t/-").status == 404
+                assert pool.request("GET", "/t/~").status == 404
             victim = next_child(pool, known)
             gap = started_at(victim) - killed
             # The start is known to a hundredth of a second.
@@ -110,7 +110,7 @@ def test_worker_that_answered_is_replaced_at_once_at_any_age(build):
     """One bad peer must not slow down the replacement for the others."""
     with Pool(build, {}, workers=1).start() as pool:
         for _ in range(7):
-            assert pool.request("GET", "/t/-").status == 404
+            assert pool.request("GET", "/t/~").status == 404
             known = pool.children()
             victim = pool.workers()[0]
             os.kill(victim, signal.SIGKILL)
@@ -149,7 +149,7 @@ def test_signal_to_the_master_lets_a_begun_request_finish(build, name, in_body):
         wait_until(lambda: len(pool.workers()) == 1, "the idle one gone")
         # The socket is still there, but nobody takes a new request.
         late = pool.client(0.5)
-        late.send(late.request_bytes("GET", "/t/-"))
+        late.send(late.request_bytes("GET", "/t/~"))
         with pytest.raises(socket.timeout):
             late.response()
         half.finish()
@@ -203,7 +203,7 @@ def test_idle_kept_connections_do_not_delay_the_end(build):
     with Pool(build, {"DRAIN_TIMEOUT": 600}, workers=2).start() as pool:
         kept = [pool.client() for _ in range(2)]
         for client in kept:
-            assert client.request("GET", "/t/-", keep=True).status == 404
+            assert client.request("GET", "/t/~", keep=True).status == 404
         pool.signal(signal.SIGTERM)
         assert pool.process.wait(15) == 0
         for client in kept:

@@ -168,13 +168,13 @@ def test_broken_file_changes_nothing(build, workers):
             pool.conf.write_text(good + text)
             pool.signal(signal.SIGHUP)
             if not workers:  # it is loaded by the next request
-                assert pool.request("GET", "/t/-").status == 404
+                assert pool.request("GET", "/t/~").status == 404
             wait_said(pool, message, "error")
             assert len(make_link(pool)) == 7
         pool.conf.unlink()
         pool.signal(signal.SIGHUP)
         if not workers:
-            assert pool.request("GET", "/t/-").status == 404
+            assert pool.request("GET", "/t/~").status == 404
         wait_said(pool, "%s: cannot be read: No such file" % pool.conf, "error")
         assert before == (pool.workers() if workers else [pool.pid])
         assert len(make_link(pool)) == 7
@@ -216,7 +216,7 @@ def test_alone_a_new_janitor_has_the_configuration_in_force(build, change):
     """It starts after the file changed in a way that is not taken over."""
     with Pool(build, {}, workers=0).start() as pool:
         def janitors():
-            assert pool.request("GET", "/t/-").status == 404
+            assert pool.request("GET", "/t/~").status == 404
             return lone_janitors([pool.pid])
 
         first = steady(janitors, "a janitor")[0]
@@ -229,7 +229,7 @@ def test_alone_a_new_janitor_has_the_configuration_in_force(build, change):
         else:
             pool.conf.write_text("APP_URL = what\n")
         pool.signal(signal.SIGHUP)
-        assert pool.request("GET", "/t/-").status == 404
+        assert pool.request("GET", "/t/~").status == 404
         slay(first)
         second = steady(janitors, "another janitor", seconds=2)
         assert first not in second
@@ -286,7 +286,7 @@ def test_kept_connection_is_closed_by_the_old_worker(build):
     """The web server must notice, and connect to a new one."""
     with Pool(build, {}, workers=1).start() as pool:
         with pool.client() as kept:
-            assert kept.request("GET", "/t/-", keep=True).status == 404
+            assert kept.request("GET", "/t/~", keep=True).status == 404
             reload(pool)
             assert kept.closed()
         make_link(pool)

@@ -125,7 +125,7 @@ def test_slow_request_ends_after_the_request_timeout(build):
         # The time counts from the beginning of each request.
         with pool.client() as kept:
             for _ in range(4):
-                assert kept.request("GET", "/t/-", keep=True).status == 404
+                assert kept.request("GET", "/t/~", keep=True).status == 404
                 time.sleep(0.4)
 
 
@@ -151,7 +151,7 @@ def test_answer_that_nobody_reads_ends_after_the_request_timeout(build):
 def test_answer_that_needs_no_body_does_not_wait_for_it(build):
     with Pool(build, {"REQUEST_TIMEOUT": 60}, workers=1).start() as pool:
         for method, uri, length, status in (
-                ("GET", "/t/-", 1000, 404), ("HEAD", "/t/-", 1000, 404),
+                ("GET", "/t/~", 1000, 404), ("HEAD", "/t/~", 1000, 404),
                 ("POST", "/t/abc", 1000, 405), ("POST", "/other", 1000, 404),
                 ("GET", "/create", 1000, 405), ("POST", "/create", 65537, 413),
                 ("POST", "/create", 2 ** 40, 413)):
@@ -161,7 +161,7 @@ def test_answer_that_needs_no_body_does_not_wait_for_it(build):
                 assert client.response().status == status
                 # The rest is read, and the connection serves the next request.
                 client.send(stream(STDIN, b"x" * 900))
-                answer = client.request("GET", "/t/-", keep=True)
+                answer = client.request("GET", "/t/~", keep=True)
                 assert answer.status == 404
         with slow_peer(pool, begun) as client:
             # It is not waited for any longer than two seconds.
@@ -174,7 +174,7 @@ def test_idle_kept_connections_do_not_hold_up_others(build):
         short_id = make_link(pool)
         kept = [pool.client() for _ in range(20)]
         for client in kept:
-            client.request("GET", "/t/-", keep=True)
+            client.request("GET", "/t/~", keep=True)
         check_redirect(pool, short_id)
         time.sleep(1.2)  # no request was begun, so there is no timeout
         for client in kept:
@@ -190,7 +190,7 @@ def test_more_connections_than_a_worker_has(build):
         before = taken(pool)
         oldest = slow_peer(pool, half_body())
         kept = pool.client()
-        assert kept.request("GET", "/t/-", keep=True).status == 404
+        assert kept.request("GET", "/t/~", keep=True).status == 404
         others = [slow_peer(pool, SLOW["params"])
                   for _ in range(CONNECTIONS_MAX - 3)]
         wait_until(lambda: taken(pool) == before + CONNECTIONS_MAX - 1,
@@ -262,10 +262,10 @@ def test_request_that_came_with_the_signal_is_answered(build, workers):
     with Pool(build, {}, workers=workers).start() as pool:
         worker = (pool.workers() or [pool.pid])[0]
         with pool.client() as kept:
-            assert kept.request("GET", "/t/-", keep=True).status == 404
+            assert kept.request("GET", "/t/~", keep=True).status == 404
             freeze(worker)
             os.kill(worker, signal.SIGUSR1)
-            kept.send(kept.request_bytes("GET", "/t/-", keep=True))
+            kept.send(kept.request_bytes("GET", "/t/~", keep=True))
             os.kill(worker, signal.SIGCONT)
             assert kept.response().status == 404
             assert kept.closed()
@@ -279,7 +279,7 @@ def test_connection_that_came_with_the_signal_is_answered(build):
         pair = pool.workers()
         before = connections(pair[0])
         kept = pool.client()
-        assert kept.request("GET", "/t/-", keep=True).status == 404
+        assert kept.request("GET", "/t/~", keep=True).status == 404
         # Who has this connection is now the last of the two.
         first = pair[connections(pair[0]) > before]
         freeze(pool.pid)
@@ -293,7 +293,7 @@ def test_connection_that_came_with_the_signal_is_answered(build):
             os.kill(first, signal.SIGUSR1)
         finally:
             os.sched_setaffinity(0, here)
-        assert client.request("GET", "/t/-").status == 404
+        assert client.request("GET", "/t/~").status == 404
         os.kill(pool.pid, signal.SIGCONT)
         kept.close()
 

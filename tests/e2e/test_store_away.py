@@ -75,7 +75,7 @@ def assert_away(pool, uri):
             create = threads.submit(post, pool, "https://example.com/lost")
             assert_unavailable(get.result())
             assert_unavailable(create.result())
-    assert request_in_time(pool, "GET", "/t/-").status == 404
+    assert request_in_time(pool, "GET", "/t/~").status == 404
     done = pool.tool("get", "someId", check=False)
     assert done.returncode == os.EX_TEMPFAIL
     assert done.stderr.startswith("curt: ")

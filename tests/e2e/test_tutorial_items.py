@@ -156,6 +156,32 @@ def test_curt_get_prints_the_item(tutorial, maker):
                       "xray_trace_id": "Root=1-2-3", "a": "1", "ü": '"ö\n'}}
 
 
+def test_lambda_reads_items_with_options(tutorial):
+    """All that a client can give a link of curt's is more in the item; the
+    Lambda follows and counts as ever, and curt edits what the Lambda made."""
+    answer = tutorial.pool.request(
+        "POST", "/create", {"Content-Type": "application/json"}, json.dumps({
+            "long_url": "https://example.com/", "short_id": "by-name_1",
+            "ttl": 600, "not_before": 1, "max_hits": 9, "redirect_status": 302,
+            "forward_query": True, "title": "Grüße", "tags": ["b", "a"]}))
+    assert answer.status == 200, answer.raw
+    assert tutorial.lambda_get("by-name_1") == "https://example.com/"
+    item = tutorial.item("by-name_1")
+    assert item["hits"] == {"N": "1"}
+    assert (item["title"], item["max_hits"], item["forward_query"]) == (
+        {"S": "Grüße"}, {"N": "9"}, {"BOOL": True})
+    assert sorted(item["tags"]["SS"]) == ["a", "b"]
+
+    short_id = tutorial.lambda_create("https://example.com/old")
+    before = tutorial.item(short_id)
+    tutorial.pool.tool("edit", short_id, "--long-url",
+                       "https://example.com/new", "--title", "x")
+    assert tutorial.lambda_get(short_id) == "https://example.com/new"
+    after = tutorial.item(short_id)
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "long_url", "title", "version", "creation_token", "hits"}
+
+
 def test_curt_reads_items_of_any_hand(tutorial):
     number = "12345678901234567890123456789012345678"
     # 32 levels, the most that DynamoDB takes.

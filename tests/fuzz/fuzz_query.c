@@ -1,5 +1,5 @@
 /* The small parsers of what a request has in its head: percent-encoding,
- * pairs, UTF-8, Accept, numbers, trace ids. */
+ * pairs, UTF-8, Accept, numbers, trace ids; and those of usage plans. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -10,6 +10,7 @@
 #include "http/http.h"
 #include "http/page.h"
 #include "link/ids.h"
+#include "service/plans.h"
 
 static void check_decoding(const char *s, size_t len)
 {
@@ -108,6 +109,15 @@ static void check_number(const char *text)
         MUST(strspn(text, "0123456789.eE+-") == strlen(text));
 }
 
+static void check_plan(const char *text, size_t len)
+{
+    struct plan plan = {.quota = 0};
+    if (plans_parse_quota(text, &plan))
+        MUST(plan.quota >= 1 && plan.quota <= PLANS_QUOTA_MAX);
+    if (plans_parse(text, len, &plan))
+        MUST(plan.quota <= PLANS_QUOTA_MAX && plan.rate.count <= CONF_RATE_MAX);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     /* A copy that ends where the input ends, and has a NUL there. */
@@ -117,6 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_utf8(text, size);
     check_header(text);
     check_number(text);
+    check_plan(text, size);
     if (ids_valid(text, size))
         MUST(size >= 1 && size <= IDS_MAX && strlen(text) == size);
     free(text);

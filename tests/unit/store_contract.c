@@ -423,6 +423,19 @@ static void removes_a_link_once(void **state)
     assert_missing(s);
 }
 
+static void purges_a_link(void **state)
+{
+    struct suite *s = *state;
+    const char *id = s->link.short_id;
+    suite_assert_result(s, store_purge(s->store, id, 0), RESULT_NOT_FOUND);
+    suite_create(s);
+    suite_assert_result(s, store_purge(s->store, id, 0), RESULT_OK);
+    assert_missing(s);
+    /* Nothing is left, so the id is free. */
+    suite_create(s);
+    suite_assert_stored(s);
+}
+
 static void adds_hits(void **state)
 {
     struct suite *s = *state;
@@ -658,6 +671,7 @@ int main(void)
         CASE(tells_ids_apart_by_case),
         CASE(leaves_a_taken_id_alone),
         CASE(removes_a_link_once),
+        CASE(purges_a_link),
         CASE(adds_hits),
         CASE(makes_no_ghost_of_a_hit),
         CASE(takes_each_flush_once),

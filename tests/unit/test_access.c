@@ -80,7 +80,7 @@ EACH_TEST(set_up, tear_down)
 static void make_key(char key[ACCESS_KEY_SIZE + 1], const char *members)
 {
     assert_int_equal(access_make_key(key), RESULT_OK);
-    assert_int_equal(access_record_key(key, shelf.key), RESULT_OK);
+    access_record_key(key, shelf.key);
     free(shelf.value);
     shelf.value = mem_printf("{\"name\":\"app\",\"scopes\":\"create\","
                              "\"sha256\":\"%s\"%s}",
@@ -115,7 +115,7 @@ TEST(has_a_form_that_scanners_know)
     assert_memory_equal(key, "curt_", 5);
     assert_memory_not_equal(key + 5, other + 5, 43);
     /* Known answers: what was handed out must stay valid. */
-    assert_int_equal(access_record_key("abc", record), RESULT_OK);
+    access_record_key("abc", record);
     assert_string_equal(record,
                         "~key~ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0");
     expect("curt_"

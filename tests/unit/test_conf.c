@@ -297,6 +297,9 @@ static const struct {
     {APP "URL_SCHEMES = https javascript\n",
      "FILE:2: URL_SCHEMES: invalid value \"https javascript\": expected URL "
      "schemes but javascript, data or file\n"},
+    {APP "URL_SCHEMES = https ftp\n",
+     "FILE:2: URL_SCHEMES: invalid value \"https ftp\": expected URL "
+     "schemes but javascript, data or file\n"},
     {APP "CORS_ORIGINS = app.example\n",
      "FILE:2: CORS_ORIGINS: invalid value \"app.example\": expected origins, "
      "such as https://app.example\n"},

@@ -447,8 +447,10 @@ static enum result dynamodb_spend_hit(struct store *s, const char *short_id)
     json_object *body = request_for_key(s, short_id);
     json_add_text(body, "UpdateExpression", "ADD hits :n");
     add_value(body, "n", dynamodb_item_number(1));
+    add_value(body, "record", dynamodb_item_string("~"));
     json_add_text(body, "ConditionExpression",
-                  LINK_EXISTS " AND (attribute_not_exists(max_hits) OR "
+                  LINK_EXISTS " AND NOT begins_with(short_id, :record) AND "
+                              "(attribute_not_exists(max_hits) OR "
                               "attribute_not_exists(hits) OR hits < max_hits)");
     enum result r =
         dynamodb_call(s, "UpdateItem", body, ONCE, s->deadline, &answer);
@@ -516,7 +518,8 @@ static enum result dynamodb_record_put(struct store *s, const char *key,
     return r;
 }
 
-static enum result dynamodb_record_delete(struct store *s, const char *key)
+/* Of a link or a record. */
+static enum result dynamodb_delete_item(struct store *s, const char *key)
 {
     struct aws_answer answer;
     json_object *body = request_for_key(s, key);
@@ -672,9 +675,10 @@ const struct store_ops store_dynamodb_ops = {
     .spend_hit = dynamodb_spend_hit,
     .record_get = dynamodb_record_get,
     .record_put = dynamodb_record_put,
-    .record_delete = dynamodb_record_delete,
+    .record_delete = dynamodb_delete_item,
     .record_count = dynamodb_record_count,
     .remove = dynamodb_remove,
+    .purge = dynamodb_delete_item,
     .add_hits = dynamodb_add_hits,
     .tend = dynamodb_tend,
     .table_create = dynamodb_make_table,

@@ -79,6 +79,7 @@ enum statement {
     WHOLE,
     EXISTS,
     REMOVE,
+    PURGE,
     ADD_HITS,
     FLUSH_HITS,
     EXPIRE,
@@ -114,6 +115,7 @@ static const char *const sql[STATEMENTS] = {
                " NULL, NULL), long_url = '', short_url = '',"
                " analytics = 'null', deleted_at = ?2"
                " WHERE short_id = ?1 AND deleted_at IS NULL",
+    [PURGE] = "DELETE FROM links WHERE short_id = ?1",
     [ADD_HITS] = "UPDATE links SET hits = hits + ?2 WHERE short_id = ?1"
                  " AND deleted_at IS NULL",
     [FLUSH_HITS] = "UPDATE links SET hits = hits + ?2, node = ?3, seq = ?4"
@@ -753,17 +755,29 @@ static enum result sqlite_record_put(struct store *base, const char *key,
     return r == RESULT_OK ? make_durable(s) : r;
 }
 
-static enum result sqlite_record_delete(struct store *base, const char *key)
+/* Removes the row of a link or of a record. */
+static enum result delete_row(struct store *base, enum statement which,
+                              const char *key)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     sqlite3_stmt *statement = NULL;
     int changed;
-    enum result r = prepare_statement(s, RECORD_REMOVE, key, &statement);
+    enum result r = prepare_statement(s, which, key, &statement);
     if (r == RESULT_OK)
         r = run_change(s, statement, &changed);
     if (r == RESULT_OK && changed == 0)
         return RESULT_NOT_FOUND;
     return r == RESULT_OK ? make_durable(s) : r;
+}
+
+static enum result sqlite_purge(struct store *base, const char *short_id)
+{
+    return delete_row(base, PURGE, short_id);
+}
+
+static enum result sqlite_record_delete(struct store *base, const char *key)
+{
+    return delete_row(base, RECORD_REMOVE, key);
 }
 
 static enum result sqlite_record_count(struct store *base, const char *key,
@@ -853,6 +867,7 @@ const struct store_ops store_sqlite_ops = {
     .record_delete = sqlite_record_delete,
     .record_count = sqlite_record_count,
     .remove = sqlite_remove,
+    .purge = sqlite_purge,
     .add_hits = sqlite_add_hits,
     .expire = sqlite_expire,
     .newest = sqlite_newest,
