@@ -317,7 +317,8 @@ def insert_links(db, links):
     db.executemany(
         "INSERT INTO links (short_id, long_url, short_url, created_at, ttl,"
         " hits, analytics) VALUES (?, 'https://example.com/' || ?,"
-        " 'http://127.0.0.1/t/' || ?, '2018-11-29T00:05:02', ?, 0, '{}')",
+        " 'http://127.0.0.1/t/' || ?,"
+        " strftime('%Y-%m-%dT%H:%M:%S', 'now'), ?, 0, '{}')",
         [(i, i, i, ttl) for i, ttl in links])
     db.execute("COMMIT")
 
