@@ -1,6 +1,5 @@
 #include "service/create.h"
 
-#include <ctype.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -342,8 +341,8 @@ static void create_prepare(const struct create_context *c,
         refuse_member(r, RESULT_INVALID, KEY_FIELD,
                       "cannot be combined with find_if_exists");
     if (r->result == RESULT_OK && r->chosen) {
-        for (char *s = l->short_id; conf->case_insensitive && *s; s++)
-            *s = (char)tolower((unsigned char)*s);
+        if (conf->case_insensitive)
+            (void)ids_lower(l->short_id);
         if (!ids_valid(l->short_id, strlen(l->short_id)))
             refuse_member(r, RESULT_INVALID, "short_id",
                           "is a reserved word; choose another");

@@ -1,5 +1,4 @@
 /* curt create, get and delete, and how an id is written. See curt(1). */
-#include <ctype.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,8 +95,6 @@ const char *ctl_take_id(struct ctl *ctl, const char *argument)
         (void)ids_lower(ctl->id);
     free(url);
     buf_free(&rest);
-    for (char *c = ctl->id; ctl->conf.case_insensitive && *c != '\0'; c++)
-        *c = (char)tolower((unsigned char)*c);
     return id;
 }
 
