@@ -41,7 +41,8 @@ packages_of() {
             default-jre-headless chromium-headless-shell mandoc sqlite3 \
             strace procps xz-utils python3 python3-pytest python3-pytest-xdist \
             python3-boto3 python3-requests \
-            python3-yaml openssl zbar-tools librsvg2-bin zsh
+            python3-yaml openssl zbar-tools librsvg2-bin zsh \
+            dbus systemd systemd-container
         # The Node.js of whoever brought their own is as good.
         command -v npm >/dev/null 2>&1 || echo nodejs npm
         ;;

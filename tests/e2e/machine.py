@@ -1,0 +1,146 @@
+"""A Debian machine of its own for a test: systemd runs in it as PID 1.
+
+Its disk is this machine's, with every change kept in memory, so that all
+packages of this machine are installed in it and nothing that a test installs
+or removes is left. Its network has a loopback interface only, so that every
+port is free. systemd-nspawn starts it; the units of a package run in it with
+their real sandbox.
+"""
+
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import harness
+
+# In namespaces of mounts and processes, so that all of it ends with the first
+# process, also when the test run is killed. The machine boots with nothing that Debian's packages enable, and starts again after a
+# reboot, which systemd-nspawn reports with status 133.
+BOOT = """
+set -e
+mkdir -p /run/systemd/nspawn
+mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
+mount -t tmpfs -o mode=755 tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay \\
+    -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+(
+    cd "$1/root"
+    rm -rf usr/sbin/policy-rc.d etc/rc?.d/S* etc/systemd/system/*.wants
+    for unit in udevd networkd resolved timesyncd firstboot; do
+        ln -sf /dev/null "etc/systemd/system/systemd-$unit.service"
+    done
+    echo "$2" >etc/machine-id
+    echo machine >etc/hostname
+    echo '127.0.0.1 localhost machine.example machine' >etc/hosts
+)
+status=133
+while [ "$status" -eq 133 ]; do
+    status=0
+    systemd-nspawn -q -D "$1/root" --machine="curt-$2" -b --register=no \\
+        --keep-unit --private-network --console=pipe \\
+        --kill-signal=SIGRTMIN+3 $3 systemd.unit=multi-user.target || status=$?
+done
+"""
+
+
+class Machine:
+    """`with Machine() as m: m.run("systemctl start curt")`. `binds` are
+    directories of this machine that it can read, where they are not on the
+    root's file system."""
+
+    def __init__(self, binds=()):
+        self.dir = Path(tempfile.mkdtemp(prefix="curt-machine-", dir="/tmp"))
+        self.log = open(str(self.dir) + ".log", "w+b")
+        self.binds = ["--bind-ro=%s" % path for path in binds]
+        self.process = None
+        self.pid = 0
+
+    def __enter__(self):
+        try:
+            self.boot()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def boot(self):
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--",
+             "unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc",
+             "sh", "-c", BOOT, "sh", str(self.dir), uuid.uuid4().hex,
+             " ".join(self.binds)],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.pid = harness.wait_until(self.find_init, "PID 1 of the machine")
+        harness.wait_until(self.is_up, "the machine's boot", 60, 0.1)
+
+    def find_init(self):
+        if self.process.poll() is not None:
+            raise AssertionError("the machine did not start:\n" + self.logs())
+        for pid in harness.descendants_of(self.process.pid):
+            if Path("/proc/%d/comm" % pid).read_text().strip() == "systemd":
+                return pid
+        return None
+
+    def is_up(self):
+        state = self.run("systemctl is-system-running", check=False)
+        return state.stdout.strip() in ("running", "degraded")
+
+    @property
+    def root(self):
+        """The machine's file system, as this process can read and write it."""
+        return Path("/proc/%d/root" % self.pid)
+
+    def argv(self, command):
+        """What runs a shell command, or a list of words, in the machine."""
+        if isinstance(command, str):
+            command = ["sh", "-c", command]
+        return ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p",
+                "-C", "-r", "-w", "--", "env", "-i", "LANG=C", "HOME=/root",
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:"
+                "/bin", *map(str, command)]
+
+    def run(self, command, check=True, timeout=120, **options):
+        result = subprocess.run(
+            self.argv(command), capture_output=True, text=True,
+            timeout=timeout, check=False, **options)
+        if check and result.returncode != 0:
+            raise AssertionError("%s: status %d\n%s%s" % (
+                command, result.returncode, result.stdout, result.stderr))
+        return result
+
+    def start(self, command, **options):
+        """A command in the machine that goes on: its Popen."""
+        return subprocess.Popen(self.argv(command), text=True, **options)
+
+    def journal(self, *units):
+        return self.run(["journalctl", "--no-pager", "-o", "short-monotonic",
+                         *("--unit=" + unit for unit in units)]).stdout
+
+    def logs(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")[-4000:]
+
+    def reboot(self):
+        """An orderly one; the disk stays."""
+        before = self.pid
+        self.run("systemctl reboot", check=False)
+        harness.wait_until(lambda: not harness.alive(before), "the shutdown",
+                           60, 0.1)
+        self.pid = harness.wait_until(self.find_init, "PID 1 after the reboot")
+        harness.wait_until(self.is_up, "the machine's boot", 60, 0.1)
+
+    def kill(self):
+        """A power failure: every process ends at once."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            harness.wait_until(lambda: not self.pid or
+                               not harness.alive(self.pid), "the end of PID 1")
+        self.log.close()
+        Path(self.log.name).unlink()
+        self.dir.rmdir()
