@@ -67,6 +67,16 @@ bool utf8_is_control(uint32_t point)
            (point >= 0x2066 && point <= 0x2069);
 }
 
+bool utf8_is_shown(const char *s, size_t len)
+{
+    for (size_t pos = 0; pos < len;) {
+        const uint32_t point = utf8_next(s, len, &pos);
+        if (point == UTF8_BAD || utf8_is_control(point))
+            return false;
+    }
+    return true;
+}
+
 size_t utf8_escape(const char *s, size_t len, size_t *pos, bool ascii,
                    char out[UTF8_ESCAPE_MAX])
 {

@@ -30,6 +30,9 @@ void utf8_add_clean(struct buf *out, const char *s, size_t len);
  * U+202E, U+2066 to U+2069). */
 bool utf8_is_control(uint32_t point);
 
+/* Whether the len bytes at s are UTF-8 without such characters. */
+bool utf8_is_shown(const char *s, size_t len);
+
 /* Bytes of the longest escape: four times \xNN. */
 #define UTF8_ESCAPE_MAX 16
 

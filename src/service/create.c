@@ -136,16 +136,9 @@ static bool read_time(json_object *value, int64_t *t)
 /* Whether a value is a string of 1 to max bytes that can be shown. */
 static bool is_shown(json_object *value, size_t max)
 {
-    if (!json_object_is_type(value, json_type_string))
-        return false;
-    const char *s = json_object_get_string(value);
     const size_t len = (size_t)json_object_get_string_len(value);
-    for (size_t pos = 0; pos < len;) {
-        const uint32_t point = utf8_next(s, len, &pos);
-        if (point == UTF8_BAD || utf8_is_control(point))
-            return false;
-    }
-    return len > 0 && len <= max;
+    return len > 0 && len <= max && /* 0: not a string */
+           utf8_is_shown(json_object_get_string(value), len);
 }
 
 static int compare_texts(const void *a, const void *b)

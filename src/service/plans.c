@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "service/access.h"
 #include "service/app.h"
 #include "service/lookup.h"
 
@@ -19,9 +20,7 @@ _Static_assert(PLANS_LEASE_MAX + STORE_MANY_MAX <= LIMITS_LEASE_MAX,
 
 bool plans_is_name(const char *name)
 {
-    const size_t len = strlen(name);
-    return len >= 1 && len <= PLANS_NAME_MAX &&
-           strspn(name, TEXT_ALNUM "-_.") == len;
+    return access_name_ok(name) && strlen(name) <= PLANS_NAME_MAX;
 }
 
 bool plans_parse_quota(const char *text, struct plan *plan)

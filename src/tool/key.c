@@ -13,10 +13,6 @@
 #include "service/plans.h"
 #include "tool/main.h"
 
-/* How often a record is read and written again that another process changes at
- * the same time. */
-#define KEY_TRIES 20
-
 /* How long old keys are valid after `rotate`, and at most, in seconds. */
 #define KEY_GRACE     86400
 #define KEY_GRACE_MAX 31536000
@@ -25,32 +21,13 @@
 
 /* ---- The records -------------------------------------------------------- */
 
-/* Reads the index. *names, its member, belongs to it. */
-static enum result key_read_index(struct ctl *ctl, struct store_record *index,
-                                  json_object **names)
-{
-    enum result r = store_record_get(ctl->store, ACCESS_INDEX, true, 0, index);
-    *names = NULL;
-    if (r == RESULT_NOT_FOUND) {
-        index->value = json_object_new_object();
-        *names = json_object_new_object();
-        json_object_object_add(index->value, "names", *names);
-        return RESULT_OK;
-    }
-    if (r == RESULT_OK &&
-        !json_object_object_get_ex(index->value, "names", names))
-        r = store_fail(ctl->store, RESULT_CORRUPT,
-                       "the record " ACCESS_INDEX " is not a list of keys");
-    return r;
-}
-
 /* The digests of a key, the newest last, which belong to index. NULL: there is
  * no such key, or the store failed; reported, and *status is set. */
 static json_object *key_digests(struct ctl *ctl, const char *name,
                                 struct store_record *index, int *status)
 {
     json_object *names, *digests = NULL;
-    const enum result r = key_read_index(ctl, index, &names);
+    const enum result r = ctl_read_names(ctl, ACCESS_INDEX, index, &names);
     *status = 0;
     if (r != RESULT_OK) {
         *status = ctl_store_failed(ctl, r);
@@ -79,51 +56,49 @@ static int key_read_newest(struct ctl *ctl, json_object *digests,
     return r == RESULT_OK ? 0 : ctl_store_failed(ctl, r);
 }
 
-/* Sets a member of a record, or removes it where value is NULL. Of two times in
- * "expires" the earlier one stays. */
-static enum result key_set_member(struct ctl *ctl, const char *key,
-                                  const char *member, json_object *value)
+/* A member of a key that is set, or removed where value is NULL. */
+struct key_member {
+    const char *name;
+    json_object *value;
+};
+
+/* Of two times in "expires" the earlier one stays. */
+static enum result key_set_member(struct ctl *ctl, json_object *record,
+                                  void *arg)
 {
-    enum result r = RESULT_CONFLICT;
-    for (int i = 0; i < KEY_TRIES && r == RESULT_CONFLICT; i++) {
-        struct store_record record;
-        json_object *old = NULL;
-        r = store_record_get(ctl->store, key, true, 0, &record);
-        if (r == RESULT_OK) {
-            json_object_object_get_ex(record.value, member, &old);
-            if (value == NULL && json_text_at(record.value, "revoked") != NULL)
-                r = store_fail(ctl->store, RESULT_INVALID,
-                               "the API key is revoked, and that is final");
-            else if (value == NULL)
-                json_object_object_del(record.value, member);
-            else if (strcmp(member, "expires") != 0 || old == NULL ||
-                     json_object_get_int64(old) > json_object_get_int64(value))
-                json_object_object_add(record.value, member,
-                                       json_object_get(value));
-        }
-        if (r == RESULT_OK)
-            r = store_record_put(ctl->store, key, &record, 0);
-        json_object_put(record.value);
-    }
-    cache_forget(ctl->cache, key); /* also where the outcome is unknown */
-    return r;
+    const struct key_member *member = arg;
+    json_object *old = json_object_object_get(record, member->name);
+    if (json_object_object_length(record) == 0)
+        return store_fail(ctl->store, RESULT_NOT_FOUND,
+                          "a record of this API key is missing in the store");
+    if (member->value == NULL && json_text_at(record, "revoked") != NULL)
+        return store_fail(ctl->store, RESULT_INVALID,
+                          "the API key is revoked, and that is final");
+    if (member->value == NULL)
+        json_object_object_del(record, member->name);
+    else if (strcmp(member->name, "expires") != 0 || old == NULL ||
+             json_object_get_int64(old) > json_object_get_int64(member->value))
+        json_object_object_add(record, member->name,
+                               json_object_get(member->value));
+    return RESULT_OK;
 }
 
-/* The same for the keys of a name: the old ones, which are valid for a while
- * after `rotate`, and with newest the newest. value is released. done: what is
- * printed, or NULL. Returns the exit status. */
+/* Changes a member of the keys of a name: the old ones, which are valid for a
+ * while after `rotate`, and with newest the newest. value is released. done:
+ * what is printed, or NULL. Returns the exit status. */
 static int key_set_all(struct ctl *ctl, const char *name, const char *member,
                        json_object *value, bool newest, const char *done)
 {
     char key[ACCESS_RECORD_SIZE];
     struct store_record index;
+    struct key_member set = {member, value};
     int status;
     json_object *digests = key_digests(ctl, name, &index, &status);
     const size_t count =
         digests != NULL ? json_object_array_length(digests) - !newest : 0;
     for (size_t i = 0; i < count && status == 0; i++) {
         key_record(digests, i, key);
-        const enum result r = key_set_member(ctl, key, member, value);
+        const enum result r = ctl_change_record(ctl, key, key_set_member, &set);
         if (r != RESULT_OK)
             status = ctl_store_failed(ctl, r);
     }
@@ -139,6 +114,30 @@ static int key_set_all(struct ctl *ctl, const char *name, const char *member,
     return status;
 }
 
+/* A key that is added to the index. */
+struct key_entry {
+    const char *name, *digest;
+    bool rotate; /* the name has keys already */
+};
+
+static enum result key_add_entry(struct ctl *ctl, json_object *index, void *arg)
+{
+    const struct key_entry *entry = arg;
+    json_object *names, *digests = NULL;
+    const enum result r = ctl_names(ctl, ACCESS_INDEX, index, &names);
+    if (r != RESULT_OK)
+        return r;
+    if (json_object_object_get_ex(names, entry->name, &digests) !=
+        entry->rotate)
+        return RESULT_INVALID;
+    if (!entry->rotate) {
+        digests = json_object_new_array();
+        json_object_object_add(names, entry->name, digests);
+    }
+    json_object_array_add(digests, json_object_new_string(entry->digest));
+    return RESULT_OK;
+}
+
 /* Stores a new key with these members, which are completed, and adds it to the
  * index. The record is first: a failure then leaves a key that was not shown.
  * RESULT_INVALID: the name is taken. */
@@ -148,8 +147,7 @@ static enum result key_store(struct ctl *ctl, const char *name,
 {
     char key[ACCESS_RECORD_SIZE], created[CLOCK_TEXT_SIZE];
     const struct store_record record = {.value = value, .ttl = LINK_NEVER};
-    const char *const digest = key + strlen(ACCESS_RECORD);
-    bool stored = false;
+    struct key_entry entry = {name, key + strlen(ACCESS_RECORD), rotate};
     enum result r = access_make_key(secret);
     if (r != RESULT_OK)
         return store_fail(ctl->store, r, "OpenSSL failed to make a key");
@@ -157,30 +155,14 @@ static enum result key_store(struct ctl *ctl, const char *name,
     clock_text(clock_now(), created);
     json_add_text(value, "name", name);
     json_add_text(value, "created", created);
-    json_add_text(value, "sha256", digest);
-    r = RESULT_CONFLICT;
-    for (int i = 0; i < KEY_TRIES && r == RESULT_CONFLICT; i++) {
-        struct store_record index;
-        json_object *names, *digests = NULL;
-        r = key_read_index(ctl, &index, &names);
-        if (r == RESULT_OK &&
-            json_object_object_get_ex(names, name, &digests) != rotate)
-            r = RESULT_INVALID;
-        if (r == RESULT_OK && !stored) {
-            r = store_record_put(ctl->store, key, &record, 0);
-            stored = r == RESULT_OK;
-        }
-        if (r == RESULT_OK) {
-            if (digests == NULL) {
-                digests = json_object_new_array();
-                json_object_object_add(names, name, digests);
-            }
-            json_object_array_add(digests, json_object_new_string(digest));
-            r = store_record_put(ctl->store, ACCESS_INDEX, &index, 0);
-        }
-        json_object_put(index.value);
-    }
-    return r;
+    json_add_text(value, "sha256", entry.digest);
+    r = store_record_put(ctl->store, key, &record, 0);
+    if (r == RESULT_OK)
+        r = ctl_change_record(ctl, ACCESS_INDEX, key_add_entry, &entry);
+    if (r != RESULT_INVALID)
+        return r;
+    const enum result removed = store_record_delete(ctl->store, key, 0);
+    return removed == RESULT_OK ? r : removed;
 }
 
 /* ---- Printing -------------------------------------------------------------
@@ -423,7 +405,7 @@ int ctl_key_list(struct ctl *ctl, const char *argument)
 {
     struct store_record index, record;
     json_object *names;
-    const enum result r = key_read_index(ctl, &index, &names);
+    const enum result r = ctl_read_names(ctl, ACCESS_INDEX, &index, &names);
     int status = 0;
     (void)argument;
     if (r != RESULT_OK) {

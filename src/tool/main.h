@@ -80,6 +80,29 @@ int ctl_status(enum result r);
 void ctl_say(FILE *out, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Changes a record's value, an empty object for a new record. What it returns
+ * is the result of ctl_change_record(), and only RESULT_OK stores the record.
+ */
+typedef enum result ctl_change(struct ctl *ctl, struct json_object *value,
+                               void *arg);
+
+/* Reads a record, changes it and stores it; all again where another process has
+ * changed it in between, so change can be called several times. */
+enum result ctl_change_record(struct ctl *ctl, const char *key,
+                              ctl_change *change, void *arg) MUST_CHECK;
+
+/* The member "names" of an index (its key is ACCESS_INDEX or PLANS_INDEX),
+ * which owns it: an object whose members are names; the members of the index
+ * itself are attributes of the item. RESULT_CORRUPT: it is something else. */
+enum result ctl_names(struct ctl *ctl, const char *key,
+                      struct json_object *index,
+                      struct json_object **names) MUST_CHECK;
+
+/* Reads an index; a missing one is empty. index->value is the caller's. */
+enum result ctl_read_names(struct ctl *ctl, const char *key,
+                           struct store_record *index,
+                           struct json_object **names) MUST_CHECK;
+
 /* Prints on standard error why the last operation of the store failed; r is its
  * result, and the exit status for it is returned. */
 int ctl_store_failed(const struct ctl *ctl, enum result r);

@@ -11,52 +11,22 @@
 #include "service/plans.h"
 #include "tool/main.h"
 
-/* How often the list is read again that another process changes. */
-#define TRIES 16
+/* A name that is added to the list of plans, or removed. */
+struct plan_entry {
+    const char *name;
+    bool add;
+};
 
-/* Reads a record; a missing one is an empty object. */
-static enum result read_record(struct ctl *ctl, const char *key,
-                               struct store_record *record)
+static enum result plan_list(struct ctl *ctl, json_object *index, void *arg)
 {
-    const enum result r = store_record_get(ctl->store, key, true, 0, record);
-    if (r != RESULT_NOT_FOUND)
-        return r;
-    record->value = json_object_new_object();
-    return RESULT_OK;
-}
-
-/* The names in an index: the members of its member "names", because some other
- * names would be attributes that the store has for itself. */
-static json_object *names_of(json_object *index)
-{
-    json_object *names = NULL;
-    if (!json_object_object_get_ex(index, "names", &names)) {
-        names = json_object_new_object();
-        json_object_object_add(index, "names", names);
-    }
-    return names;
-}
-
-/* Adds a name to the list of plans, or removes it. */
-static enum result list_name(struct ctl *ctl, const char *name, bool add)
-{
-    enum result r = RESULT_CONFLICT;
-    for (int i = 0; i < TRIES && r == RESULT_CONFLICT; i++) {
-        struct store_record index;
-        r = read_record(ctl, PLANS_INDEX, &index);
-        if (r != RESULT_OK)
-            return r;
-        json_object *names = names_of(index.value);
-        if (json_object_object_get_ex(names, name, NULL) != add) {
-            if (add)
-                json_object_object_add(names, name,
-                                       json_object_new_boolean(true));
-            else
-                json_object_object_del(names, name);
-            r = store_record_put(ctl->store, PLANS_INDEX, &index, 0);
-        }
-        json_object_put(index.value);
-    }
+    const struct plan_entry *entry = arg;
+    json_object *names;
+    const enum result r = ctl_names(ctl, PLANS_INDEX, index, &names);
+    if (r == RESULT_OK && entry->add)
+        json_object_object_add(names, entry->name,
+                               json_object_new_boolean(true));
+    else if (r == RESULT_OK)
+        json_object_object_del(names, entry->name);
     return r;
 }
 
@@ -112,13 +82,22 @@ int ctl_plan_show(struct ctl *ctl, const char *name)
     return 0;
 }
 
-/* An empty value removes the limit; NULL leaves it as it is. */
-static void set_limit(json_object *plan, const char *member, const char *value)
+/* Sets what the options of the command name; an empty value removes a limit.
+ * arg: where the plan is kept for its caller. */
+static enum result plan_change(struct ctl *ctl, json_object *plan, void *arg)
 {
-    if (value != NULL && value[0] == '\0')
-        json_object_object_del(plan, member);
-    else if (value != NULL)
-        json_add_text(plan, member, value);
+    static const char *const limits[] = {"rate", "quota"};
+    json_object **copy = arg;
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        const char *value = ctl_option(ctl, limits[i]);
+        if (value != NULL && value[0] == '\0')
+            json_object_object_del(plan, limits[i]);
+        else if (value != NULL)
+            json_add_text(plan, limits[i], value);
+    }
+    json_object_put(*copy);
+    *copy = json_object_get(plan);
+    return RESULT_OK;
 }
 
 int ctl_plan_set(struct ctl *ctl, const char *name)
@@ -149,20 +128,15 @@ int ctl_plan_set(struct ctl *ctl, const char *name)
         return EX_USAGE;
     }
     /* In the list first: a name there without a plan is left out. */
-    enum result r = list_name(ctl, name, true);
+    struct plan_entry entry = {name, true};
     char *key = mem_printf(PLANS_KEY "%s", name);
-    struct store_record record;
+    json_object *changed = NULL;
+    enum result r = ctl_change_record(ctl, PLANS_INDEX, plan_list, &entry);
     if (r == RESULT_OK)
-        r = read_record(ctl, key, &record);
-    if (r == RESULT_OK) {
-        set_limit(record.value, "rate", rate);
-        set_limit(record.value, "quota", quota);
-        r = store_record_put(ctl->store, key, &record, 0);
-        cache_forget(ctl->cache, key);
-        if (r == RESULT_OK)
-            print_plan(ctl, name, record.value);
-        json_object_put(record.value);
-    }
+        r = ctl_change_record(ctl, key, plan_change, &changed);
+    if (r == RESULT_OK)
+        print_plan(ctl, name, changed);
+    json_object_put(changed);
     free(key);
     return r == RESULT_OK ? 0 : ctl_store_failed(ctl, r);
 }
@@ -171,11 +145,14 @@ int ctl_plan_list(struct ctl *ctl, const char *argument)
 {
     (void)argument;
     struct store_record index, record;
-    enum result r = read_record(ctl, PLANS_INDEX, &index);
-    if (r != RESULT_OK)
+    json_object *names;
+    enum result r = ctl_read_names(ctl, PLANS_INDEX, &index, &names);
+    if (r != RESULT_OK) {
+        json_object_put(index.value);
         return ctl_store_failed(ctl, r);
+    }
     struct json_object_iter at;
-    json_object_object_foreachC(names_of(index.value), at)
+    json_object_object_foreachC(names, at)
     {
         char *key = mem_printf(PLANS_KEY "%s", at.key);
         r = store_record_get(ctl->store, key, true, 0, &record);
@@ -197,12 +174,15 @@ int ctl_plan_list(struct ctl *ctl, const char *argument)
 static enum result find_user(struct ctl *ctl, const char *name, char **user)
 {
     struct store_record index, record;
-    enum result r = read_record(ctl, ACCESS_INDEX, &index);
+    json_object *names;
+    enum result r = ctl_read_names(ctl, ACCESS_INDEX, &index, &names);
     *user = NULL;
-    if (r != RESULT_OK)
+    if (r != RESULT_OK) {
+        json_object_put(index.value);
         return r;
+    }
     struct json_object_iter at;
-    json_object_object_foreachC(names_of(index.value), at)
+    json_object_object_foreachC(names, at)
     {
         /* The newest is the last. */
         json_object *digest = json_object_array_get_idx(
@@ -246,8 +226,9 @@ int ctl_plan_delete(struct ctl *ctl, const char *name)
         r = store_record_delete(ctl->store, key, 0);
     cache_forget(ctl->cache, key);
     free(key);
+    struct plan_entry entry = {name, false};
     if (r == RESULT_OK)
-        r = list_name(ctl, name, false);
+        r = ctl_change_record(ctl, PLANS_INDEX, plan_list, &entry);
     if (r != RESULT_OK)
         return plan_failed(ctl, name, r);
     if (ctl->json) {

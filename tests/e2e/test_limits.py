@@ -209,6 +209,33 @@ def test_plans_of_the_tool(pool):
         assert done[0] == status and text in done[1], done
 
 
+def test_plans_that_are_set_at_once(pool):
+    """Neither command loses what the other sets, and both are in the list."""
+    changes = [("--rate", "10/1"), ("--quota", "7/week")] * 4
+    with ThreadPoolExecutor(len(changes)) as threads:
+        for done in [threads.submit(pool.tool, "plan", "set", "both", *change)
+                     for change in changes]:
+            done.result()
+    assert "both: rate 10/1, quota 7/week\n" in pool.tool("plan", "list").stdout
+
+
+def test_a_damaged_list_of_plans(build, store_settings):
+    with Pool(build, {**store_settings("sqlite"), "LIMITS": "on"}
+              ).start() as pool:
+        pool.tool("plan", "set", "a", "--rate", "1/1")
+        with open_db(pool) as db:
+            db.execute("UPDATE records SET value = '{\"names\": 1}'"
+                       " WHERE key = '~plans'")
+        for args in (["list"], ["set", "a", "--rate", "1/1"], ["delete", "a"]):
+            done = run_tool(build, pool.workdir, pool.env(), ("-c", pool.conf),
+                            ("plan", *args), check=False)
+            assert (done.returncode, done.stderr) == (
+                65, "curt: the record ~plans is not a list of names\n"), args
+        with open_db(pool) as db:
+            assert db.execute("SELECT value FROM records WHERE key = '~plans'"
+                              ).fetchall() == [('{"names": 1}',)]
+
+
 # The file
 
 def test_what_was_used_outlives_the_processes(build, store_settings):
