@@ -1,5 +1,3 @@
-#include "store/dynamodb/doctor.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +6,8 @@
 #include "aws/http_client.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "store/dynamodb/table.h"
+#include "base/report.h"
+#include "store/dynamodb/dynamodb.h"
 
 /* How long an endpoint may take, in milliseconds, and the largest page that
  * is read from it. */
@@ -146,31 +145,33 @@ static void add_lines(struct report *report, enum report_level level,
                          "see \"table create\" in curt(1)", line);
 }
 
-/* r, findings and error are of dynamodb_table_check(). */
-static void add_table(struct aws_client *aws, const struct conf *conf,
-                      enum result r, struct buf *findings, const char *error,
+/* r and findings are of dynamodb_table_check(). */
+static void add_table(struct store *s, enum result r, struct buf *findings,
                       struct report *report)
 {
     if (r == RESULT_OK) {
         report_add(report, REPORT_OK, "table", NULL, "%s in %s: OK",
-                   conf->table, aws_client_region(aws));
-        if (dynamodb_table_notes(aws, conf, findings) == RESULT_OK)
+                   s->conf->table,
+                   aws_client_region(((struct store_dynamodb *)s)->aws));
+        if (dynamodb_table_notes(s, findings) == RESULT_OK)
             add_lines(report, REPORT_WARN, findings->data);
     } else if (findings->len > 0) {
         add_lines(report, REPORT_FAIL, findings->data);
     } else {
         /* A host that only serves does not need permission to describe the
          * table: the probe shows whether it has what it needs. */
-        const bool denied =
-            r == RESULT_DENIED && strstr(error, "AccessDenied") != NULL;
+        const bool denied = r == RESULT_DENIED &&
+                            strstr(store_error(s), "AccessDenied") != NULL;
         report_add_error(report, denied ? REPORT_WARN : REPORT_FAIL, "table",
-                         "fix the faults in the lines above first", error);
+                         "fix the faults in the lines above first",
+                         store_error(s));
     }
 }
 
-void dynamodb_doctor(struct aws_client *aws, const struct conf *conf,
-                     struct report *report)
+void dynamodb_doctor(struct store *s, struct report *report)
 {
+    struct aws_client *aws = ((struct store_dynamodb *)s)->aws;
+    const struct conf *conf = s->conf;
     struct aws_endpoints *endpoints;
     struct buf findings, reason;
     int64_t ahead = 0;
@@ -178,12 +179,12 @@ void dynamodb_doctor(struct aws_client *aws, const struct conf *conf,
     buf_init(&findings, 1u << 16);
     buf_init(&reason, 4096);
     /* First, because it finds the region. */
-    enum result r = dynamodb_table_check(aws, conf, &findings);
-    char *error = mem_dup(aws_client_error(aws));
+    enum result r = dynamodb_table_check(s, &findings);
     const char *region = aws_client_region(aws);
     if (region == NULL) {
         report_add_error(report, REPORT_FAIL, "region",
-                         "set AWS_REGION to the region of the table", error);
+                         "set AWS_REGION to the region of the table",
+                         store_error(s));
     } else {
         report_add(report, REPORT_OK, "region", NULL, "%s, from %s", region,
                    region_source(conf));
@@ -198,13 +199,12 @@ void dynamodb_doctor(struct aws_client *aws, const struct conf *conf,
         known = known || aws_client_server_ahead(aws, &ahead);
         check_clock(report, known, ahead);
         if (has_keys)
-            add_table(aws, conf, r, &findings, error, report);
+            add_table(s, r, &findings, report);
         else
             report_add(report, REPORT_FAIL, "table",
                        "fix the credentials first",
                        "%s: cannot be read without credentials", conf->table);
     }
-    free(error);
     buf_free(&reason);
     buf_free(&findings);
 }

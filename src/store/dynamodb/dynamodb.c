@@ -13,10 +13,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "link/ids.h"
-#include "store/dynamodb/doctor.h"
+#include "store/dynamodb/dynamodb.h"
 #include "store/dynamodb/item.h"
-#include "store/dynamodb/table.h"
-#include "store/store.h"
 
 /* Tells one create from another: letters and digits, 131 random bits. */
 #define TOKEN_NAME   "creation_token"
@@ -39,16 +37,6 @@
 
 /* How long the janitor waits for new credentials, in milliseconds. */
 #define TEND_LIMIT_MS 10000
-
-struct store_dynamodb {
-    struct store base;
-    struct aws_client *aws;
-};
-
-static struct store_dynamodb *of_store(struct store *s)
-{
-    return (struct store_dynamodb *)s;
-}
 
 /* A region that is not configured is the host's, which does not change. */
 static char *dynamodb_identity(const struct conf *conf)
@@ -74,8 +62,9 @@ static struct store *dynamodb_make(const struct conf *conf, bool pooled)
 
 static void dynamodb_release(struct store *s)
 {
-    aws_client_free(of_store(s)->aws);
-    free(of_store(s));
+    struct store_dynamodb *d = (struct store_dynamodb *)s;
+    aws_client_free(d->aws);
+    free(d);
 }
 
 /* How a request may be sent; the members of struct aws_request. */
@@ -93,7 +82,7 @@ static enum result dynamodb_call(struct store *s, const char *action,
                                         .gives_way = (how & GIVES_WAY) != 0,
                                         .dated =
                                             strcmp(action, "PutItem") == 0};
-    struct aws_client *aws = of_store(s)->aws;
+    struct aws_client *aws = ((struct store_dynamodb *)s)->aws;
     enum result r = aws_client_call(aws, &request, answer);
     json_object_put(body);
     if (r == RESULT_OK)
@@ -264,7 +253,7 @@ static enum result check_clock(struct store *s, const char *short_id)
 {
     int64_t ahead;
     for (unsigned reads = 0;
-         aws_client_server_ahead(of_store(s)->aws, &ahead) &&
+         aws_client_server_ahead(((struct store_dynamodb *)s)->aws, &ahead) &&
          llabs(ahead) > AWS_CLIENT_SKEW_MAX;
          reads++) {
         json_object *item = NULL;
@@ -633,35 +622,9 @@ static enum result dynamodb_add_hits(struct store *s, const char *short_id,
 
 static void dynamodb_tend(struct store *s)
 {
-    aws_credentials_tend(aws_client_credentials(of_store(s)->aws),
+    const struct store_dynamodb *d = (struct store_dynamodb *)s;
+    aws_credentials_tend(aws_client_credentials(d->aws),
                          clock_monotonic_ms() + TEND_LIMIT_MS);
-}
-
-static enum result dynamodb_make_table(struct store *s,
-                                       const struct store_table *wanted)
-{
-    return dynamodb_table_create(of_store(s)->aws, s->conf, wanted, &s->error);
-}
-
-static enum result dynamodb_check_table(struct store *s, struct buf *findings)
-{
-    enum result r = dynamodb_table_check(of_store(s)->aws, s->conf, findings);
-    if (r != RESULT_OK && r != RESULT_INVALID)
-        r = store_fail(s, r, "%s", aws_client_error(of_store(s)->aws));
-    return r;
-}
-
-static void dynamodb_inspect(struct store *s, struct report *report)
-{
-    dynamodb_doctor(of_store(s)->aws, s->conf, report);
-}
-
-static enum result dynamodb_note_table(struct store *s, struct buf *notes)
-{
-    enum result r = dynamodb_table_notes(of_store(s)->aws, s->conf, notes);
-    if (r != RESULT_OK)
-        r = store_fail(s, r, "%s", aws_client_error(of_store(s)->aws));
-    return r;
 }
 
 const struct store_ops store_dynamodb_ops = {
@@ -681,8 +644,8 @@ const struct store_ops store_dynamodb_ops = {
     .purge = dynamodb_delete_item,
     .add_hits = dynamodb_add_hits,
     .tend = dynamodb_tend,
-    .table_create = dynamodb_make_table,
-    .table_check = dynamodb_check_table,
-    .table_notes = dynamodb_note_table,
-    .inspect = dynamodb_inspect,
+    .table_create = dynamodb_table_create,
+    .table_check = dynamodb_table_check,
+    .table_notes = dynamodb_table_notes,
+    .inspect = dynamodb_doctor,
 };

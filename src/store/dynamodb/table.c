@@ -1,4 +1,4 @@
-#include "store/dynamodb/table.h"
+#include "store/dynamodb/dynamodb.h"
 
 #include <json-c/json.h>
 #include <stdio.h>
@@ -43,20 +43,22 @@ static json_object *table_request(const struct conf *conf, const char *members)
     return body;
 }
 
-/* Sends a request about the table, within STORE_TIMEOUT; body is released. */
-static enum result table_call(struct aws_client *aws, const struct conf *conf,
-                              const char *action, json_object *body,
-                              struct aws_answer *answer)
+/* Sends a request about the table, within STORE_TIMEOUT; body is released. On
+ * failure store_error() has the reason. */
+static enum result table_call(struct store *s, const char *action,
+                              json_object *body, struct aws_answer *answer)
 {
     const struct aws_request request = {
         .action = action,
         .body = body,
-        .deadline = clock_monotonic_ms() + (int64_t)conf->store_timeout * 1000,
+        .deadline =
+            clock_monotonic_ms() + (int64_t)s->conf->store_timeout * 1000,
         /* Repeating any of these is at worst an error that does no harm. */
         .may_repeat = true};
+    struct aws_client *aws = ((struct store_dynamodb *)s)->aws;
     enum result r = aws_client_call(aws, &request, answer);
     json_object_put(body);
-    return r;
+    return r == RESULT_OK ? r : store_fail(s, r, "%s", aws_client_error(aws));
 }
 
 /* The text of a member, "" where object or member is missing. */
@@ -142,21 +144,20 @@ static bool table_has_ttl(const struct table_description *t)
 
 /* DescribeTable, and for a usable table DescribeTimeToLive. RESULT_NOT_FOUND:
  * no such table. */
-static enum result table_describe(struct aws_client *aws,
-                                  const struct conf *conf,
+static enum result table_describe(struct store *s,
                                   struct table_description *out)
 {
     struct aws_answer answer;
     *out = (struct table_description){.key_fits = false};
-    enum result r = table_call(aws, conf, "DescribeTable",
-                               table_request(conf, "{}"), &answer);
+    enum result r =
+        table_call(s, "DescribeTable", table_request(s->conf, "{}"), &answer);
     if (r != RESULT_OK)
         return r;
     read_table(json_object_object_get(answer.body, "Table"), out);
     aws_answer_free(&answer);
     if (!table_is_usable(out))
         return RESULT_OK;
-    r = table_call(aws, conf, "DescribeTimeToLive", table_request(conf, "{}"),
+    r = table_call(s, "DescribeTimeToLive", table_request(s->conf, "{}"),
                    &answer);
     /* Some servers do not have this action, or not for this table. */
     if (r == RESULT_INVALID ||
@@ -176,12 +177,11 @@ static enum result table_describe(struct aws_client *aws,
 
 /* A table can be used without permission for DescribeContinuousBackups, so this
  * does not fail. */
-static void describe_backups(struct aws_client *aws, const struct conf *conf,
-                             struct table_description *out)
+static void describe_backups(struct store *s, struct table_description *out)
 {
     struct aws_answer answer;
-    enum result r = table_call(aws, conf, "DescribeContinuousBackups",
-                               table_request(conf, "{}"), &answer);
+    enum result r = table_call(s, "DescribeContinuousBackups",
+                               table_request(s->conf, "{}"), &answer);
     if (r == RESULT_DENIED)
         out->backups = FEATURE_DENIED;
     if (r != RESULT_OK)
@@ -309,43 +309,40 @@ static void add_notes(const struct table_description *t,
                  conf->table, region != NULL ? region : "REGION");
 }
 
-enum result dynamodb_table_check(struct aws_client *aws,
-                                 const struct conf *conf, struct buf *findings)
+enum result dynamodb_table_check(struct store *s, struct buf *findings)
 {
     struct table_description t;
     const size_t before = findings->len;
-    enum result r = table_describe(aws, conf, &t);
-    const char *region = aws_client_region(aws);
+    enum result r = table_describe(s, &t);
+    const char *region = aws_client_region(((struct store_dynamodb *)s)->aws);
     if (r == RESULT_NOT_FOUND)
         buf_addf(findings,
                  "table %s: not found in %s; create it with `curt table "
                  "create` or deploy/aws/template.yaml\n",
-                 conf->table, region != NULL ? region : "this region");
+                 s->conf->table, region != NULL ? region : "this region");
     if (r != RESULT_OK)
         return r;
-    add_findings(&t, conf, findings);
+    add_findings(&t, s->conf, findings);
     return findings->len == before ? RESULT_OK : RESULT_INVALID;
 }
 
-enum result dynamodb_table_notes(struct aws_client *aws,
-                                 const struct conf *conf, struct buf *notes)
+enum result dynamodb_table_notes(struct store *s, struct buf *notes)
 {
     struct table_description t;
-    enum result r = table_describe(aws, conf, &t);
+    enum result r = table_describe(s, &t);
     if (r != RESULT_OK || !table_is_usable(&t))
         return r;
-    describe_backups(aws, conf, &t);
-    add_notes(&t, conf, aws_client_region(aws), notes);
+    describe_backups(s, &t);
+    add_notes(&t, s->conf, aws_client_region(((struct store_dynamodb *)s)->aws),
+              notes);
     return RESULT_OK;
 }
 
 /* ---- Creating -------------------------------------------------------- */
 
 struct creation {
-    struct aws_client *aws;
-    const struct conf *conf;
+    struct store *store;
     const struct store_table *wanted;
-    struct buf *error;
     struct table_description table;
     bool created; /* by this call: it did not exist before */
     int64_t end;  /* of all waiting, of clock_monotonic_ms() */
@@ -368,11 +365,12 @@ static enum result send_create_table(struct creation *c)
     const struct store_table *wanted = c->wanted;
     struct aws_answer answer;
     json_object *body = table_request(
-        c->conf, "{\"KeySchema\":[{\"AttributeName\":\"" TABLE_KEY
-                 "\",\"KeyType\":\"HASH\"}],"
-                 "\"AttributeDefinitions\":[{\"AttributeName\":\"" TABLE_KEY
-                 "\",\"AttributeType\":\"S\"}],"
-                 "\"BillingMode\":\"PAY_PER_REQUEST\"}");
+        c->store->conf,
+        "{\"KeySchema\":[{\"AttributeName\":\"" TABLE_KEY
+        "\",\"KeyType\":\"HASH\"}],"
+        "\"AttributeDefinitions\":[{\"AttributeName\":\"" TABLE_KEY
+        "\",\"AttributeType\":\"S\"}],"
+        "\"BillingMode\":\"PAY_PER_REQUEST\"}");
     if (wanted->billing == STORE_BILLING_PROVISIONED) {
         json_object *units = json_object_new_object();
         json_object_object_add(units, "ReadCapacityUnits",
@@ -387,7 +385,7 @@ static enum result send_create_table(struct creation *c)
                                json_object_new_boolean(true));
     if (wanted->tag_count > 0)
         add_tags(body, wanted);
-    enum result r = table_call(c->aws, c->conf, "CreateTable", body, &answer);
+    enum result r = table_call(c->store, "CreateTable", body, &answer);
     aws_answer_free(&answer);
     c->created = r == RESULT_OK;
     return r == RESULT_CONFLICT ? RESULT_OK : r; /* it exists */
@@ -398,7 +396,7 @@ static enum result send_create_table(struct creation *c)
 static enum result wait_for_table(struct creation *c)
 {
     for (;;) {
-        enum result r = table_describe(c->aws, c->conf, &c->table);
+        enum result r = table_describe(c->store, &c->table);
         const bool waiting =
             r == RESULT_NOT_FOUND ||
             (r == RESULT_OK && strcmp(c->table.status, "CREATING") == 0);
@@ -409,22 +407,20 @@ static enum result wait_for_table(struct creation *c)
 }
 
 /* Sends a change of the table, repeated while DynamoDB refuses it because of an
- * earlier change; body is released. On failure *error has the reason. */
+ * earlier change; body is released. */
 static enum result change_table(struct creation *c, const char *action,
                                 json_object *body)
 {
     enum result r;
     for (;;) {
         struct aws_answer answer;
-        r = table_call(c->aws, c->conf, action, json_object_get(body), &answer);
+        r = table_call(c->store, action, json_object_get(body), &answer);
         aws_answer_free(&answer);
         if (r != RESULT_CONFLICT || clock_monotonic_ms() > c->end)
             break;
         clock_pause_ms(POLL_MS);
     }
     json_object_put(body);
-    if (r != RESULT_OK)
-        buf_add_str(c->error, aws_client_error(c->aws));
     return r == RESULT_CONFLICT ? RESULT_UNAVAILABLE : r;
 }
 
@@ -435,14 +431,13 @@ static enum result complete_ttl(struct creation *c)
         return RESULT_OK;
     enum result r = change_table(
         c, "UpdateTimeToLive",
-        table_request(c->conf, "{\"TimeToLiveSpecification\":{\"Enabled\":true,"
-                               "\"AttributeName\":\"" TABLE_TTL "\"}}"));
+        table_request(c->store->conf,
+                      "{\"TimeToLiveSpecification\":{\"Enabled\":true,"
+                      "\"AttributeName\":\"" TABLE_TTL "\"}}"));
     /* Another process may have enabled it meanwhile, which is refused. */
-    if (r != RESULT_INVALID ||
-        table_describe(c->aws, c->conf, &now) != RESULT_OK ||
+    if (r != RESULT_INVALID || table_describe(c->store, &now) != RESULT_OK ||
         !table_has_ttl(&now))
         return r;
-    buf_reset(c->error);
     c->table = now;
     return RESULT_OK;
 }
@@ -453,16 +448,16 @@ static enum result complete_protection(struct creation *c)
         return RESULT_OK;
     enum result r = change_table(
         c, "UpdateTable",
-        table_request(c->conf, "{\"DeletionProtectionEnabled\":true}"));
+        table_request(c->store->conf, "{\"DeletionProtectionEnabled\":true}"));
     if (r != RESULT_OK || c->table.protection != FEATURE_UNKNOWN)
         return r;
     /* A server that does not know it may ignore it without an error. */
-    r = table_describe(c->aws, c->conf, &c->table);
+    r = table_describe(c->store, &c->table);
     if (r != RESULT_OK || c->table.protection != FEATURE_UNKNOWN)
         return r;
-    buf_addf(c->error, "table %s: this server has no deletion protection",
-             c->conf->table);
-    return RESULT_INVALID;
+    return store_fail(c->store, RESULT_INVALID,
+                      "table %s: this server has no deletion protection",
+                      c->store->conf->table);
 }
 
 /* Adds to a usable table what it lacks of the time to live and of wanted. */
@@ -474,8 +469,9 @@ static enum result complete_table(struct creation *c)
     if (r == RESULT_OK && c->wanted->point_in_time_recovery)
         r = change_table(
             c, "UpdateContinuousBackups",
-            table_request(c->conf, "{\"PointInTimeRecoverySpecification\":"
-                                   "{\"PointInTimeRecoveryEnabled\":true}}"));
+            table_request(c->store->conf,
+                          "{\"PointInTimeRecoverySpecification\":"
+                          "{\"PointInTimeRecoveryEnabled\":true}}"));
     /* CreateTable has tagged a new table. */
     if (r == RESULT_OK && c->wanted->tag_count > 0 && !c->created) {
         json_object *body = json_object_new_object();
@@ -486,15 +482,11 @@ static enum result complete_table(struct creation *c)
     return r;
 }
 
-enum result dynamodb_table_create(struct aws_client *aws,
-                                  const struct conf *conf,
-                                  const struct store_table *wanted,
-                                  struct buf *error)
+enum result dynamodb_table_create(struct store *s,
+                                  const struct store_table *wanted)
 {
-    struct creation c = {.aws = aws,
-                         .conf = conf,
+    struct creation c = {.store = s,
                          .wanted = wanted,
-                         .error = error,
                          .end = clock_monotonic_ms() +
                                 (int64_t)DYNAMODB_TABLE_WAIT * 1000};
     enum result r = send_create_table(&c);
@@ -503,16 +495,14 @@ enum result dynamodb_table_create(struct aws_client *aws,
     /* Another program's table is not changed. */
     if (r == RESULT_OK && table_is_usable(&c.table))
         r = complete_table(&c);
-    if (r != RESULT_OK) {
-        if (error->len == 0)
-            buf_add_str(error, aws_client_error(aws));
+    if (r != RESULT_OK)
         return r;
-    }
-    add_findings(&c.table, conf, error);
+    buf_reset(&s->error); /* of calls whose failure does not matter */
+    add_findings(&c.table, s->conf, &s->error);
     if (c.table.key_fits)
-        add_billing_finding(&c.table, conf, wanted, error);
-    if (error->len == 0)
+        add_billing_finding(&c.table, s->conf, wanted, &s->error);
+    if (s->error.len == 0)
         return RESULT_OK;
-    buf_truncate(error, error->len - 1); /* the last line's end */
+    buf_truncate(&s->error, s->error.len - 1); /* the last line's end */
     return RESULT_INVALID;
 }
