@@ -149,7 +149,7 @@ static int test_configuration(const struct conf *conf)
     }
     struct store *store = store_new(conf);
     before = faults.len;
-    enum result r = store_table_check(store, &faults);
+    enum result r = store_table_check(store, &faults, NULL);
     /* SQLite's file is created when it is first needed. */
     if (r == RESULT_NOT_FOUND && conf->store == CONF_STORE_SQLITE)
         buf_truncate(&faults, before);

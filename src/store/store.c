@@ -122,13 +122,6 @@ enum result store_record_put(struct store *s, const char *key,
     return s->ops->record_put(s, key, record);
 }
 
-enum result store_record_delete(struct store *s, const char *key,
-                                int64_t deadline)
-{
-    store_begin(s, deadline);
-    return s->ops->record_delete(s, key);
-}
-
 enum result store_record_count(struct store *s, const char *key, uint64_t n,
                                int64_t ttl, int64_t deadline, uint64_t *total)
 {
@@ -156,10 +149,10 @@ enum result store_delete(struct store *s, const char *short_id,
     return s->ops->remove(s, short_id);
 }
 
-enum result store_purge(struct store *s, const char *short_id, int64_t deadline)
+enum result store_purge(struct store *s, const char *key, int64_t deadline)
 {
     store_begin(s, deadline);
-    return s->ops->purge(s, short_id);
+    return s->ops->purge(s, key);
 }
 
 enum result store_add_hits(struct store *s, const char *short_id, uint64_t n,
@@ -199,17 +192,11 @@ enum result store_table_create(struct store *s,
     return s->ops->table_create(s, wanted != NULL ? wanted : &nothing);
 }
 
-enum result store_table_check(struct store *s, struct buf *findings)
+enum result store_table_check(struct store *s, struct buf *findings,
+                              struct buf *notes)
 {
     store_begin(s, 0);
-    return s->ops->table_check(s, findings);
-}
-
-enum result store_table_notes(struct store *s, struct buf *notes)
-{
-    store_begin(s, 0);
-    return s->ops->table_notes != NULL ? s->ops->table_notes(s, notes)
-                                       : RESULT_OK;
+    return s->ops->table_check(s, findings, notes);
 }
 
 void store_inspect(struct store *s, struct report *report)

@@ -93,11 +93,13 @@ enum result store_spend_hit(struct store *s, const char *short_id,
                             int64_t deadline) MUST_CHECK;
 
 /* Removes a link, durably. Its id stays taken: what is left of the link says
- * when it was deleted. RESULT_NOT_FOUND: there was none. store_purge() leaves
- * nothing: for ids that were never given to anyone. */
+ * when it was deleted. RESULT_NOT_FOUND: there was none. */
 enum result store_delete(struct store *s, const char *short_id,
                          int64_t deadline) MUST_CHECK;
-enum result store_purge(struct store *s, const char *short_id,
+
+/* Removes a record, or a link whose id was never given to anyone, durably:
+ * nothing is left of it. RESULT_NOT_FOUND: there was none. */
+enum result store_purge(struct store *s, const char *key,
                         int64_t deadline) MUST_CHECK;
 
 /* The journal (hits.h) that sends hits, and its number for this flush. */
@@ -158,10 +160,6 @@ enum result store_record_put(struct store *s, const char *key,
                              const struct store_record *record,
                              int64_t deadline) MUST_CHECK;
 
-/* Removes a record, durably. RESULT_NOT_FOUND: there was none. */
-enum result store_record_delete(struct store *s, const char *key,
-                                int64_t deadline) MUST_CHECK;
-
 /* Adds n to the counter of a record, which is made where it is missing, with
  * this ttl. *total: the sum. Not repeated: RESULT_UNKNOWN, it may have been
  * added. Not durable against a power loss on SQLite. */
@@ -211,13 +209,11 @@ enum result store_table_create(struct store *s,
 
 /* Compares the table with what curt needs and appends one line per difference,
  * with what fixes it, to findings. RESULT_OK: no difference. RESULT_NOT_FOUND:
- * no table yet. RESULT_INVALID: differences. Changes nothing. */
-enum result store_table_check(struct store *s, struct buf *findings) MUST_CHECK;
-
-/* Appends one line to notes for each property of the table that is worth
- * knowing and does not stop curt, with what changes it. Changes
- * nothing. Other results than RESULT_OK: the table could not be looked at. */
-enum result store_table_notes(struct store *s, struct buf *notes) MUST_CHECK;
+ * no table yet. RESULT_INVALID: differences. Changes nothing.
+ * notes, which may be NULL, gets one line for each property of a usable table
+ * that is worth knowing and does not stop curt, with what changes it. */
+enum result store_table_check(struct store *s, struct buf *findings,
+                              struct buf *notes) MUST_CHECK;
 
 /* Renews ahead of time what operations would have to wait for: the credentials
  * of DynamoDB. The janitor calls it regularly; failures are logged. */
@@ -251,11 +247,10 @@ struct store_ops {
                               struct store_record *out);
     enum result (*record_put)(struct store *s, const char *key,
                               const struct store_record *record);
-    enum result (*record_delete)(struct store *s, const char *key);
     enum result (*record_count)(struct store *s, const char *key, uint64_t n,
                                 int64_t ttl, uint64_t *total);
     enum result (*remove)(struct store *s, const char *short_id);
-    enum result (*purge)(struct store *s, const char *short_id);
+    enum result (*purge)(struct store *s, const char *key);
     enum result (*add_hits)(struct store *s, const char *short_id, uint64_t n,
                             const struct store_flush *flush);
     /* NULL: it removes expired links itself (DynamoDB, by its ttl). */
@@ -265,9 +260,8 @@ struct store_ops {
     void (*tend)(struct store *s); /* NULL: nothing to do */
     enum result (*table_create)(struct store *s,
                                 const struct store_table *wanted);
-    enum result (*table_check)(struct store *s, struct buf *findings);
-    /* NULL: there is nothing to note. */
-    enum result (*table_notes)(struct store *s, struct buf *notes);
+    enum result (*table_check)(struct store *s, struct buf *findings,
+                               struct buf *notes);
     void (*inspect)(struct store *s, struct report *report);
 };
 

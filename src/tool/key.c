@@ -161,7 +161,7 @@ static enum result key_store(struct ctl *ctl, const char *name,
         r = ctl_change_record(ctl, ACCESS_INDEX, key_add_entry, &entry);
     if (r != RESULT_INVALID)
         return r;
-    const enum result removed = store_record_delete(ctl->store, key, 0);
+    const enum result removed = store_purge(ctl->store, key, 0);
     return removed == RESULT_OK ? r : removed;
 }
 

@@ -223,7 +223,7 @@ int ctl_plan_delete(struct ctl *ctl, const char *name)
     }
     char *key = mem_printf(PLANS_KEY "%s", name);
     if (r == RESULT_OK)
-        r = store_record_delete(ctl->store, key, 0);
+        r = store_purge(ctl->store, key, 0);
     cache_forget(ctl->cache, key);
     free(key);
     struct plan_entry entry = {name, false};

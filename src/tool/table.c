@@ -156,11 +156,8 @@ static int check_table(struct ctl *ctl)
     struct buf findings, notes;
     buf_init(&findings, CTL_OUTPUT_MAX);
     buf_init(&notes, CTL_OUTPUT_MAX);
-    enum result r = store_table_check(ctl->store, &findings);
+    enum result r = store_table_check(ctl->store, &findings, &notes);
     const bool ok = r == RESULT_OK, known = ok || findings.len > 0;
-    int status = ok ? 0 : CTL_NO;
-    if (known && r != RESULT_NOT_FOUND)
-        r = store_table_notes(ctl->store, &notes);
     if (known && ctl->json) {
         json_object *answer = json_object_new_object();
         json_object_object_add(answer, "ok", json_object_new_boolean(ok));
@@ -174,11 +171,11 @@ static int check_table(struct ctl *ctl)
             ctl_print_lines(stdout, "", findings.data);
         ctl_print_lines(stdout, "note: ", notes.data);
     }
-    if (r != RESULT_OK && (!known || ok))
-        status = ctl_store_failed(ctl, r);
     buf_free(&findings);
     buf_free(&notes);
-    return status;
+    if (!known)
+        return ctl_store_failed(ctl, r);
+    return ok ? 0 : CTL_NO;
 }
 
 int ctl_table(struct ctl *ctl, const char *action)

@@ -278,9 +278,8 @@ static void keeps_records_by_version(void **state)
     suite_assert_result(s, put_record(s, key, second, 1, ttl), RESULT_OK);
     suite_assert_result(s, put_record(s, key, first, 1, ttl), RESULT_CONFLICT);
     assert_record(s, key, second, 2, ttl);
-    suite_assert_result(s, store_record_delete(s->store, key, 0), RESULT_OK);
-    suite_assert_result(s, store_record_delete(s->store, key, 0),
-                        RESULT_NOT_FOUND);
+    suite_assert_result(s, store_purge(s->store, key, 0), RESULT_OK);
+    suite_assert_result(s, store_purge(s->store, key, 0), RESULT_NOT_FOUND);
     /* A record that has expired counts as absent, removed or not. */
     suite_assert_result(s, put_record(s, key, first, 0, clock_now() - 1),
                         RESULT_OK);
@@ -580,7 +579,7 @@ static void finds_nothing_wrong_with_its_table(void **state)
     struct suite *s = *state;
     struct buf findings;
     buf_init(&findings, 4096);
-    enum result r = store_table_check(s->store, &findings);
+    enum result r = store_table_check(s->store, &findings, NULL);
     assert_string_equal(findings.data, "");
     suite_assert_result(s, r, RESULT_OK);
     buf_free(&findings);

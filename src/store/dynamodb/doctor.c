@@ -145,16 +145,15 @@ static void add_lines(struct report *report, enum report_level level,
                          "see \"table create\" in curt(1)", line);
 }
 
-/* r and findings are of dynamodb_table_check(). */
+/* r, findings and notes are of dynamodb_table_check(). */
 static void add_table(struct store *s, enum result r, struct buf *findings,
-                      struct report *report)
+                      struct buf *notes, struct report *report)
 {
     if (r == RESULT_OK) {
         report_add(report, REPORT_OK, "table", NULL, "%s in %s: OK",
                    s->conf->table,
                    aws_client_region(((struct store_dynamodb *)s)->aws));
-        if (dynamodb_table_notes(s, findings) == RESULT_OK)
-            add_lines(report, REPORT_WARN, findings->data);
+        add_lines(report, REPORT_WARN, notes->data);
     } else if (findings->len > 0) {
         add_lines(report, REPORT_FAIL, findings->data);
     } else {
@@ -173,13 +172,14 @@ void dynamodb_doctor(struct store *s, struct report *report)
     struct aws_client *aws = ((struct store_dynamodb *)s)->aws;
     const struct conf *conf = s->conf;
     struct aws_endpoints *endpoints;
-    struct buf findings, reason;
+    struct buf findings, notes, reason;
     int64_t ahead = 0;
     bool known = false;
     buf_init(&findings, 1u << 16);
+    buf_init(&notes, 1u << 16);
     buf_init(&reason, 4096);
     /* First, because it finds the region. */
-    enum result r = dynamodb_table_check(s, &findings);
+    enum result r = dynamodb_table_check(s, &findings, &notes);
     const char *region = aws_client_region(aws);
     if (region == NULL) {
         report_add_error(report, REPORT_FAIL, "region",
@@ -199,12 +199,13 @@ void dynamodb_doctor(struct store *s, struct report *report)
         known = known || aws_client_server_ahead(aws, &ahead);
         check_clock(report, known, ahead);
         if (has_keys)
-            add_table(s, r, &findings, report);
+            add_table(s, r, &findings, &notes, report);
         else
             report_add(report, REPORT_FAIL, "table",
                        "fix the credentials first",
                        "%s: cannot be read without credentials", conf->table);
     }
     buf_free(&reason);
+    buf_free(&notes);
     buf_free(&findings);
 }

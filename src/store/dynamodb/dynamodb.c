@@ -507,8 +507,7 @@ static enum result dynamodb_record_put(struct store *s, const char *key,
     return r;
 }
 
-/* Of a link or a record. */
-static enum result dynamodb_delete_item(struct store *s, const char *key)
+static enum result dynamodb_purge(struct store *s, const char *key)
 {
     struct aws_answer answer;
     json_object *body = request_for_key(s, key);
@@ -638,14 +637,12 @@ const struct store_ops store_dynamodb_ops = {
     .spend_hit = dynamodb_spend_hit,
     .record_get = dynamodb_record_get,
     .record_put = dynamodb_record_put,
-    .record_delete = dynamodb_delete_item,
     .record_count = dynamodb_record_count,
     .remove = dynamodb_remove,
-    .purge = dynamodb_delete_item,
+    .purge = dynamodb_purge,
     .add_hits = dynamodb_add_hits,
     .tend = dynamodb_tend,
     .table_create = dynamodb_table_create,
     .table_check = dynamodb_table_check,
-    .table_notes = dynamodb_table_notes,
     .inspect = dynamodb_doctor,
 };

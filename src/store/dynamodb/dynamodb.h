@@ -33,14 +33,11 @@ enum result dynamodb_table_create(struct store *s,
 /* Appends one line to findings for each difference that stops curt: found,
  * expected, and after the last "; " how to fix it. RESULT_OK: none.
  * RESULT_INVALID: some. RESULT_NOT_FOUND: no table, which is also a line in
- * findings. Calls DescribeTable and DescribeTimeToLive. */
-enum result dynamodb_table_check(struct store *s,
-                                 struct buf *findings) MUST_CHECK;
-
-/* Appends one line to notes for each difference that costs money or safety and
- * does not stop curt; none for a table with findings. Also calls
- * DescribeContinuousBackups, which may be denied. */
-enum result dynamodb_table_notes(struct store *s, struct buf *notes) MUST_CHECK;
+ * findings. notes gets those that cost money or safety. Calls DescribeTable,
+ * DescribeTimeToLive, and for notes DescribeContinuousBackups, which may be
+ * denied. */
+enum result dynamodb_table_check(struct store *s, struct buf *findings,
+                                 struct buf *notes) MUST_CHECK;
 
 /* Adds lines on the region, the credentials (their source and end, never
  * themselves), each endpoint (name, connection, certificate), this host's

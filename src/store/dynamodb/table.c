@@ -309,7 +309,8 @@ static void add_notes(const struct table_description *t,
                  conf->table, region != NULL ? region : "REGION");
 }
 
-enum result dynamodb_table_check(struct store *s, struct buf *findings)
+enum result dynamodb_table_check(struct store *s, struct buf *findings,
+                                 struct buf *notes)
 {
     struct table_description t;
     const size_t before = findings->len;
@@ -323,19 +324,11 @@ enum result dynamodb_table_check(struct store *s, struct buf *findings)
     if (r != RESULT_OK)
         return r;
     add_findings(&t, s->conf, findings);
+    if (notes != NULL && table_is_usable(&t)) {
+        describe_backups(s, &t);
+        add_notes(&t, s->conf, region, notes);
+    }
     return findings->len == before ? RESULT_OK : RESULT_INVALID;
-}
-
-enum result dynamodb_table_notes(struct store *s, struct buf *notes)
-{
-    struct table_description t;
-    enum result r = table_describe(s, &t);
-    if (r != RESULT_OK || !table_is_usable(&t))
-        return r;
-    describe_backups(s, &t);
-    add_notes(&t, s->conf, aws_client_region(((struct store_dynamodb *)s)->aws),
-              notes);
-    return RESULT_OK;
 }
 
 /* ---- Creating -------------------------------------------------------- */

@@ -147,7 +147,7 @@ void sqlite_doctor(struct store *s, struct report *report)
     struct stat st;
     char *path = mem_printf("%s/curt.db", s->conf->state_dir);
     buf_init(&findings, 1u << 16);
-    enum result r = store_table_check(s, &findings);
+    enum result r = store_table_check(s, &findings, NULL);
     const bool other = store_error(s)[0] != '\0'; /* not curt's file */
     if (findings.len > 0)
         buf_truncate(&findings, findings.len - 1); /* the line's end */

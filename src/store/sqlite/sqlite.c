@@ -755,29 +755,18 @@ static enum result sqlite_record_put(struct store *base, const char *key,
     return r == RESULT_OK ? make_durable(s) : r;
 }
 
-/* Removes the row of a link or of a record. */
-static enum result delete_row(struct store *base, enum statement which,
-                              const char *key)
+static enum result sqlite_purge(struct store *base, const char *key)
 {
     struct store_sqlite *s = (struct store_sqlite *)base;
     sqlite3_stmt *statement = NULL;
     int changed;
-    enum result r = prepare_statement(s, which, key, &statement);
+    enum result r = prepare_statement(s, key[0] == '~' ? RECORD_REMOVE : PURGE,
+                                      key, &statement);
     if (r == RESULT_OK)
         r = run_change(s, statement, &changed);
     if (r == RESULT_OK && changed == 0)
         return RESULT_NOT_FOUND;
     return r == RESULT_OK ? make_durable(s) : r;
-}
-
-static enum result sqlite_purge(struct store *base, const char *short_id)
-{
-    return delete_row(base, PURGE, short_id);
-}
-
-static enum result sqlite_record_delete(struct store *base, const char *key)
-{
-    return delete_row(base, RECORD_REMOVE, key);
 }
 
 static enum result sqlite_record_count(struct store *base, const char *key,
@@ -822,8 +811,10 @@ static enum result sqlite_table_create(struct store *base,
 }
 
 /* Looks at the file without making or changing anything. */
-static enum result sqlite_table_check(struct store *base, struct buf *findings)
+static enum result sqlite_table_check(struct store *base, struct buf *findings,
+                                      struct buf *notes)
 {
+    (void)notes; /* a file has nothing to note */
     struct store_sqlite *s = (struct store_sqlite *)base;
     close_db(s);
     int version = 0;
@@ -864,7 +855,6 @@ const struct store_ops store_sqlite_ops = {
     .spend_hit = sqlite_spend_hit,
     .record_get = sqlite_record_get,
     .record_put = sqlite_record_put,
-    .record_delete = sqlite_record_delete,
     .record_count = sqlite_record_count,
     .remove = sqlite_remove,
     .purge = sqlite_purge,
