@@ -49,7 +49,7 @@ struct aws_client *aws_client_new(const struct conf *conf, const char *owner)
     c->credentials = aws_credentials_new(conf, owner != NULL);
     if (owner != NULL)
         c->breaker = breaker_new(conf->runtime_dir, text_hash(owner));
-    aws_retry_init(&c->retry);
+    c->retry.quota = AWS_RETRY_QUOTA;
     buf_init(&c->error, ERROR_MAX);
     return c;
 }

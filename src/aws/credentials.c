@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "aws/credentials_file.h"
 #include "aws/http_client.h"
@@ -55,7 +56,14 @@ struct aws_credentials *aws_credentials_new(const struct conf *conf,
     struct aws_credentials *c = mem_zalloc(sizeof(*c));
     c->conf = conf;
     c->shared = shared;
-    c->set = mem_secret_alloc(sizeof(*c->set));
+    /* Whole pages, so that what else is on them is not left out of dumps. */
+    c->set = mmap(NULL, sizeof(*c->set), PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (c->set == MAP_FAILED) {
+        log_error("out of memory (%zu bytes)", sizeof(*c->set));
+        abort();
+    }
+    madvise(c->set, sizeof(*c->set), MADV_DONTDUMP);
     return c;
 }
 
@@ -63,7 +71,8 @@ void aws_credentials_free(struct aws_credentials *c)
 {
     if (c == NULL)
         return;
-    mem_secret_free(c->set, sizeof(*c->set));
+    explicit_bzero(c->set, sizeof(*c->set));
+    munmap(c->set, sizeof(*c->set));
     aws_credentials_file_close(c->file);
     free(c);
 }
@@ -121,7 +130,7 @@ static void keep_found(struct aws_credentials *c, const struct aws_found *found)
 {
     struct aws_credentials_set *set = c->set;
     const bool logged = set->logged;
-    mem_wipe(set, sizeof(*set));
+    explicit_bzero(set, sizeof(*set));
     set->fetched_ms = clock_monotonic_ms();
     if (found->expires != 0) {
         const int64_t life = found->expires - clock_now();

@@ -300,7 +300,7 @@ void aws_profiles_free(struct aws_profiles *p)
     for (size_t i = 0; p != NULL && i < AWS_PROFILES_FILES; i++) {
         struct file *f = &p->files[i];
         if (f->text != NULL)
-            mem_wipe(f->text, f->len);
+            explicit_bzero(f->text, f->len);
         free(f->text);
         free(f->entries);
         free(f->path);

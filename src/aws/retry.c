@@ -2,11 +2,6 @@
 
 #include "base/clock.h"
 
-void aws_retry_init(struct aws_retry *r)
-{
-    *r = (struct aws_retry){.quota = AWS_RETRY_QUOTA};
-}
-
 void aws_retry_begin(struct aws_retry *r)
 {
     r->taken = 0;
@@ -75,10 +70,9 @@ enum result aws_retry_send(const struct aws_source_request *request,
     bool (*is_passing)(const struct http_client_answer *) =
         call->is_passing != NULL ? call->is_passing : aws_retry_is_passing;
     struct http_client_request http = call->http;
-    struct aws_retry retry;
+    struct aws_retry retry = {.quota = AWS_RETRY_QUOTA};
     enum result r;
     bool passing;
-    aws_retry_init(&retry);
     aws_retry_begin(&retry);
     do {
         http.deadline = clock_monotonic_ms() + call->timeout;

@@ -42,16 +42,14 @@
 
 #define AWS_RETRY_LEAST_MS 20
 
-/* The quota of one process, and what the request under way took from it. */
+/* The quota of one process, which begins as AWS_RETRY_QUOTA, and what the
+ * request under way took from it. */
 struct aws_retry {
     unsigned quota;
     unsigned taken;     /* by the last retry of the request under way */
     unsigned attempts;  /* begun at the request under way */
     unsigned throttled; /* of its answers */
 };
-
-/* A full quota. */
-void aws_retry_init(struct aws_retry *r);
 
 /* Begins a request: its first attempt. What the request before took and did
  * not give back is lost. */

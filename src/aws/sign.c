@@ -121,7 +121,7 @@ static bool sign_text(const struct aws_signing *signing, const char *day,
                     sign_mac(key, HASH_SIZE, "aws4_request", key) &&
                     sign_mac(key, HASH_SIZE, text, signature);
     mem_free_secret(secret);
-    mem_wipe(key, sizeof(key));
+    explicit_bzero(key, sizeof(key));
     if (ok)
         write_hex(signature, hex);
     return ok;

@@ -211,7 +211,7 @@ char *aws_found_read_file(const char *path, size_t max)
         len--;
     if (fault == 0)
         copy = mem_dup_bytes(bytes, len);
-    mem_wipe(bytes, all);
+    explicit_bzero(bytes, all);
     free(bytes);
     close(fd);
     errno = fault;

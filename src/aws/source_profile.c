@@ -105,7 +105,7 @@ static enum result process_collect(int fd, int64_t deadline, struct buf *out)
         else if (errno != EINTR && errno != EAGAIN)
             break;
     }
-    mem_wipe(bytes, sizeof(bytes));
+    explicit_bzero(bytes, sizeof(bytes));
     return r;
 }
 

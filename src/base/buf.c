@@ -26,7 +26,7 @@ void buf_free(struct buf *b)
 void buf_wipe(struct buf *b)
 {
     if (b->cap > 0)
-        mem_wipe(b->data, b->cap);
+        explicit_bzero(b->data, b->cap);
     buf_free(b);
 }
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include "base/log.h"
@@ -62,35 +61,11 @@ char *mem_printf(const char *format, ...)
     return s;
 }
 
-void mem_wipe(void *p, size_t size)
-{
-    explicit_bzero(p, size);
-}
-
 void mem_free_secret(char *s)
 {
     if (s != NULL)
-        mem_wipe(s, strlen(s));
+        explicit_bzero(s, strlen(s));
     free(s);
-}
-
-/* Whole pages, so that what else is on them is not left out of core dumps. */
-void *mem_secret_alloc(size_t size)
-{
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        out_of_memory(size);
-    madvise(p, size, MADV_DONTDUMP);
-    return p;
-}
-
-void mem_secret_free(void *p, size_t size)
-{
-    if (p == NULL)
-        return;
-    mem_wipe(p, size);
-    munmap(p, size);
 }
 
 void mem_forbid_core_dumps(void)

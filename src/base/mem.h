@@ -24,17 +24,8 @@ char *mem_dup_bytes(const char *bytes, size_t len)
 char *mem_printf(const char *format, ...)
     __attribute__((malloc, returns_nonnull, format(printf, 1, 2)));
 
-/* Overwrites size bytes with zeros; the compiler does not leave it out. */
-void mem_wipe(void *p, size_t size);
-
 /* Wipes and frees a secret string; NULL is allowed. */
 void mem_free_secret(char *s);
-
-/* Zeroed memory for secrets, on pages of its own that core dumps leave out
- * (MADV_DONTDUMP). Released, wiped, with mem_secret_free() and the same size;
- * NULL is allowed there. */
-void *mem_secret_alloc(size_t size) __attribute__((returns_nonnull));
-void mem_secret_free(void *p, size_t size);
 
 /* From now on this process leaves no core dump, and only root can look into
  * it: for one that has secrets in memory that it cannot choose, its environment

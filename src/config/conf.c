@@ -173,25 +173,10 @@ struct loader {
     struct origin origins[SETTING_COUNT];
 };
 
-static char **conf_string(const struct conf *conf, const struct setting *key)
+/* Where a value is kept: its type is that of struct setting's value. */
+static void *value_at(const struct conf *conf, const struct setting *key)
 {
-    return (char **)((char *)(uintptr_t)conf + key->value);
-}
-
-static uint64_t *conf_number(const struct conf *conf, const struct setting *key)
-{
-    return (uint64_t *)((char *)(uintptr_t)conf + key->value);
-}
-
-static int *conf_choice(const struct conf *conf, const struct setting *key)
-{
-    return (int *)((char *)(uintptr_t)conf + key->value);
-}
-
-static struct conf_rate *conf_rate(const struct conf *conf,
-                                   const struct setting *key)
-{
-    return (struct conf_rate *)((char *)(uintptr_t)conf + key->value);
+    return (char *)(uintptr_t)conf + key->value;
 }
 
 static bool is_string(const struct setting *key)
@@ -273,7 +258,7 @@ static bool set_choice(struct conf *conf, const struct setting *key,
         strncmp(key->name, "AWS_", 4) == 0 ? strcasecmp : strcmp;
     for (int c = 0; key->choices[c] != NULL; c++) {
         if (compare(key->choices[c], value) == 0) {
-            *conf_choice(conf, key) = c;
+            *(int *)value_at(conf, key) = c;
             return true;
         }
     }
@@ -374,7 +359,7 @@ static bool is_origin(const char *word)
 static void set_string(struct loader *l, size_t i, const char *value)
 {
     const struct setting *key = &settings[i];
-    char **place = conf_string(l->conf, key);
+    char **place = value_at(l->conf, key);
     const char *reason = NULL;
     mem_free_secret(*place);
     /* Empty means absent, as the AWS SDKs read their variables. */
@@ -403,14 +388,14 @@ static void set_value(struct loader *l, size_t i, const char *value)
     uint64_t n = 0;
     if (key->type == TYPE_NUMBER) {
         if (text_number(value, key->max, &n) && n >= key->min)
-            *conf_number(l->conf, key) = n;
+            *(uint64_t *)value_at(l->conf, key) = n;
         else
             refuse_value(l, i, value, NULL);
     } else if (key->type == TYPE_CHOICE) {
         if (!set_choice(l->conf, key, value))
             refuse_value(l, i, value, NULL);
     } else if (key->type == TYPE_RATE) {
-        if (!conf_parse_rate(value, conf_rate(l->conf, key)))
+        if (!conf_parse_rate(value, value_at(l->conf, key)))
             refuse_value(l, i, value, NULL);
     } else {
         set_string(l, i, value);
@@ -621,7 +606,7 @@ void conf_free(struct conf *conf)
 {
     for (size_t i = 0; i < SETTING_COUNT; i++)
         if (is_string(&settings[i]))
-            mem_free_secret(*conf_string(conf, &settings[i]));
+            mem_free_secret(*(char **)value_at(conf, &settings[i]));
     url_app_free(&conf->app);
     *conf = (struct conf){0};
 }
@@ -636,11 +621,13 @@ static void keep_fixed(struct conf *conf, const struct conf *old)
             continue;
         bool same;
         if (key->type == TYPE_CHOICE) {
-            same = *conf_choice(conf, key) == *conf_choice(old, key);
-            *conf_choice(conf, key) = *conf_choice(old, key);
+            int *now = value_at(conf, key);
+            const int *was = value_at(old, key);
+            same = *now == *was;
+            *now = *was;
         } else {
-            char **now = conf_string(conf, key);
-            const char *was = *conf_string(old, key);
+            char **now = value_at(conf, key);
+            const char *was = *(char **)value_at(old, key);
             same =
                 strcmp(*now != NULL ? *now : "", was != NULL ? was : "") == 0;
             free(*now);
@@ -680,7 +667,8 @@ void conf_write(const struct conf *conf, struct buf *out)
         if (read_env(key) != NULL)
             continue; /* it wins there as well */
         buf_addf(out, "%s=", key->name);
-        const char *text = is_string(key) ? *conf_string(conf, key) : NULL;
+        const char *text =
+            is_string(key) ? *(char **)value_at(conf, key) : NULL;
         /* What came from the file can be written as it stood there. */
         if (text != NULL && (text[0] == ' ' || text[strlen(text) - 1] == ' '))
             buf_addf(out, "\"%s\"", text);
@@ -747,15 +735,17 @@ bool conf_value(const struct conf *conf, size_t i, struct buf *out)
 {
     const struct setting *key = &settings[i];
     if (key->type == TYPE_NUMBER) {
-        buf_addf(out, "%llu", (unsigned long long)*conf_number(conf, key));
+        const uint64_t *n = value_at(conf, key);
+        buf_addf(out, "%llu", (unsigned long long)*n);
     } else if (key->type == TYPE_CHOICE) {
-        buf_add_str(out, key->choices[*conf_choice(conf, key)]);
+        const int *choice = value_at(conf, key);
+        buf_add_str(out, key->choices[*choice]);
     } else if (key->type == TYPE_RATE) {
-        const struct conf_rate *rate = conf_rate(conf, key);
+        const struct conf_rate *rate = value_at(conf, key);
         buf_addf(out, "%llu/%llu", (unsigned long long)rate->count,
                  (unsigned long long)rate->seconds);
     } else {
-        const char *value = *conf_string(conf, key);
+        const char *value = *(char **)value_at(conf, key);
         if (value == NULL)
             return false;
         buf_add_str(out, key->type == TYPE_SECRET ? "********" : value);

@@ -419,8 +419,8 @@ static void wipe_request(struct fcgi *f, struct conn *c)
     if (f->at == NULL)
         return;
     const size_t done = (size_t)(f->at - f->chunk), kept = done + f->left;
-    mem_wipe(f->chunk, done);
-    mem_wipe(f->chunk + kept, f->filled - kept);
+    explicit_bzero(f->chunk, done);
+    explicit_bzero(f->chunk + kept, f->filled - kept);
     f->filled = kept;
 }
 

@@ -44,9 +44,8 @@ static bool draw_below(struct pool *pool, unsigned n, unsigned *out)
     }
 }
 
-/* letters: of the alphabet that is drawn from. */
-static enum result ids_draw(size_t min, size_t max, const char *letters,
-                            char id[IDS_MAX + 1])
+enum result ids_draw(size_t min, size_t max, const char *letters,
+                     char id[IDS_MAX + 1])
 {
     const unsigned count = (unsigned)strlen(letters);
     struct pool pool = {.left = 0};
@@ -68,11 +67,6 @@ static enum result ids_draw(size_t min, size_t max, const char *letters,
 enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1])
 {
     return ids_draw(min, max, TEXT_ALNUM, id);
-}
-
-enum result ids_make_lower(size_t min, size_t max, char id[IDS_MAX + 1])
-{
-    return ids_draw(min, max, TEXT_LOWER TEXT_DIGITS, id);
 }
 
 bool ids_valid(const char *s, size_t len)

@@ -12,13 +12,13 @@
 #define IDS_MAX 64
 
 /* Draws an id: its length uniform over min..max (1 <= min <= max <= IDS_MAX),
- * each character uniform over the alphabet, never the name of a route of
- * curt's own. RESULT_INTERNAL: the generator of OpenSSL failed. */
-enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1]) MUST_CHECK;
+ * each character uniform over letters, never the name of a route of curt's own.
+ * RESULT_INTERNAL: the generator of OpenSSL failed. */
+enum result ids_draw(size_t min, size_t max, const char *letters,
+                     char id[IDS_MAX + 1]) MUST_CHECK;
 
-/* The same of small letters and digits, for CASE_INSENSITIVE. */
-enum result ids_make_lower(size_t min, size_t max,
-                           char id[IDS_MAX + 1]) MUST_CHECK;
+/* The same, over A-Za-z0-9. */
+enum result ids_make(size_t min, size_t max, char id[IDS_MAX + 1]) MUST_CHECK;
 
 /* Whether the len bytes at s can be an id: the alphabet, - and _, 1 to
  * IDS_MAX characters, and not the name of a route of curt's own. */

@@ -309,10 +309,9 @@ static void create_set_id(const struct conf *conf, struct link *l,
 static enum result create_draw_id(const struct conf *conf, struct link *l)
 {
     char id[IDS_MAX + 1];
-    const enum result r =
-        conf->case_insensitive
-            ? ids_make_lower(conf->min_char, conf->max_char, id)
-            : ids_make(conf->min_char, conf->max_char, id);
+    const enum result r = ids_draw(
+        conf->min_char, conf->max_char,
+        conf->case_insensitive ? TEXT_LOWER TEXT_DIGITS : TEXT_ALNUM, id);
     if (r == RESULT_OK)
         create_set_id(conf, l, id);
     else

