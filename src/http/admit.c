@@ -6,7 +6,6 @@
 
 #include "base/percent.h"
 #include "base/utf8.h"
-#include "http/limited.h"
 #include "service/plans.h"
 
 #define REALM "Bearer realm=\"curt\""
@@ -111,6 +110,58 @@ void admit_preflight(const struct conf *conf, const struct http_request *req,
     http_field(res, "Access-Control-Max-Age", "600");
 }
 
+/* ---- Limits -------------------------------------------------------------- */
+
+void admit_add_limits(struct http_response *res, const struct limits_met *met)
+{
+    for (int policy = 1; met->count > 0 && policy >= 0; policy--) {
+        buf_add_str(&res->head, policy ? "RateLimit-Policy: " : "RateLimit: ");
+        for (size_t i = 0; i < met->count; i++) {
+            const struct limits_state *s = &met->states[i];
+            buf_add_str(&res->head, i > 0 ? ", \"" : "\"");
+            buf_add_str(&res->head, limits_name(s->kind));
+            buf_add_char(&res->head, '"');
+            buf_add_str(&res->head, policy ? ";q=" : ";r=");
+            buf_add_num(&res->head, policy ? s->rate.count : s->remaining);
+            buf_add_str(&res->head, policy ? ";w=" : ";t=");
+            buf_add_num(&res->head, policy ? s->rate.seconds : s->reset);
+        }
+        buf_add_str(&res->head, "\r\n");
+    }
+    const uint64_t wait = met->count > 0 ? met->states[met->count - 1].wait : 0;
+    if (wait > 0) {
+        buf_add_str(&res->head, "Retry-After: ");
+        buf_add_num(&res->head, wait);
+        buf_add_str(&res->head, "\r\n");
+    }
+}
+
+const char *admit_limits_detail(const struct limits_met *met,
+                                char detail[ADMIT_DETAIL_SIZE])
+{
+    const struct limits_state *s = &met->states[met->count - 1];
+    /* Several links at once, of which some would be allowed. */
+    const bool large = s->wait == 0 || s->remaining > 0;
+    snprintf(detail, ADMIT_DETAIL_SIZE,
+             large ? "This request creates too many links: at most %llu are "
+                     "allowed now."
+             : s->kind == LIMITS_KEY
+                 ? "This API key has created too many links. Try again in "
+                   "%llu s."
+             : s->kind == LIMITS_CREATE
+                 ? "Your address has created too many links. Try again in "
+                   "%llu s."
+             : s->kind == LIMITS_AUTH
+                 ? "Your address has sent too many wrong API keys. Try again "
+                   "in %llu s."
+             : s->kind == LIMITS_UNKNOWN
+                 ? "Your address has requested too many links that do not "
+                   "exist. Try again in %llu s."
+                 : "The quota of this API key is used up. Try again in %llu s.",
+             (unsigned long long)(large ? s->remaining : s->wait));
+    return detail;
+}
+
 /* ---- API keys ----------------------------------------------------------- */
 
 /* The key in the head of a request, or NULL. */
@@ -128,9 +179,9 @@ static const char *admit_header_key(const struct http_request *req)
 static bool admit_limited(struct app *app, const struct http_request *req,
                           struct http_response *res)
 {
-    char detail[LIMITED_DETAIL_SIZE];
-    admit_refuse(app, req, 429, limited_detail(&app->met, detail), res);
-    limited_fields(res, &app->met);
+    char detail[ADMIT_DETAIL_SIZE];
+    admit_refuse(app, req, 429, admit_limits_detail(&app->met, detail), res);
+    admit_add_limits(res, &app->met);
     return false;
 }
 

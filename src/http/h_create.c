@@ -10,7 +10,6 @@
 #include "http/admit.h"
 #include "http/body.h"
 #include "http/handlers.h"
-#include "http/limited.h"
 #include "service/create.h"
 
 /* Room for a detail: the longest reason of create.c, and its member. */
@@ -241,7 +240,7 @@ static void answer_create(struct app *app, const struct http_request *req,
         refuse_create(app, req, 400, fault, NULL, res);
     } else if (admit_take(app, req, who, count, res)) {
         answer_members(app, req, who, members, is_array, count, res);
-        limited_fields(res, &app->met);
+        admit_add_limits(res, &app->met);
     }
     json_object_put(members);
 }

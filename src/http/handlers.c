@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/percent.h"
-#include "http/limited.h"
+#include "http/admit.h"
 
 void h_log_failure(struct app *app, enum result r, const char *what)
 {
@@ -50,17 +50,17 @@ bool h_find_link(struct app *app, const struct http_request *req,
 {
     const char *client = req->remote_addr != NULL ? req->remote_addr : "";
     app->client = client;
-    enum result r = lookup_link(app, short_id, link);
+    enum result r = lookup_entry(app, short_id, link);
     app->client = NULL;
     if (r == RESULT_NOT_FOUND &&
         !limits_take(app->limits, LIMITS_UNKNOWN, client,
                      app->conf->unknown_limit, 1, &app->met.states[0]))
         r = RESULT_LIMITED;
     if (r == RESULT_LIMITED) {
-        char detail[LIMITED_DETAIL_SIZE];
+        char detail[ADMIT_DETAIL_SIZE];
         app->met.count = 1;
-        http_problem(res, req, 429, limited_detail(&app->met, detail));
-        limited_fields(res, &app->met);
+        http_problem(res, req, 429, admit_limits_detail(&app->met, detail));
+        admit_add_limits(res, &app->met);
         return false;
     }
     return !h_refuse_link(app, req, r, link, short_id, what, res);

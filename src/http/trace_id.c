@@ -8,15 +8,6 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-static char *add_hex(char *out, const unsigned char *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        *out++ = TEXT_HEX[bytes[i] >> 4];
-        *out++ = TEXT_HEX[bytes[i] & 15];
-    }
-    return out;
-}
-
 void trace_id_choose(struct trace_id_source *source, const char *header,
                      char trace[TRACE_ID_MAX + 1])
 {
@@ -38,13 +29,17 @@ void trace_id_choose(struct trace_id_source *source, const char *header,
     }
     source->left -= TRACE_ID_RANDOM;
     const uint32_t now = (uint32_t)clock_now();
-    const unsigned char epoch[] = {
+    unsigned char bytes[4 + TRACE_ID_RANDOM] = {
         (unsigned char)(now >> 24), (unsigned char)(now >> 16),
         (unsigned char)(now >> 8), (unsigned char)now};
-    char *end = trace;
-    memcpy(end, "Root=1-", 7);
-    end = add_hex(end + 7, epoch, sizeof(epoch));
-    *end++ = '-';
-    end = add_hex(end, source->pool + source->left, TRACE_ID_RANDOM);
+    memcpy(bytes + 4, source->pool + source->left, TRACE_ID_RANDOM);
+    char *end = trace + 7;
+    memcpy(trace, "Root=1-", 7);
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        if (i == 4)
+            *end++ = '-';
+        *end++ = TEXT_HEX[bytes[i] >> 4];
+        *end++ = TEXT_HEX[bytes[i] & 15];
+    }
     *end = '\0';
 }

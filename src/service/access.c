@@ -198,7 +198,7 @@ enum result access_check(struct app *app, const char *text,
     if (*reason != NULL)
         return RESULT_INVALID;
     access_record_key(text, key);
-    enum result r = lookup_record(app, key, &entry);
+    enum result r = lookup_entry(app, key, &entry);
     if (r == RESULT_NOT_FOUND) {
         *reason = "is unknown";
         return RESULT_INVALID;

@@ -90,10 +90,8 @@ static enum result lookup_fetch_link(struct app *app, const char *short_id,
 }
 
 static enum result lookup_fetch_record(struct app *app, const char *key,
-                                       enum freshness freshness,
                                        struct cache_entry *out)
 {
-    (void)freshness;
     struct store_record record;
     enum result r =
         store_record_get(app->store, key, true, app->deadline, &record);
@@ -110,13 +108,9 @@ static enum result lookup_fetch_record(struct app *app, const char *key,
     return r;
 }
 
-typedef enum result lookup_fetch(struct app *app, const char *id,
-                                 enum freshness freshness,
-                                 struct cache_entry *out);
-
 /* Queries the store and ends the flight. */
-static enum result lookup_query(struct app *app, lookup_fetch *fetch,
-                                const char *id, enum freshness freshness,
+static enum result lookup_query(struct app *app, const char *id,
+                                enum freshness freshness,
                                 struct cache_entry *out)
 {
     const uint32_t generation = cache_generation(app->cache, id);
@@ -126,7 +120,9 @@ static enum result lookup_query(struct app *app, lookup_fetch *fetch,
     out->rules = (struct link_rules){0};
     out->spent = false;
     cache_set_text(out, "", 0, NULL);
-    const enum result r = fetch(app, id, freshness, out);
+    const enum result r = id[0] == '~'
+                              ? lookup_fetch_record(app, id, out)
+                              : lookup_fetch_link(app, id, freshness, out);
     out->exists = r == RESULT_OK;
     if (r == RESULT_CORRUPT) {
         log_error("link %s cannot be served: %s", id, store_error(app->store));
@@ -155,8 +151,8 @@ static bool lookup_is_limited(struct app *app)
                         app->conf->unknown_limit, 0, &app->met.states[0]);
 }
 
-static enum result lookup_entry(struct app *app, lookup_fetch *fetch,
-                                const char *short_id, struct cache_entry *out)
+enum result lookup_entry(struct app *app, const char *short_id,
+                         struct cache_entry *out)
 {
     const int64_t timeout_ms = (int64_t)app->conf->store_timeout * 1000;
     const int64_t begin_ms = clock_monotonic_ms();
@@ -178,11 +174,11 @@ static enum result lookup_entry(struct app *app, lookup_fetch *fetch,
             /* Another process may have ended its flight since the look. */
             freshness = lookup_cached(app, short_id, now_ms, out);
             if (freshness != FRESH)
-                return lookup_query(app, fetch, short_id, freshness, out);
+                return lookup_query(app, short_id, freshness, out);
             cache_end_flight(app->cache, short_id, now_ms, CACHE_FLIGHT_MINE);
             return lookup_answer(out);
         case CACHE_FLIGHT_UNSHARED:
-            return lookup_query(app, fetch, short_id, freshness, out);
+            return lookup_query(app, short_id, freshness, out);
         case CACHE_FLIGHT_CORRUPT:
             return store_fail(app->store, RESULT_CORRUPT,
                               "another request has just found it damaged");
@@ -209,18 +205,6 @@ static enum result lookup_entry(struct app *app, lookup_fetch *fetch,
     }
 }
 
-enum result lookup_link(struct app *app, const char *short_id,
-                        struct cache_entry *out)
-{
-    return lookup_entry(app, lookup_fetch_link, short_id, out);
-}
-
-enum result lookup_record(struct app *app, const char *key,
-                          struct cache_entry *out)
-{
-    return lookup_entry(app, lookup_fetch_record, key, out);
-}
-
 void lookup_changed(struct app *app, const char *short_id)
 {
     struct cache_entry entry;
@@ -230,7 +214,7 @@ void lookup_changed(struct app *app, const char *short_id)
     (void)cache_begin_flight(app->cache, short_id, clock_monotonic_ms(),
                              (int64_t)app->conf->store_timeout * 1000);
     cache_forget(app->cache, short_id);
-    (void)lookup_query(app, lookup_fetch_link, short_id, CHANGED, &entry);
+    (void)lookup_query(app, short_id, CHANGED, &entry);
 }
 
 enum result lookup_spend_hit(struct app *app, const char *short_id)

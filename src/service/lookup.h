@@ -36,15 +36,13 @@ struct app;
  *
  * A link is served from the cache for CACHE_TTL; the store is queried once per
  * id and host, ahead of time for a link that is being read. While the store
- * fails, what the cache has is served for CACHE_STALE. */
-enum result lookup_link(struct app *app, const char *short_id,
-                        struct cache_entry *out) MUST_CHECK;
-
-/* The same for a record (store.h) of at most URL_MAX bytes of JSON, under a key
+ * fails, what the cache has is served for CACHE_STALE.
+ *
+ * The same for a record (store.h) of at most URL_MAX bytes of JSON, under a key
  * of at most IDS_MAX: out->url is its text. Missing ones are remembered. After
  * a change of a record, call cache_forget() with its key. */
-enum result lookup_record(struct app *app, const char *key,
-                          struct cache_entry *out) MUST_CHECK;
+enum result lookup_entry(struct app *app, const char *short_id,
+                         struct cache_entry *out) MUST_CHECK;
 
 /* After a change of a link on this host that the store has, or may have: what
  * the cache knows is replaced by what a consistent read finds, so that the next

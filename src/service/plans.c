@@ -162,7 +162,7 @@ enum result plans_take(struct app *app, const char *key, const char *name,
     if (!app->conf->limits || name == NULL || !plans_is_name(name))
         return RESULT_OK;
     snprintf(record, sizeof(record), PLANS_KEY "%s", name);
-    enum result r = lookup_record(app, record, &entry);
+    enum result r = lookup_entry(app, record, &entry);
     if (r == RESULT_OK && !plans_parse(entry.url, entry.url_len, &plan))
         r = store_fail(app->store, RESULT_CORRUPT,
                        "plan %s cannot be read; set it again: curt plan set",

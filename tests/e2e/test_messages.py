@@ -19,7 +19,7 @@ LANGUAGES = ["en", "de", "fr", "es"]
 # which complete "The long_url ...".
 DETAILS = ["http/admit.c", "http/body.c", "http/h_create.c", "http/h_home.c",
            "http/h_preview.c", "http/h_redirect.c", "http/handlers.c",
-           "http/handlers.h", "http/http.c", "http/limited.c", "http/router.c",
+           "http/handlers.h", "http/http.c", "http/router.c",
            "process/worker.c"]
 REASONS = ["service/create.c", "service/targets.c", "link/host.c",
            "link/url.c"]

@@ -101,7 +101,7 @@ static enum result look_up(struct app *a, struct cache_entry *out)
     if (request.deadline == 0)
         request.deadline =
             clock_monotonic_ms() + (int64_t)conf->store_timeout * 1000;
-    return lookup_link(&request, "id", out);
+    return lookup_entry(&request, "id", out);
 }
 
 /* Looks up; the store was asked so often. */
