@@ -34,12 +34,11 @@ walls() {
 ^json-c/            src/service/access.c src/tool/key.c
 ^json-c/            src/store/sqlite/sqlite.c
 ^json-c/            src/service/create.c
-^json-c/            src/http/h_create.c src/tool/edit.c
+^json-c/            src/http/h_create.c
 ^json-c/            src/http/body.c src/http/http.c src/doctor/doctor.c
 ^json-c/            src/tool/main.c src/tool/backup.c src/tool/link.c
 ^json-c/            src/service/plans.c src/tool/plan.c
 ^json-c/            src/tool/table.c src/store/dynamodb/dynamodb.c
-^json-c/            src/tool/record.c
 ^json-c/            src/store/dynamodb/item.c src/store/dynamodb/table.c
 ^json-c/            src/aws/client.c src/aws/source.c src/aws/reply.c
 END

@@ -1,8 +1,11 @@
-/* curt create, get and delete, and how an id is written. See curt(1). */
+/* The verbs about one link, curt create, get, edit, disable, enable, delete and
+ * qr, and how an id is written. See curt(1). */
+#include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,12 +15,17 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "http/trace_id.h"
+#include "service/app.h"
 #include "service/create.h"
+#include "service/lookup.h"
 #include "tool/main.h"
 
 /* Longest line of standard input that is read to its end, in bytes: above what
  * url_normalise() refuses as too long. */
 #define URL_LINE_MAX (4 * URL_MAX)
+
+/* How often a link is read again that changed in between. */
+#define EDIT_TRIES 8
 
 /* Whether fd is a terminal that knows more than plain text. */
 static bool is_screen(int fd)
@@ -197,16 +205,6 @@ static int create_one(struct ctl *ctl, struct batch *b, const char *url,
     return ctl_flush() ? status : EX_IOERR;
 }
 
-/* Reads a line of at most line->max bytes, and drops what is above that. */
-static bool read_line(struct buf *line)
-{
-    int c;
-    buf_reset(line);
-    while ((c = getchar()) != EOF && c != '\n')
-        buf_add_char(line, (char)c);
-    return c != EOF || line->len > 0;
-}
-
 /* given: "-", or NULL where there was no argument. */
 static int create_lines(struct ctl *ctl, const char *given)
 {
@@ -215,7 +213,12 @@ static int create_lines(struct ctl *ctl, const char *given)
     struct buf line;
     int status = 0;
     buf_init(&line, URL_LINE_MAX);
-    while (status <= EX_DATAERR && read_line(&line)) {
+    for (int c = 0; status <= EX_DATAERR && c != EOF;) {
+        buf_reset(&line); /* which drops what is above its maximum */
+        while ((c = getchar()) != EOF && c != '\n')
+            buf_add_char(&line, (char)c);
+        if (c == EOF && line.len == 0)
+            break;
         b.line++;
         if (line.data[0] == '#' || strspn(line.data, " \t\r\v\f") == line.len)
             continue;
@@ -436,4 +439,245 @@ int ctl_delete(struct ctl *ctl, const char *argument)
         printf("%s is deleted\n", id);
     }
     return 0;
+}
+
+/* ---- Editing ------------------------------------------------------------ */
+
+/* The option for a member: --redirect-status, --id. */
+static void edit_option_name(const char *member, char name[CTL_OPTION_SIZE])
+{
+    const char *word = strcmp(member, "short_id") == 0 ? "id" : member;
+    size_t i = 0;
+    for (; word[i] != '\0'; i++)
+        name[i] = word[i] == '_' ? '-' : word[i];
+    name[i] = '\0';
+}
+
+struct json_object *ctl_link_members(const struct ctl *ctl)
+{
+    char name[CTL_OPTION_SIZE];
+    json_object *members = json_object_new_object();
+    const char *member;
+    for (size_t i = 0; (member = create_member(i)) != NULL; i++) {
+        edit_option_name(member, name);
+        const char *value = ctl_option(ctl, name);
+        if (value != NULL && strcmp(member, "find_if_exists") == 0)
+            value = "on";
+        if (value != NULL)
+            json_object_object_add(members, member,
+                                   create_value(member, value, strlen(value)));
+    }
+    return members;
+}
+
+int ctl_refuse_member(const struct create_request *r)
+{
+    char name[CTL_OPTION_SIZE];
+    edit_option_name(r->member, name);
+    ctl_say(stderr, "curt: --%s %s", name, r->reason);
+    return EX_DATAERR;
+}
+
+int ctl_edit(struct ctl *ctl, const char *argument)
+{
+    const char *id = ctl_take_id(ctl, argument);
+    if (id == NULL)
+        return EX_DATAERR;
+    if (ctl->option_count == 0) {
+        ctl_say(stderr, "curt: edit needs an option, such as --ttl 86400; "
+                        "see: curt help edit");
+        return EX_USAGE;
+    }
+    json_object *members = ctl_link_members(ctl);
+    struct app app = {
+        .conf = &ctl->conf, .store = ctl->store, .cache = ctl->cache};
+    const struct create_context context = {
+        .conf = &ctl->conf, .store = ctl->store, .hosts = ctl->hosts};
+    struct create_request r = {.result = RESULT_OK};
+    link_init(&r.link);
+    enum result result = store_get(ctl->store, id, STORE_WHOLE, 0, &r.link);
+    if (result == RESULT_OK) {
+        create_read(members, &r);
+        result = create_check(&context, &r);
+    }
+    if (result == RESULT_OK) {
+        result = store_update(ctl->store, &r.link, 0);
+        if (result == RESULT_OK || result == RESULT_UNKNOWN)
+            lookup_changed(&app, id);
+    }
+    int status = ctl_status(result);
+    if (r.reason != NULL)
+        status = ctl_refuse_member(&r);
+    else if (result == RESULT_CONFLICT)
+        ctl_say(stderr,
+                "curt: %s: the link was changed by another command meanwhile; "
+                "nothing was written, run this again",
+                id);
+    else if (result != RESULT_OK)
+        status = ctl_link_failed(ctl, id, result);
+    else if (ctl->json)
+        status = ctl_print_link(&r.link);
+    else
+        printf("%s is changed\n", id);
+    json_object_put(members);
+    link_free(&r.link);
+    return status;
+}
+
+/* Sets what a link does to its visitors; the reason is that of this command. */
+static int edit_switch(struct ctl *ctl, const char *argument, bool disabled,
+                       bool warning, const char *member, const char *done)
+{
+    const char *reason = ctl_option(ctl, "reason");
+    const char *id = ctl_take_id(ctl, argument);
+    if (id == NULL)
+        return EX_DATAERR;
+    if (reason != NULL && (strlen(reason) > LINK_REASON_MAX ||
+                           !utf8_is_shown(reason, strlen(reason)))) {
+        ctl_say(stderr,
+                "curt: invalid value of --reason: expected at most %d bytes of "
+                "UTF-8 without control characters",
+                LINK_REASON_MAX);
+        return EX_DATAERR;
+    }
+    struct app app = {
+        .conf = &ctl->conf, .store = ctl->store, .cache = ctl->cache};
+    struct link link;
+    enum result r = RESULT_CONFLICT;
+    link_init(&link);
+    for (int i = 0; r == RESULT_CONFLICT && i < EDIT_TRIES; i++) {
+        link_free(&link);
+        r = store_get(ctl->store, id, STORE_WHOLE, 0, &link);
+        if (r != RESULT_OK)
+            break;
+        link.rules.disabled = disabled;
+        link.rules.warning = warning;
+        link_set(&link.reason,
+                 reason != NULL && reason[0] != '\0' ? reason : NULL);
+        r = store_update(ctl->store, &link, 0);
+    }
+    link_free(&link);
+    if (r == RESULT_OK || r == RESULT_UNKNOWN)
+        lookup_changed(&app, id);
+    if (r != RESULT_OK)
+        return ctl_link_failed(ctl, id, r);
+    if (ctl->json) {
+        json_object *answer = json_object_new_object();
+        json_object_object_add(answer, member, json_object_new_string(id));
+        ctl_print_json(answer);
+    } else {
+        printf("%s %s\n", id, done);
+    }
+    return 0;
+}
+
+int ctl_disable(struct ctl *ctl, const char *argument)
+{
+    const bool warn = ctl_option(ctl, "warn") != NULL;
+    return edit_switch(ctl, argument, !warn, warn, warn ? "warned" : "disabled",
+                       warn ? "has a warning" : "is disabled");
+}
+
+int ctl_enable(struct ctl *ctl, const char *argument)
+{
+    return edit_switch(ctl, argument, false, false, "enabled", "is enabled");
+}
+
+/* ---- QR codes ----------------------------------------------------------- */
+
+bool ctl_qr_option(struct ctl_qr *q, const char *name, const char *argument)
+{
+    q->given = true;
+    q->ascii |= strcmp(name, "ascii") == 0;
+    q->for_create |= strcmp(name, "qr") == 0;
+    if (strcmp(name, "output") == 0)
+        q->output = argument;
+    if (!qr_set(&q->image, name, argument))
+        ctl_say(stderr, "curt: --%s", q->image.fault);
+    return q->image.fault[0] == '\0';
+}
+
+bool ctl_qr_ready(struct ctl_qr *q, const char *verb, bool one)
+{
+    const bool chosen = (q->image.given & QR_FORMAT_GIVEN) != 0;
+    if (chosen && q->output == NULL)
+        q->output = "-";
+    const char *dot = q->output != NULL ? strrchr(q->output, '.') : NULL;
+    if (q->given && strcmp(verb, q->for_create ? "create" : "qr") != 0)
+        ctl_say(stderr, "curt: QR code options are for qr and create --qr");
+    else if (q->output != NULL && !one)
+        ctl_say(stderr, "curt: --output and --format are for one link");
+    else if (q->output != NULL && strcmp(q->output, "-") != 0 && !chosen &&
+             !qr_set(&q->image, "format", dot != NULL ? dot + 1 : ""))
+        ctl_say(stderr, "curt: --output %s: the %s, or add --format", q->output,
+                q->image.fault);
+    else
+        return true;
+    return false;
+}
+
+/* The file has all of its contents, or stays as it was. */
+static int write_file(const char *file, const struct buf *data)
+{
+    struct stat st;
+    char *part = mem_printf("%s.part", file);
+    unlink(part); /* of a run that was killed */
+    const bool special = lstat(file, &st) == 0 && !S_ISREG(st.st_mode);
+    FILE *f = special ? NULL : fopen(part, "wxe");
+    const bool ok = f != NULL && fwrite(data->data, data->len, 1, f) == 1 &&
+                    fflush(f) == 0 && fsync(fileno(f)) == 0 &&
+                    rename(part, file) == 0;
+    if (!ok)
+        ctl_say(stderr, "curt: %s: %s", file,
+                strerror(special ? EEXIST : errno));
+    unlink(part);
+    if (f != NULL)
+        fclose(f);
+    free(part);
+    return ok ? 0 : EX_IOERR;
+}
+
+int ctl_qr_draw(struct ctl *ctl, const char *id)
+{
+    const char *output = ctl->qr.output;
+    struct qr_options *o = &ctl->qr.image;
+    struct buf image;
+    int status = EX_DATAERR;
+    buf_init(&image, QR_MAX);
+    if (output == NULL) {
+        static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+        const char *locale = NULL;
+        for (size_t i = 0; i < 3 && (locale == NULL || locale[0] == '\0'); i++)
+            locale = getenv(names[i]);
+        const bool utf8 = locale != NULL && strcasestr(locale, "utf") != NULL;
+        o->format = ctl->qr.ascii || !utf8 ? QR_ASCII : QR_BLOCKS;
+        o->colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
+    }
+    if (!qr_add(&image, ctl->conf.app_url, id, o))
+        ctl_say(stderr, "curt: --%s", o->fault);
+    else if (output != NULL && strcmp(output, "-") != 0)
+        status = write_file(output, &image);
+    else /* main() says why not */
+        status = fwrite(image.data, image.len, 1, stdout) == 1 ? 0 : EX_IOERR;
+    buf_free(&image);
+    return status;
+}
+
+int ctl_qr(struct ctl *ctl, const char *argument)
+{
+    struct link link;
+    const char *id = ctl_take_id(ctl, argument);
+    if (id == NULL)
+        return EX_DATAERR;
+    link_init(&link);
+    const enum result r = store_get(ctl->store, id, STORE_WHOLE, 0, &link);
+    int status = CTL_NO;
+    if (r != RESULT_OK)
+        status = ctl_link_failed(ctl, id, r);
+    else if (link_expired(link.ttl, clock_now()))
+        ctl_say(stderr, "curt: %s: this link has expired", id);
+    else
+        status = ctl_qr_draw(ctl, id);
+    link_free(&link);
+    return status;
 }
