@@ -20,7 +20,7 @@ walls() {
 ^curl/              src/aws/http_client.c
 ^idn2               src/link/host.c
 ^libpsl             src/service/hostlist.c
-^unictype           src/link/policy.c
+^unictype           src/link/host.c
 ^zlib               src/aws/reply.c src/service/access.c
 ^expat              src/aws/sts.c
 ^qrencode           src/link/qr.c

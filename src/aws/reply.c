@@ -156,34 +156,23 @@ static void read_refusal(long status, json_object *json,
         buf_addf(text, "; %s", error->advice);
 }
 
-/* Not what the server sent: another attempt may help. */
-static void read_damage(const char *how, struct aws_reply *out,
-                        struct buf *text)
-{
-    out->result = RESULT_UNAVAILABLE;
-    out->cure = AWS_CURE_PAUSE;
-    out->maybe_done = true;
-    buf_add_str(text, how);
-}
-
 void aws_reply_read(const struct http_client_answer *http,
                     const struct aws_credentials *credentials,
                     struct aws_reply *out, struct buf *text)
 {
     *out = (struct aws_reply){.result = RESULT_OK};
-    if (http->has_crc32 && crc32_z(0, (const unsigned char *)http->body,
-                                   http->len) != http->crc32) {
-        read_damage("damaged response: x-amz-crc32 does not match", out, text);
-        return;
-    }
     json_object *json = NULL;
-    const enum result parsed =
-        json_parse(http->body, http->len, NESTING_MAX, &json);
+    enum result parsed = RESULT_INVALID;
+    const bool whole =
+        !http->has_crc32 ||
+        crc32_z(0, (const unsigned char *)http->body, http->len) == http->crc32;
+    if (whole)
+        parsed = json_parse(http->body, http->len, NESTING_MAX, &json);
     if (!json_object_is_type(json, json_type_object)) {
         json_object_put(json);
         json = NULL;
     }
-    if (http->status != 200) {
+    if (whole && http->status != 200) {
         read_refusal(http->status, json, credentials, out, text);
         json_object_put(json);
     } else if (json != NULL) {
@@ -195,6 +184,12 @@ void aws_reply_read(const struct http_client_answer *http,
         out->answered = true;
         buf_add_str(text, "the item nests too deeply");
     } else {
-        read_damage("response is not a JSON object", out, text);
+        /* Not what the server sent: another attempt may help. */
+        out->result = RESULT_UNAVAILABLE;
+        out->cure = AWS_CURE_PAUSE;
+        out->maybe_done = true;
+        buf_add_str(text, whole ? "response is not a JSON object"
+                                : "damaged response: x-amz-crc32 does not "
+                                  "match");
     }
 }

@@ -265,13 +265,6 @@ static bool set_choice(struct conf *conf, const struct setting *key,
     return false;
 }
 
-static bool has_control(const char *s)
-{
-    while (*s != '\0' && (unsigned char)*s >= 0x20 && *s != 0x7f)
-        s++;
-    return *s != '\0';
-}
-
 /* Whether pages can show it: UTF-8, at most max characters. */
 static bool is_shown_text(const char *value, uint64_t max)
 {
@@ -290,7 +283,7 @@ static bool is_home(const char *value)
     buf_init(&url, URL_MAX);
     const bool right = strcmp(value, "page") == 0 ||
                        strcmp(value, "off") == 0 ||
-                       (url_normalise(value, strlen(value), NULL, &url,
+                       (url_normalise(NULL, value, strlen(value), NULL, &url,
                                       &reason) == RESULT_OK &&
                         strcmp(value, url.data) == 0);
     buf_free(&url);
@@ -364,7 +357,10 @@ static void set_string(struct loader *l, size_t i, const char *value)
     mem_free_secret(*place);
     /* Empty means absent, as the AWS SDKs read their variables. */
     *place = value[0] != '\0' ? mem_dup(value) : NULL;
-    if (has_control(value)) {
+    const char *end = value; /* or a control character */
+    while ((unsigned char)*end >= 0x20 && *end != 0x7f)
+        end++;
+    if (*end != '\0') {
         begin_fault(l, i);
         buf_add_str(l->faults, "has a control character in it\n");
     } else if (key->type == TYPE_TEXT && !is_shown_text(value, key->max)) {
@@ -678,12 +674,6 @@ void conf_write(const struct conf *conf, struct buf *out)
             conf_value(conf, i, out);
         buf_add_char(out, '\n');
     }
-}
-
-int conf_redirect_status(const struct conf *conf)
-{
-    static const int values[] = {301, 302, 307, 308};
-    return values[conf->redirect_status];
 }
 
 size_t conf_key_count(void)

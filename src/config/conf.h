@@ -59,7 +59,7 @@ struct conf {
     struct conf_rate create_limit;  /* of an address, without a key */
     struct conf_rate auth_limit;    /* of an address, wrong keys */
     struct conf_rate unknown_limit; /* of an address, unknown ids */
-    int redirect_status;            /* 0 to 3: conf_redirect_status() */
+    int redirect_status;            /* 0 to 3: 301, 302, 307 or 308 */
     int case_insensitive;           /* 0 or 1 */
     char *url_schemes;              /* words, not NULL */
     char *blocked_hosts;            /* a file, or NULL */
@@ -102,9 +102,6 @@ struct conf {
 
 /* Reads "COUNT/SECONDS", each from 1 to its limit. False: it is not that. */
 bool conf_parse_rate(const char *value, struct conf_rate *rate);
-
-/* REDIRECT_STATUS: 301, 302, 307 or 308. */
-int conf_redirect_status(const struct conf *conf);
 
 /* Reads the file and the environment. file: the value of -c, or NULL for
  * CURT_CONF, else the default file, the only one that may be absent. On

@@ -64,10 +64,11 @@ static void answer_redirect(const struct http_request *req,
                             const struct cache_entry *link, const char *target,
                             struct http_response *res)
 {
+    static const int statuses[] = {301, 302, 307, 308};
     const uint64_t own = link->rules.redirect_status;
     const int status = own == 301 || own == 302 || own == 307 || own == 308
                            ? (int)own
-                           : conf_redirect_status(res->conf);
+                           : statuses[res->conf->redirect_status];
     http_begin(res, req, status);
     http_field(res, "Location", target);
     add_cache_control(&res->head, status, link);

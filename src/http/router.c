@@ -117,41 +117,34 @@ static bool read_short_id(const struct conf *conf,
     return !conf->case_insensitive || ids_lower(id);
 }
 
-static bool has_method(const struct http_request *req, enum http_method wanted)
-{
-    return req->method == wanted ||
-           (wanted == HTTP_GET && req->method == HTTP_HEAD);
-}
-
-static void answer_405(const struct http_request *req, enum http_method wanted,
-                       struct http_response *res)
-{
-    http_problem(res, req, 405, "This address does not allow that method.");
-    http_field(res, "Allow", wanted == HTTP_POST ? "POST" : "GET, HEAD");
-}
-
 void router_dispatch(struct app *app, const struct http_request *req,
                      struct http_response *res)
 {
     char short_id[IDS_MAX + 1];
     const struct suffix *suffix;
-    if (read_short_id(app->conf, req, short_id, &suffix)) {
-        if (!has_method(req, HTTP_GET))
-            answer_405(req, HTTP_GET, res);
-        else if (suffix != NULL)
-            suffix->handle(app, req, short_id, res);
-        else
-            h_redirect(app, req, short_id, res);
+    const struct route *route = NULL;
+    const bool link = read_short_id(app->conf, req, short_id, &suffix);
+    if (!link)
+        route = find_route(&app->conf->app, req);
+    if (!link && route == NULL) {
+        http_problem(res, req, 404, "There is no such link.");
         return;
     }
-    const struct route *route = find_route(&app->conf->app, req);
-    if (route == NULL)
-        http_problem(res, req, 404, "There is no such link.");
-    else if (has_method(req, route->method))
+    const enum http_method wanted = link ? HTTP_GET : route->method;
+    if (req->method != wanted &&
+        !(wanted == HTTP_GET && req->method == HTTP_HEAD)) {
+        if (!link && route->handle == h_create && req->origin != NULL &&
+            strcmp(req->method_name, "OPTIONS") == 0) {
+            admit_preflight(app->conf, req, res);
+            return;
+        }
+        http_problem(res, req, 405, "This address does not allow that method.");
+        http_field(res, "Allow", wanted == HTTP_POST ? "POST" : "GET, HEAD");
+    } else if (!link) {
         route->handle(app, req, res);
-    else if (route->handle == h_create && req->origin != NULL &&
-             strcmp(req->method_name, "OPTIONS") == 0)
-        admit_preflight(app->conf, req, res);
-    else
-        answer_405(req, route->method, res);
+    } else if (suffix != NULL) {
+        suffix->handle(app, req, short_id, res);
+    } else {
+        h_redirect(app, req, short_id, res);
+    }
 }

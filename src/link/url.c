@@ -251,9 +251,9 @@ static const char *read_other_url(const char *s, size_t len, size_t scheme,
     return len == scheme + 1 ? "has nothing after its scheme" : NULL;
 }
 
-enum result url_normalise_for(const char *schemes, const char *in, size_t len,
-                              const struct url_app *app, struct buf *out,
-                              const char **reason)
+enum result url_normalise(const char *schemes, const char *in, size_t len,
+                          const struct url_app *app, struct buf *out,
+                          const char **reason)
 {
     struct url_app parts = {0};
     *reason = trim_blanks(&in, &len);
@@ -270,12 +270,6 @@ enum result url_normalise_for(const char *schemes, const char *in, size_t len,
         *reason = "leads back to this shortener";
     url_app_free(&parts);
     return *reason == NULL ? RESULT_OK : RESULT_INVALID;
-}
-
-enum result url_normalise(const char *in, size_t len, const struct url_app *app,
-                          struct buf *out, const char **reason)
-{
-    return url_normalise_for(NULL, in, len, app, out, reason);
 }
 
 const char *url_host(const char *url, size_t *len)
@@ -341,7 +335,8 @@ enum result url_app_parse(const char *app_url, struct url_app *out,
     *out = (struct url_app){0};
     struct buf url;
     buf_init(&url, URL_MAX);
-    enum result r = url_normalise(app_url, strlen(app_url), NULL, &url, reason);
+    enum result r =
+        url_normalise(NULL, app_url, strlen(app_url), NULL, &url, reason);
     if (r == RESULT_OK) {
         *reason = find_app_fault(app_url, &url);
         if (*reason == NULL && !take_apart(url.data, out))

@@ -38,21 +38,19 @@ void url_app_free(struct url_app *app);
  * may be there; what is percent-encoded already stays as it is. Applied to its
  * own result it changes nothing. in: len bytes, any. app: NULL, or a URL that
  * leads back to it is refused, as url_app_rest() has it. RESULT_INVALID:
- * refused, and *reason, static text that completes "long_url ...", is why. */
-enum result url_normalise(const char *in, size_t len, const struct url_app *app,
-                          struct buf *out, const char **reason) MUST_CHECK;
+ * refused, and *reason, static text that completes "long_url ...", is why.
+ *
+ * schemes: a list of words between blanks or commas, or NULL: schemes that are
+ * accepted as well as http and https. What follows such a scheme is for the
+ * program that opens it: its bytes stay, except that those that no URL has are
+ * percent-encoded (WHATWG URL standard, "opaque path"). */
+enum result url_normalise(const char *schemes, const char *in, size_t len,
+                          const struct url_app *app, struct buf *out,
+                          const char **reason) MUST_CHECK;
 
 /* Schemes that are never accepted: they run a script, read a file, or have a
  * host that is not checked here (WHATWG URL standard, "special scheme"). */
 #define URL_NEVER_SCHEMES "javascript data file vbscript blob about ftp ws wss"
-
-/* The same, for the schemes in the list, words between blanks or commas, as
- * well as http and https. What follows such a scheme is for the program that
- * opens it: its bytes stay, except that those that no URL has are
- * percent-encoded (WHATWG URL standard, "opaque path"). NULL: an empty list. */
-enum result url_normalise_for(const char *schemes, const char *in, size_t len,
-                              const struct url_app *app, struct buf *out,
-                              const char **reason) MUST_CHECK;
 
 /* Whether a list, words between blanks or commas, or NULL, has the word of len
  * bytes, in any case of letters. */

@@ -78,9 +78,8 @@ static enum result lookup_fetch_link(struct app *app, const char *short_id,
     out->ttl = link.ttl;
     out->rules = link.rules;
     if (r == RESULT_OK &&
-        url_normalise_for(app->conf->url_schemes, link.long_url,
-                          strlen(link.long_url), NULL, &url,
-                          &reason) == RESULT_OK)
+        url_normalise(app->conf->url_schemes, link.long_url,
+                      strlen(link.long_url), NULL, &url, &reason) == RESULT_OK)
         cache_set_text(out, url.data, url.len, link.reason);
     else if (r == RESULT_OK && !link_expired(link.ttl, clock_now()))
         r = store_fail(app->store, RESULT_CORRUPT, "its long_url %s", reason);

@@ -5,7 +5,6 @@
 
 #include "base/mem.h"
 #include "link/host.h"
-#include "link/policy.h"
 #include "link/url.h"
 
 /* Whether the list, if configured, has the host; *r is RESULT_UNAVAILABLE where
@@ -28,12 +27,12 @@ static const char *find_host_fault(const struct conf *conf,
                                    bool web, enum result *r)
 {
     if (conf->private_targets == CONF_REFUSE &&
-        (policy_is_private(host) || (web && policy_is_single_label(host))))
+        (host_is_private(host) || (web && host_is_single_label(host))))
         return "leads to a private or local host; use one that is reachable "
                "from the internet";
-    if (conf->shortener_targets == CONF_REFUSE && policy_is_shortener(host))
+    if (conf->shortener_targets == CONF_REFUSE && host_is_shortener(host))
         return "leads to another URL shortener; use the URL that it leads to";
-    if (conf->lookalike_hosts == CONF_REFUSE && policy_is_lookalike(host))
+    if (conf->lookalike_hosts == CONF_REFUSE && host_is_lookalike(host))
         return "leads to a host whose name can be mistaken for another one";
     if (conf->blocked_hosts != NULL &&
         is_in_list(conf, lists, HOSTLIST_BLOCKED, host, r))
@@ -49,7 +48,7 @@ enum result targets_accept(const struct conf *conf, struct hostlist *lists,
                            struct buf *url, struct link *l, const char **reason)
 {
     enum result r =
-        url_normalise_for(conf->url_schemes, in, len, &conf->app, url, reason);
+        url_normalise(conf->url_schemes, in, len, &conf->app, url, reason);
     if (r != RESULT_OK)
         return r;
     const size_t scheme = strcspn(url->data, ":");
@@ -76,7 +75,7 @@ enum result targets_accept(const struct conf *conf, struct hostlist *lists,
     else if (*reason != NULL)
         r = RESULT_INVALID;
     else if (conf->lookalike_hosts == CONF_WARN &&
-             policy_is_lookalike(host.data)) {
+             host_is_lookalike(host.data)) {
         l->rules.warning = true;
         free(l->reason);
         l->reason = mem_printf("The name of this host can be mistaken for "

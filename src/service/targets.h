@@ -13,7 +13,7 @@
 #include "store/store.h"
 
 /* Appends the normalised form of a long URL (len bytes, as the client sent
- * them) to url, as url_normalise_for() does, and applies URL_SCHEMES,
+ * them) to url, as url_normalise() does, and applies URL_SCHEMES,
  * BLOCKED_HOSTS, ALLOWED_HOSTS, PRIVATE_TARGETS, SHORTENER_TARGETS and
  * LOOKALIKE_HOSTS. lists: HOSTLIST_KINDS, opened when they are first needed.
  * RESULT_OK: l->rules.warning and l->reason are set for a host that needs a

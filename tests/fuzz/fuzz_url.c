@@ -36,7 +36,7 @@ static void check_repetition(const struct buf *url)
     struct buf again;
     const char *reason = NULL;
     buf_init(&again, URL_MAX);
-    MUST(url_normalise(url->data, url->len, NULL, &again, &reason) ==
+    MUST(url_normalise(NULL, url->data, url->len, NULL, &again, &reason) ==
          RESULT_OK);
     if (strcmp(again.data, url->data) != 0)
         fprintf(stderr, "%s\n%s\n", url->data, again.data);
@@ -102,13 +102,13 @@ static void check_other(const uint8_t *data, size_t size)
     const char *reason = NULL;
     buf_init(&url, URL_MAX);
     buf_init(&again, URL_MAX);
-    if (url_normalise_for(schemes, (const char *)data, size, NULL, &url,
-                          &reason) == RESULT_OK) {
+    if (url_normalise(schemes, (const char *)data, size, NULL, &url, &reason) ==
+        RESULT_OK) {
         for (size_t i = 0; i < url.len; i++)
             MUST(url.data[i] > 0x20 && url.data[i] < 0x7f);
         MUST(strncmp(url.data, "javascript", 10) != 0);
-        MUST(url_normalise_for(schemes, url.data, url.len, NULL, &again,
-                               &reason) == RESULT_OK);
+        MUST(url_normalise(schemes, url.data, url.len, NULL, &again, &reason) ==
+             RESULT_OK);
         MUST(strcmp(again.data, url.data) == 0);
         size_t len;
         const char *host = url_host(url.data, &len);
@@ -125,7 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf url;
     const char *reason = NULL;
     buf_init(&url, URL_MAX);
-    if (url_normalise((const char *)data, size, NULL, &url, &reason) ==
+    if (url_normalise(NULL, (const char *)data, size, NULL, &url, &reason) ==
         RESULT_OK) {
         check_text(&url);
         check_repetition(&url);

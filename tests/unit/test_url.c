@@ -11,7 +11,7 @@ static const char *normalise(const char *in, size_t len, struct buf *out)
 {
     const char *reason = NULL;
     buf_init(out, URL_MAX);
-    enum result r = url_normalise(in, len, NULL, out, &reason);
+    enum result r = url_normalise(NULL, in, len, NULL, out, &reason);
     if (r == RESULT_OK)
         return NULL;
     assert_int_equal(r, RESULT_INVALID);
@@ -457,7 +457,7 @@ TEST(room_for_more_allows_no_more)
     const char *reason = NULL;
     char *in = repeat("http://x/", "a", 7992);
     buf_init(&out, 1u << 20);
-    assert_int_equal(url_normalise(in, strlen(in), NULL, &out, &reason),
+    assert_int_equal(url_normalise(NULL, in, strlen(in), NULL, &out, &reason),
                      RESULT_INVALID);
     assert_string_equal(reason, "is longer than 8,000 bytes");
     buf_free(&out);

@@ -16,7 +16,7 @@ static void print_line(const char *line, size_t len, const struct url_app *app)
     struct buf url;
     const char *reason = "";
     buf_init(&url, URL_MAX);
-    if (url_normalise(line, len, NULL, &url, &reason) != RESULT_OK)
+    if (url_normalise(NULL, line, len, NULL, &url, &reason) != RESULT_OK)
         printf("no %s\n", reason);
     else
         printf("%s %s\n", url_app_rest(url.data, app, NULL) ? "loop" : "ok",
