@@ -191,12 +191,6 @@ struct search {
 static enum result profile_resolve(struct search *a, const char *profile,
                                    struct aws_found *out) MUST_CHECK;
 
-static const char *profile_get(const struct search *a, const char *profile,
-                               const char *setting)
-{
-    return aws_profiles_get(a->profiles, profile, setting);
-}
-
 static enum result profile_deny(struct search *a, const char *profile,
                                 const char *why)
 {
@@ -265,20 +259,20 @@ static enum result profile_assume_role(struct search *a, const char *profile,
     const char *region =
         conf->aws_region != NULL ? conf->aws_region : conf->aws_default_region;
     if (region == NULL)
-        region = profile_get(a, a->selected, "region");
+        region = aws_profiles_get(a->profiles, a->selected, "region");
     if (region == NULL)
-        region = profile_get(a, profile, "region");
+        region = aws_profiles_get(a->profiles, profile, "region");
     if (region != NULL && !aws_endpoint_is_region(region))
         return profile_deny(a, profile,
                             "has a role, but the region is not a valid name, "
                             "such as eu-west-1");
     const struct aws_sts_role role = {
-        .arn = profile_get(a, profile, "role_arn"),
+        .arn = aws_profiles_get(a->profiles, profile, "role_arn"),
         .token = token,
-        .session = profile_get(a, profile, "role_session_name"),
-        .external_id = profile_get(a, profile, "external_id"),
+        .session = aws_profiles_get(a->profiles, profile, "role_session_name"),
+        .external_id = aws_profiles_get(a->profiles, profile, "external_id"),
         .region = region,
-        .duration = profile_get(a, profile, "duration_seconds"),
+        .duration = aws_profiles_get(a->profiles, profile, "duration_seconds"),
     };
     const size_t mark = a->reason->len;
     buf_addf(a->reason, "profile %s: ", profile);
@@ -297,7 +291,7 @@ static enum result profile_query_web_identity(struct search *a,
                                               const char *path,
                                               struct aws_found *out)
 {
-    if (profile_get(a, profile, "role_arn") == NULL)
+    if (aws_profiles_get(a->profiles, profile, "role_arn") == NULL)
         return profile_deny(
             a, profile, "has a web_identity_token_file, but not a role_arn");
     char *setting =
@@ -344,8 +338,10 @@ static enum result profile_query_source(struct search *a, const char *profile,
 
 static bool profile_has_keys(const struct search *a, const char *profile)
 {
-    return profile_get(a, profile, "aws_access_key_id") != NULL ||
-           profile_get(a, profile, "aws_secret_access_key") != NULL;
+    return aws_profiles_get(a->profiles, profile, "aws_access_key_id") !=
+               NULL ||
+           aws_profiles_get(a->profiles, profile, "aws_secret_access_key") !=
+               NULL;
 }
 
 static enum result profile_query_source_profile(struct search *a,
@@ -377,9 +373,12 @@ static enum result profile_query_role(struct search *a, const char *profile,
 {
     struct aws_found source = {0};
     uint64_t seconds;
-    const char *duration = profile_get(a, profile, "duration_seconds");
-    const char *from_profile = profile_get(a, profile, "source_profile");
-    const char *from_source = profile_get(a, profile, "credential_source");
+    const char *duration =
+        aws_profiles_get(a->profiles, profile, "duration_seconds");
+    const char *from_profile =
+        aws_profiles_get(a->profiles, profile, "source_profile");
+    const char *from_source =
+        aws_profiles_get(a->profiles, profile, "credential_source");
     if (from_profile != NULL && from_source != NULL)
         return profile_deny(a, profile,
                             "has both source_profile and credential_source");
@@ -387,7 +386,7 @@ static enum result profile_query_role(struct search *a, const char *profile,
         return profile_deny(a, profile,
                             "has role_arn without source_profile, "
                             "credential_source or web_identity_token_file");
-    if (profile_get(a, profile, "mfa_serial") != NULL)
+    if (aws_profiles_get(a->profiles, profile, "mfa_serial") != NULL)
         return profile_deny(a, profile,
                             "has mfa_serial, but a service cannot enter the "
                             "code; use a role that can be assumed without it");
@@ -414,8 +413,10 @@ static enum result profile_query_one(struct search *a, const char *profile,
 {
     static const char id[] = "aws_access_key_id";
     const struct aws_profiles *p = a->profiles;
-    const char *token_file = profile_get(a, profile, "web_identity_token_file");
-    const char *command = profile_get(a, profile, "credential_process");
+    const char *token_file =
+        aws_profiles_get(a->profiles, profile, "web_identity_token_file");
+    const char *command =
+        aws_profiles_get(a->profiles, profile, "credential_process");
     if (token_file != NULL)
         return profile_query_web_identity(a, profile, token_file, out);
     if (aws_profiles_get_from(p, AWS_PROFILES_CREDENTIALS, profile, id) != NULL)
@@ -424,10 +425,10 @@ static enum result profile_query_one(struct search *a, const char *profile,
         return profile_query_process(a, profile, command, out);
     if (aws_profiles_get_from(p, AWS_PROFILES_CONFIG, profile, id) != NULL)
         return profile_keys(a, profile, AWS_PROFILES_CONFIG, out);
-    if (profile_get(a, profile, "sso_session") != NULL ||
-        profile_get(a, profile, "sso_start_url") != NULL ||
-        profile_get(a, profile, "sso_account_id") != NULL ||
-        profile_get(a, profile, "sso_role_name") != NULL) {
+    if (aws_profiles_get(a->profiles, profile, "sso_session") != NULL ||
+        aws_profiles_get(a->profiles, profile, "sso_start_url") != NULL ||
+        aws_profiles_get(a->profiles, profile, "sso_account_id") != NULL ||
+        aws_profiles_get(a->profiles, profile, "sso_role_name") != NULL) {
         buf_addf(a->reason,
                  "profile %s is for `aws sso login`, which a service cannot "
                  "do; give curt a profile with credential_process = aws "
@@ -444,8 +445,9 @@ static enum result profile_resolve(struct search *a, const char *profile,
                                    struct aws_found *out)
 {
     bool first = a->depth == 0;
-    bool role = profile_get(a, profile, "role_arn") != NULL &&
-                profile_get(a, profile, "web_identity_token_file") == NULL;
+    bool role = aws_profiles_get(a->profiles, profile, "role_arn") != NULL &&
+                aws_profiles_get(a->profiles, profile,
+                                 "web_identity_token_file") == NULL;
     if (!role || (!first && profile_has_keys(a, profile)))
         return profile_query_one(a, profile, out);
     if (a->depth == CHAIN_MAX)
