@@ -142,14 +142,6 @@ static enum result lookup_query(struct app *app, const char *id,
     return lookup_answer(out);
 }
 
-/* Whether the client has found too many links that do not exist. */
-static bool lookup_is_limited(struct app *app)
-{
-    return app->client != NULL &&
-           !limits_take(app->limits, LIMITS_UNKNOWN, app->client,
-                        app->conf->unknown_limit, 0, &app->met.states[0]);
-}
-
 enum result lookup_entry(struct app *app, const char *short_id,
                          struct cache_entry *out)
 {
@@ -160,8 +152,10 @@ enum result lookup_entry(struct app *app, const char *short_id,
         enum freshness freshness = lookup_cached(app, short_id, now_ms, out);
         if (freshness == FRESH)
             return lookup_answer(out);
-        if (freshness == USELESS && lookup_is_limited(app))
-            return RESULT_LIMITED;
+        if (freshness == USELESS && app->client != NULL &&
+            !limits_take(app->limits, LIMITS_UNKNOWN, app->client,
+                         app->conf->unknown_limit, 0, &app->met.states[0]))
+            return RESULT_LIMITED; /* too many that do not exist */
         /* After that a flight counts as dead. A reader without an entry must
          * still have time for a query of its own. */
         const int64_t max_ms =

@@ -106,7 +106,9 @@ const char *ctl_take_id(struct ctl *ctl, const char *argument)
     return id;
 }
 
-int ctl_link_failed(const struct ctl *ctl, const char *id, enum result r)
+/* Prints on standard error why an operation on a link failed; r is its result,
+ * and the exit status for it is returned. */
+static int link_failed(const struct ctl *ctl, const char *id, enum result r)
 {
     const struct conf *conf = &ctl->conf;
     const bool sqlite = conf->store == CONF_STORE_SQLITE;
@@ -117,6 +119,97 @@ int ctl_link_failed(const struct ctl *ctl, const char *id, enum result r)
             sqlite ? "/curt.db" : conf->table);
     return ctl_status(r);
 }
+
+/* ---- Options ------------------------------------------------------------- */
+
+/* The option for a member: --redirect-status, --id. */
+static void edit_option_name(const char *member, char name[CTL_OPTION_SIZE])
+{
+    const char *word = strcmp(member, "short_id") == 0 ? "id" : member;
+    size_t i = 0;
+    for (; word[i] != '\0'; i++)
+        name[i] = word[i] == '_' ? '-' : word[i];
+    name[i] = '\0';
+}
+
+/* The members of a link (create.h) that the options give; the caller releases
+ * them. */
+static json_object *link_members(const struct ctl *ctl)
+{
+    char name[CTL_OPTION_SIZE];
+    json_object *members = json_object_new_object();
+    const char *member;
+    for (size_t i = 0; (member = create_member(i)) != NULL; i++) {
+        edit_option_name(member, name);
+        const char *value = ctl_option(ctl, name);
+        if (value != NULL && strcmp(member, "find_if_exists") == 0)
+            value = "on";
+        if (value != NULL)
+            json_object_object_add(members, member,
+                                   create_value(member, value, strlen(value)));
+    }
+    return members;
+}
+
+/* Prints on standard error why an option was refused; returns the exit status.
+ */
+static int refuse_member(const struct create_request *r)
+{
+    char name[CTL_OPTION_SIZE];
+    edit_option_name(r->member, name);
+    ctl_say(stderr, "curt: --%s %s", name, r->reason);
+    return EX_DATAERR;
+}
+
+/* The file has all of its contents, or stays as it was. */
+static int write_file(const char *file, const struct buf *data)
+{
+    struct stat st;
+    char *part = mem_printf("%s.part", file);
+    unlink(part); /* of a run that was killed */
+    const bool special = lstat(file, &st) == 0 && !S_ISREG(st.st_mode);
+    FILE *f = special ? NULL : fopen(part, "wxe");
+    const bool ok = f != NULL && fwrite(data->data, data->len, 1, f) == 1 &&
+                    fflush(f) == 0 && fsync(fileno(f)) == 0 &&
+                    rename(part, file) == 0;
+    if (!ok)
+        ctl_say(stderr, "curt: %s: %s", file,
+                strerror(special ? EEXIST : errno));
+    unlink(part);
+    if (f != NULL)
+        fclose(f);
+    free(part);
+    return ok ? 0 : EX_IOERR;
+}
+
+/* Draws the code of an id; returns the exit status. */
+static int draw_qr(struct ctl *ctl, const char *id)
+{
+    const char *output = ctl->qr.output;
+    struct qr_options *o = &ctl->qr.image;
+    struct buf image;
+    int status = EX_DATAERR;
+    buf_init(&image, QR_MAX);
+    if (output == NULL) {
+        static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+        const char *locale = NULL;
+        for (size_t i = 0; i < 3 && (locale == NULL || locale[0] == '\0'); i++)
+            locale = getenv(names[i]);
+        const bool utf8 = locale != NULL && strcasestr(locale, "utf") != NULL;
+        o->format = ctl->qr.ascii || !utf8 ? QR_ASCII : QR_BLOCKS;
+        o->colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
+    }
+    if (!qr_add(&image, ctl->conf.app_url, id, o))
+        ctl_say(stderr, "curt: --%s", o->fault);
+    else if (output != NULL && strcmp(output, "-") != 0)
+        status = write_file(output, &image);
+    else /* main() says why not */
+        status = fwrite(image.data, image.len, 1, stdout) == 1 ? 0 : EX_IOERR;
+    buf_free(&image);
+    return status;
+}
+
+/* ---- Creating ------------------------------------------------------------ */
 
 /* The URLs of standard input, or (line 0) one of the command line. */
 struct batch {
@@ -144,7 +237,8 @@ static void refuse_url(const struct batch *b, const char *url,
                 : "");
 }
 
-int ctl_print_link(const struct link *link)
+/* Prints a link with all that is stored, in JSON; returns the exit status. */
+static int print_link_json(const struct link *link)
 {
     struct buf text;
     buf_init(&text, CTL_OUTPUT_MAX);
@@ -175,7 +269,7 @@ static int create_one(struct ctl *ctl, struct batch *b, const char *url,
                    .xray_trace_id = trace_id},
     };
     struct create_request r = {.result = RESULT_OK};
-    json_object *members = ctl_link_members(ctl);
+    json_object *members = link_members(ctl);
     json_object_object_add(members, "long_url",
                            create_value("long_url", url, len));
     link_init(&r.link);
@@ -187,15 +281,15 @@ static int create_one(struct ctl *ctl, struct batch *b, const char *url,
         b->made += !r.existed;
         cache_forget_missing(ctl->cache, r.link.short_id);
         if (ctl->json)
-            status = ctl_print_link(&r.link);
+            status = print_link_json(&r.link);
         else
             ctl_say(stdout, "%s", r.link.short_url);
         if (status == 0 && ctl->qr.for_create)
-            status = ctl_qr_draw(ctl, r.link.short_id);
+            status = draw_qr(ctl, r.link.short_id);
     } else if (r.reason != NULL && strcmp(r.member, "long_url") == 0) {
         refuse_url(b, url, r.reason);
     } else if (r.reason != NULL) {
-        status = ctl_refuse_member(&r);
+        status = refuse_member(&r);
     } else {
         status = ctl_store_failed(ctl, r.result);
     }
@@ -395,9 +489,9 @@ int ctl_get(struct ctl *ctl, const char *argument)
     link.hits += pending;
     int status = 0;
     if (r != RESULT_OK)
-        status = ctl_link_failed(ctl, id, r);
+        status = link_failed(ctl, id, r);
     else if (ctl->json)
-        status = ctl_print_link(&link);
+        status = print_link_json(&link);
     else {
         if (ctl->shown++ > 0)
             putchar('\n');
@@ -430,7 +524,7 @@ int ctl_delete(struct ctl *ctl, const char *argument)
     enum result r = store_delete(ctl->store, id, 0);
     forget_deleted(ctl, id, r);
     if (r != RESULT_OK)
-        return ctl_link_failed(ctl, id, r);
+        return link_failed(ctl, id, r);
     if (ctl->json) {
         json_object *answer = json_object_new_object();
         json_object_object_add(answer, "deleted", json_object_new_string(id));
@@ -443,41 +537,6 @@ int ctl_delete(struct ctl *ctl, const char *argument)
 
 /* ---- Editing ------------------------------------------------------------ */
 
-/* The option for a member: --redirect-status, --id. */
-static void edit_option_name(const char *member, char name[CTL_OPTION_SIZE])
-{
-    const char *word = strcmp(member, "short_id") == 0 ? "id" : member;
-    size_t i = 0;
-    for (; word[i] != '\0'; i++)
-        name[i] = word[i] == '_' ? '-' : word[i];
-    name[i] = '\0';
-}
-
-struct json_object *ctl_link_members(const struct ctl *ctl)
-{
-    char name[CTL_OPTION_SIZE];
-    json_object *members = json_object_new_object();
-    const char *member;
-    for (size_t i = 0; (member = create_member(i)) != NULL; i++) {
-        edit_option_name(member, name);
-        const char *value = ctl_option(ctl, name);
-        if (value != NULL && strcmp(member, "find_if_exists") == 0)
-            value = "on";
-        if (value != NULL)
-            json_object_object_add(members, member,
-                                   create_value(member, value, strlen(value)));
-    }
-    return members;
-}
-
-int ctl_refuse_member(const struct create_request *r)
-{
-    char name[CTL_OPTION_SIZE];
-    edit_option_name(r->member, name);
-    ctl_say(stderr, "curt: --%s %s", name, r->reason);
-    return EX_DATAERR;
-}
-
 int ctl_edit(struct ctl *ctl, const char *argument)
 {
     const char *id = ctl_take_id(ctl, argument);
@@ -488,7 +547,7 @@ int ctl_edit(struct ctl *ctl, const char *argument)
                         "see: curt help edit");
         return EX_USAGE;
     }
-    json_object *members = ctl_link_members(ctl);
+    json_object *members = link_members(ctl);
     struct app app = {
         .conf = &ctl->conf, .store = ctl->store, .cache = ctl->cache};
     const struct create_context context = {
@@ -507,16 +566,16 @@ int ctl_edit(struct ctl *ctl, const char *argument)
     }
     int status = ctl_status(result);
     if (r.reason != NULL)
-        status = ctl_refuse_member(&r);
+        status = refuse_member(&r);
     else if (result == RESULT_CONFLICT)
         ctl_say(stderr,
                 "curt: %s: the link was changed by another command meanwhile; "
                 "nothing was written, run this again",
                 id);
     else if (result != RESULT_OK)
-        status = ctl_link_failed(ctl, id, result);
+        status = link_failed(ctl, id, result);
     else if (ctl->json)
-        status = ctl_print_link(&r.link);
+        status = print_link_json(&r.link);
     else
         printf("%s is changed\n", id);
     json_object_put(members);
@@ -560,7 +619,7 @@ static int edit_switch(struct ctl *ctl, const char *argument, bool disabled,
     if (r == RESULT_OK || r == RESULT_UNKNOWN)
         lookup_changed(&app, id);
     if (r != RESULT_OK)
-        return ctl_link_failed(ctl, id, r);
+        return link_failed(ctl, id, r);
     if (ctl->json) {
         json_object *answer = json_object_new_object();
         json_object_object_add(answer, member, json_object_new_string(id));
@@ -616,53 +675,6 @@ bool ctl_qr_ready(struct ctl_qr *q, const char *verb, bool one)
     return false;
 }
 
-/* The file has all of its contents, or stays as it was. */
-static int write_file(const char *file, const struct buf *data)
-{
-    struct stat st;
-    char *part = mem_printf("%s.part", file);
-    unlink(part); /* of a run that was killed */
-    const bool special = lstat(file, &st) == 0 && !S_ISREG(st.st_mode);
-    FILE *f = special ? NULL : fopen(part, "wxe");
-    const bool ok = f != NULL && fwrite(data->data, data->len, 1, f) == 1 &&
-                    fflush(f) == 0 && fsync(fileno(f)) == 0 &&
-                    rename(part, file) == 0;
-    if (!ok)
-        ctl_say(stderr, "curt: %s: %s", file,
-                strerror(special ? EEXIST : errno));
-    unlink(part);
-    if (f != NULL)
-        fclose(f);
-    free(part);
-    return ok ? 0 : EX_IOERR;
-}
-
-int ctl_qr_draw(struct ctl *ctl, const char *id)
-{
-    const char *output = ctl->qr.output;
-    struct qr_options *o = &ctl->qr.image;
-    struct buf image;
-    int status = EX_DATAERR;
-    buf_init(&image, QR_MAX);
-    if (output == NULL) {
-        static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
-        const char *locale = NULL;
-        for (size_t i = 0; i < 3 && (locale == NULL || locale[0] == '\0'); i++)
-            locale = getenv(names[i]);
-        const bool utf8 = locale != NULL && strcasestr(locale, "utf") != NULL;
-        o->format = ctl->qr.ascii || !utf8 ? QR_ASCII : QR_BLOCKS;
-        o->colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
-    }
-    if (!qr_add(&image, ctl->conf.app_url, id, o))
-        ctl_say(stderr, "curt: --%s", o->fault);
-    else if (output != NULL && strcmp(output, "-") != 0)
-        status = write_file(output, &image);
-    else /* main() says why not */
-        status = fwrite(image.data, image.len, 1, stdout) == 1 ? 0 : EX_IOERR;
-    buf_free(&image);
-    return status;
-}
-
 int ctl_qr(struct ctl *ctl, const char *argument)
 {
     struct link link;
@@ -673,11 +685,11 @@ int ctl_qr(struct ctl *ctl, const char *argument)
     const enum result r = store_get(ctl->store, id, STORE_WHOLE, 0, &link);
     int status = CTL_NO;
     if (r != RESULT_OK)
-        status = ctl_link_failed(ctl, id, r);
+        status = link_failed(ctl, id, r);
     else if (link_expired(link.ttl, clock_now()))
         ctl_say(stderr, "curt: %s: this link has expired", id);
     else
-        status = ctl_qr_draw(ctl, id);
+        status = draw_qr(ctl, id);
     link_free(&link);
     return status;
 }

@@ -18,7 +18,6 @@
 #include "service/hostlist.h"
 #include "store/store.h"
 
-struct create_request;
 struct json_object;
 
 /* Longest output of one command, in bytes. */
@@ -107,9 +106,6 @@ enum result ctl_read_names(struct ctl *ctl, const char *key,
  * result, and the exit status for it is returned. */
 int ctl_store_failed(const struct ctl *ctl, enum result r);
 
-/* Prints on standard error why an operation on a link failed, likewise. */
-int ctl_link_failed(const struct ctl *ctl, const char *id, enum result r);
-
 /* Writes out what was printed. False: it could not be written, because of a
  * full disk or a closed pipe, which is reported on standard error. */
 bool ctl_flush(void);
@@ -119,17 +115,6 @@ bool ctl_flush(void);
  * curt's such as ".qr", or punctuation. Valid until the next call. NULL: not
  * an id; the reason is on standard error, and the exit status is EX_DATAERR. */
 const char *ctl_take_id(struct ctl *ctl, const char *argument);
-
-/* The members of a link (create.h) that the options give; the caller releases
- * them. */
-struct json_object *ctl_link_members(const struct ctl *ctl);
-
-/* Prints on standard error why an option was refused; returns the exit status.
- */
-int ctl_refuse_member(const struct create_request *r);
-
-/* Prints a link with all that is stored, in JSON; returns the exit status. */
-int ctl_print_link(const struct link *link);
 
 /* The commands "create", "edit", "get" and "delete", for one argument; they
  * return the exit status. url NULL or "-": all lines of standard input. */
@@ -202,8 +187,7 @@ bool ctl_qr_option(struct ctl_qr *q, const char *name, const char *argument);
  * or not; else the reason is on standard error. */
 bool ctl_qr_ready(struct ctl_qr *q, const char *verb, bool one);
 
-/* Draws the code of an id; and the verb "qr". They return the exit status. */
-int ctl_qr_draw(struct ctl *ctl, const char *id);
+/* The verb "qr"; returns the exit status. */
 int ctl_qr(struct ctl *ctl, const char *argument);
 
 #endif
