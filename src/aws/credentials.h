@@ -3,7 +3,7 @@
  * SDKs' order, kept until they expire, and shared by the processes of a host.
  *
  * Those that expire are shared in RUNTIME_DIR/credentials
- * (aws_credentials_file.h). The janitor fetches the next ones ahead of time
+ * (credentials_file.h). The janitor fetches the next ones ahead of time
  * with aws_credentials_tend(), and every process takes what is in the file. A
  * process fetches for itself, and publishes, only when it has no valid
  * credentials or when the server has refused them. One process does this at a

@@ -1,6 +1,6 @@
 /*
  * The store: where links live. One interface, a static table of operations per
- * back end (store_sqlite.c, store_dynamodb.c), chosen by STORE.
+ * back end (sqlite/sqlite.c, dynamodb/dynamodb.c), chosen by STORE.
  *
  * A store belongs to one process: made after the fork, never shared. It
  * connects when it is first used and again after a fault, so an unavailable
