@@ -164,7 +164,9 @@ enum result lookup_entry(struct app *app, const char *short_id,
         bool serve = freshness == DUE;
         switch (cache_begin_flight(app->cache, short_id, now_ms, max_ms)) {
         case CACHE_FLIGHT_MINE:
-            /* Another process may have ended its flight since the look. */
+            /* Another process may have ended its flight since the look, with an
+             * entry that is younger than now_ms. */
+            now_ms = clock_monotonic_ms();
             freshness = lookup_cached(app, short_id, now_ms, out);
             if (freshness != FRESH)
                 return lookup_query(app, short_id, freshness, out);
