@@ -63,7 +63,7 @@ class Curt:
 @pytest.fixture
 def table(build, tmp_path, dynamodb_local):
     """curt with a table of its own on DynamoDB Local."""
-    curt = Curt(build, tmp_path, dynamodb_local)
+    curt = Curt(build, tmp_path, dynamodb_local, STORE_TIMEOUT="15")
     dynamodb_local.create_table(curt.env["TABLE"])
     return curt
 
@@ -71,7 +71,7 @@ def table(build, tmp_path, dynamodb_local):
 @pytest.fixture
 def nowhere(build, tmp_path):
     """curt where the other end is a fault alone."""
-    return Curt(build, tmp_path, None, STORE_TIMEOUT="2")
+    return Curt(build, tmp_path, None, STORE_TIMEOUT="10")
 
 
 def items(table, local):

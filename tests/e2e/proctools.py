@@ -223,6 +223,13 @@ def age_of(pid):
     return boot_time() - started_at(pid)
 
 
+def is_pending(pid, number):
+    """Whether a signal was sent to a process that has not taken it yet."""
+    status = Path("/proc/%d/status" % pid).read_text()
+    return any(int(bits, 16) >> (number - 1) & 1 for bits in
+               re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.M))
+
+
 def command_line(pid):
     try:
         data = Path("/proc/%d/cmdline" % pid).read_bytes()

@@ -123,9 +123,9 @@ def test_what_is_wrong_with_a_key(pool):
     reader = make_key(pool, "reader", "--scopes", "read,own")
     check(pool, reader, 403, "lacks the scope that this needs")
     check(pool, make_key(pool, "boss", "--scopes", "admin"), 200)
-    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
     brief = make_key(pool, "brief", "--expires", soon)
-    wait_until(lambda: post(pool, brief).status == 401, "its end", 5)
+    wait_until(lambda: post(pool, brief).status == 401, "its end")
     check(pool, brief, 401, "has expired")
 
 
@@ -264,7 +264,7 @@ def test_another_host_and_an_outage(build, dynamodb_local, store_settings,
             build, settings) as one, KeyPool(build, {
                 **settings, "AWS_ENDPOINT_URL_DYNAMODB": proxy.endpoint,
                 "STATE_DIR": make_dir(tmp_path / "state"),
-                "STORE_TIMEOUT": 1,
+                "STORE_TIMEOUT": 5,
                 "RUNTIME_DIR": make_dir(tmp_path / "run")}) as two:
         tmp_path.chmod(0o755)
         one.start()
@@ -275,11 +275,13 @@ def test_another_host_and_an_outage(build, dynamodb_local, store_settings,
         for host in (one, two):
             check(host, key, 200)
             check(host, reader, 403, "lacks the scope that this needs")
-        revoked = time.monotonic()
         one.tool("key", "revoke", "hosts")
+        revoked = last = time.monotonic()
         check(one, key, 401, "is revoked")
-        wait_until(lambda: post(two, key).status == 401, "the end", 10)
-        assert time.monotonic() - revoked < 2 + 1.5
+        while post(two, key).status == 200:
+            assert last < revoked + 2  # when it was sent
+            last = time.monotonic()
+        check(two, key, 401, "is revoked")
         proxy.fault = lambda request, forward: HANG_UP
         assert post(two, fresh).status == 503
         check(two, key, 401, "is revoked")

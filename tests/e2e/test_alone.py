@@ -4,7 +4,6 @@ multiwatch and lighttpd."""
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ import proctools
 import webservers
 from harness import ForkedPool, MultiwatchPool, Pool, children_of, wait_until
 from proctools import (EnvPool, HalfRequest, check_redirect, descriptors,
-                       lone_janitors, make_link, slay, steady, wait_gone)
+                       is_pending, lone_janitors, make_link, slay, steady,
+                       wait_gone)
 
 
 def lone_pool(kind, build, settings=(), workers=4):
@@ -202,7 +202,8 @@ def test_alone_a_second_term_ends_at_once(build):
     with Pool(build, {"DRAIN_TIMEOUT": 600}, workers=0).start() as pool:
         half = HalfRequest(pool)
         pool.signal(signal.SIGTERM)
-        time.sleep(0.2)  # two at the same time would be one
+        wait_until(lambda: not is_pending(pool.pid, signal.SIGTERM),
+                   "the first one taken")  # or both would be one
         assert pool.process.poll() is None
         pool.signal(signal.SIGTERM)
         assert pool.process.wait(15) == 0

@@ -20,7 +20,7 @@ DENIED, AWAY = os.EX_NOPERM, os.EX_TEMPFAIL
 STORE_TIMEOUT = 3
 
 # What a busy machine may add, in seconds.
-MARGIN = 4
+MARGIN = 15
 
 
 # ---- The services themselves ----------------------------------------------
@@ -446,8 +446,8 @@ def test_container_must_be_a_near_one(cloud, uri):
     error = cloud.fails(
         DENIED, AWS_CONTAINER_CREDENTIALS_FULL_URI=uri, **imds.env(),
         http_proxy=proxy.endpoint, all_proxy=proxy.endpoint,
-        STORE_TIMEOUT="20")
-    assert time.monotonic() - begin < 10
+        STORE_TIMEOUT="40")
+    assert time.monotonic() - begin < 20
     assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" in error
     assert "password" not in error
     assert imds.requests == proxy.requests == []
@@ -503,8 +503,8 @@ def test_nothing_is_found(cloud):
 
     imds.trouble = SILENCE
     begin = time.monotonic()
-    nothing(cloud, **imds.env())
-    assert time.monotonic() - begin < STORE_TIMEOUT
+    nothing(cloud, **imds.env(), STORE_TIMEOUT="40")
+    assert time.monotonic() - begin < 20
 
     port = cloud.stack.enter_context(closed_port()).getsockname()[1]
     closed = "http://127.0.0.1:%d" % port

@@ -41,7 +41,7 @@ def work_on(pool):
 def in_time(call, *args):
     begin = time.monotonic()
     value = call(*args)
-    assert time.monotonic() - begin < STORE_TIMEOUT + 4
+    assert time.monotonic() - begin < STORE_TIMEOUT + 15
     return value
 
 
@@ -148,15 +148,15 @@ def test_refresh_ahead_and_in_vain(cloud):
         pool.start()
         get(pool)
         [first] = cloud.issuer.used()
-        wait_until(lambda: imds.fetches() == 2, "keys ahead of time", 15)
+        wait_until(lambda: imds.fetches() == 2, "keys ahead of time")
         second = cloud.issuer.sets[-1]
         assert second.issued < first.expires
         imds.trouble = text_answer("", 500)
         for _ in range(12):
             get(pool)
         wait_until(lambda: cloud.issuer.used() == [first, second],
-                   "use of the new keys", 5)
-        while second.left() > 0.5:
+                   "use of the new keys")
+        while second.left() > 1:
             in_time(get, pool)
             time.sleep(0.1)
         # It did try, kept the keys that it had, and said so once.

@@ -127,7 +127,7 @@ def test_guesses_cost_one_question_each(make_site):
         assert site.reads("guessA") == site.reads("guessB") == 1
         # A link that another host makes is there within seconds.
         site.put("guessA")
-        wait_until(lambda: site.get("guessA").status == 301, "the link", 6)
+        wait_until(lambda: site.get("guessA").status == 301, "the link")
         site.check("guessA", 10)
         time.sleep(5.1)
         assert site.get("guessB").status == 404
@@ -368,8 +368,8 @@ def test_store_away_known_links_go_on(make_site):
         site.proxy.fault = None
         site.put("one", "https://example.com/new")
         wait_until(lambda: site.get("one").headers["location"].endswith("new"),
-                   "the store asked again", 5)
-        wait_until(lambda: site.get("two").status == 404, "an answer", 5)
+                   "the store asked again")
+        wait_until(lambda: site.get("two").status == 404, "an answer")
 
 
 def test_store_away_for_longer_than_cache_stale(make_site):
@@ -421,7 +421,7 @@ def test_store_that_hangs_costs_each_client_its_timeout_once(make_site):
         begun = time.monotonic()
         for answer in threads.map(site.get, ["unheard"] * 5):
             check_unavailable(answer)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 2 * 4  # the five of them: 10
 
 
 # The file

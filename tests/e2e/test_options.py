@@ -313,7 +313,7 @@ def test_find_if_exists(hosts):
     for change in (("edit", "--long-url", url()), ("delete",),
                    ("edit", "--expires-at")):
         if change[-1] == "--expires-at":
-            change += (str(int(time.time()) + 2),)
+            change += (str(int(time.time()) + 3),)
         hosts.first.tool(change[0], first["short_id"], *change[1:])
         if change[-2:-1] == ("--expires-at",):
             time.sleep(max(0, int(change[-1]) - time.time()) + 0.01)

@@ -48,6 +48,7 @@ class Visitor:
         self.page = browser.open(
             colorScheme=scheme, viewport={"width": width, "height": 800},
             **{"locale": "en-GB", **options})
+        self.seen = {}
 
     def __call__(self, *args):
         return self.page(*args)
@@ -97,17 +98,35 @@ class Visitor:
         """Nothing was reported, nothing came from elsewhere, nothing is wider
         than the window. status: of an answer that was expected to be one of an
         error, which the browser reports."""
-        seen = self.page.seen()
-        expected = "the server responded with a status of %s " % status
-        assert [line for line in seen["console"] if expected not in line] == []
-        assert seen["errors"] == []
-        assert seen["requests"]
-        assert [url for url in seen["requests"]
+        if status:
+            self.reported("the server responded with a status of %s " % status)
+        self.look()
+        assert self.seen["console"] == self.seen["errors"] == []
+        assert self.seen["requests"]
+        assert [url for url in self.seen["requests"]
                 if not url.startswith((self.site.url + "/", "blob:"))] == []
+        self.seen.clear()
         assert self("evaluate", "document.documentElement.scrollWidth"
                     " <= document.documentElement.clientWidth")
 
+    def look(self):
+        """Adds what the browser has told since the last look to self.seen."""
+        for kind, lines in self.page.seen().items():
+            self.seen.setdefault(kind, []).extend(lines)
+
+    def reported(self, text):
+        """Waits until the browser has reported text, which it may do a little
+        after the page shows it; and all it reports is that."""
+        def others():
+            self.look()
+            return [line for line in self.seen["console"] if text not in line]
+
+        harness.wait_until(lambda: others() != self.seen["console"], text)
+        self.seen["console"] = others()
+
     def close(self):
+        """Also for a web server that ends while it is open: lighttpd waits for
+        the connections that the browser opened and does not use."""
         self("context.close")
 
 
@@ -316,8 +335,8 @@ def test_the_keyboard_is_enough(visit):
             page("keyboard.press", "Enter")
     for name in ("short_url", "copy", "preview", "long_url", "forget"):
         assert name in reached, reached
-    assert page("evaluate", "navigator.clipboard.readText()") == page.text(
-        "#short_url")
+    page.until("navigator.clipboard.readText().then((text) => text === %s)"
+               % json.dumps(page.text("#short_url")))
     page.check()
 
 
@@ -326,15 +345,15 @@ def test_a_server_that_is_gone(visit, build, store_settings):
     try:
         page = visit(site)
         page.go()
-        site.server.stop()
+        site.server.kill()
         assert "server" in page.refused(site.target)
         assert page("inputValue", "#long_url") == site.target
         assert page.focused() == "long_url"
-        assert [line for line in page.page.seen()["console"]
-                if "net::ERR_CONNECTION_REFUSED" not in line] == []
+        page.reported("net::ERR_")
         site.server.start()
         page.shorten(site.target)
         page.check()
+        page.close()
         site.stop()
     finally:
         site.kill()
@@ -363,6 +382,7 @@ def test_a_store_that_is_away(visit, build, script):
             assert page.go("/t/someId") == 503
             assert page.text("h1")
             page.check(503)
+            page.close()
     finally:
         shutil.rmtree(workdir)
 
@@ -417,6 +437,7 @@ def test_axe_finds_nothing(visit, build, store_settings, color):
                 faults[name, scheme] = page.page.axe(
                     {"runOnly": ["color-contrast"]}
                     if color or scheme == "dark" else None)
+        page.close()
         site.stop()
     finally:
         site.kill()
@@ -512,7 +533,7 @@ def test_hostile_texts_in_the_form(visit, script, csp):
         if i >= 2 and len(text) < 20000:
             assert page("inputValue", "#long_url") == text
         check_nothing_ran(page)
-        page.check(400)
+        page.check(400 if i >= 2 else None)
     page.go()
     assert len(recent(page)) == (2 if script else 0)
     check_nothing_ran(page)
@@ -542,7 +563,7 @@ def test_hostile_items(visit, sites, csp):
         status = page.go("/t/%s+" % short_id)
         assert status == (200 if served else 500), long_url
         check_nothing_ran(page)
-        page.check(500)
+        page.check(None if served else 500)
         targets = page("evaluate", "[...document.querySelectorAll('main a')]"
                        ".map((a) => a.getAttribute('href'))")
         if served:

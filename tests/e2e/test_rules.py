@@ -127,7 +127,7 @@ def test_a_link_has_its_own_status(hosts, status):
 
 
 def test_a_link_becomes_active_without_the_store(hosts):
-    begin = int(time.time()) + 2
+    begin = int(time.time()) + 3
     short_id = hosts.make(not_before=begin)
     answer = hosts.get(short_id)
     assert answer.status == 404

@@ -48,7 +48,7 @@ def movable(monkeypatch):
 def request_in_time(pool, method, uri, *rest):
     begin = time.monotonic()
     r = pool.request(method, uri, *rest)
-    assert time.monotonic() - begin < STORE_TIMEOUT + 3
+    assert time.monotonic() - begin < STORE_TIMEOUT + 10
     return r
 
 

@@ -29,7 +29,7 @@ HITS_FLUSH = 3
 
 # What a client may have to wait beyond STORE_TIMEOUT, in seconds: these are
 # sanitizer builds, on a machine that does all the rest at the same time.
-MARGIN = 3
+MARGIN = 10
 
 # Attempts at one request: the standard retry mode of the SDKs.
 ATTEMPTS = 3

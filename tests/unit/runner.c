@@ -17,6 +17,10 @@
 
 #define CASES_MAX 200 /* of one file */
 
+/* Cases wait for states as long as it takes; a file that takes longer than this
+ * hangs. */
+#define HANGS_SECONDS 600
+
 static struct test_case *cases;
 static struct test_fixture *fixtures;
 
@@ -120,6 +124,7 @@ static bool run_group(const char *file, const struct CMUnitTest *group,
     if (child == 0) {
         const struct test_fixture whole = find_fixture(file, TEST_ALL);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        alarm(HANGS_SECONDS);
         exit(_cmocka_run_group_tests(file, group, count, whole.set_up,
                                      whole.tear_down) != 0);
     }

@@ -99,11 +99,12 @@ static unsigned number_of(const struct aws_keys *keys)
     return id;
 }
 
-/* 0: there are none. */
+/* 0: there are none. A slow machine takes long to start a command. */
 static unsigned get(struct aws_credentials *c)
 {
     struct aws_keys keys;
-    if (aws_credentials_get(c, clock_monotonic_ms() + 3000, &keys) != RESULT_OK)
+    if (aws_credentials_get(c, clock_monotonic_ms() + 30000, &keys) !=
+        RESULT_OK)
         return 0;
     if (number_of(&keys) == 0)
         abort();
@@ -264,14 +265,14 @@ TEST(keys_rotate_under_load)
     struct aws_credentials *janitor = aws_credentials_new(conf, true);
     run_profile(3);
     send_crowd(children, get_all_the_time);
-    for (const int64_t end = clock_monotonic_ms() + 8000;
-         clock_monotonic_ms() < end;) {
-        aws_credentials_tend(janitor, clock_monotonic_ms() + 2000);
+    const int64_t start = clock_monotonic_ms();
+    while (calls() < 4) {
+        aws_credentials_tend(janitor, clock_monotonic_ms() + 30000);
         sleep_us(100000);
     }
     atomic_store(&shared->stop, 1);
     finish_crowd(children);
-    assert_in_range(calls(), 3, 8);
+    assert_in_range(calls(), 4, 2 + (clock_monotonic_ms() - start) / 1000);
     for (unsigned i = 0; i < CROWD; i++)
         assert_true(shared->numbers[i] + 1 >= calls());
     aws_credentials_free(janitor);
@@ -284,23 +285,19 @@ TEST(a_command_that_fails_costs_nothing_at_first)
     assert_int_equal(get(c), 1);
     const int64_t end = aws_credentials_expires(c);
     write_in_dir("broken", "");
-    unsigned number = 1;
-    while (clock_now() < end - 1) {
+    while (clock_now() < end) {
         aws_credentials_tend(c, clock_monotonic_ms() + 1000);
-        number = get(c);
-        assert_int_equal(number, 1);
+        if (get(c) != 1 && clock_now() < end)
+            fail_msg("keys are gone before they end");
         sleep_us(20000);
     }
-    while (clock_now() < end)
-        sleep_us(20000);
     assert_int_equal(get(c), 0);
     assert_non_null(
         strstr(aws_credentials_error(c), "credentials from shared files: "));
     assert_null(strstr(aws_credentials_error(c), "secret/"));
     assert_in_range(calls(), 2, 5);
     assert_int_equal(unlink(temp_path(conf, "broken")), 0);
-    const int64_t limit = clock_monotonic_ms() + 6000;
-    while (number != 0 && get(c) == 0 && clock_monotonic_ms() < limit)
+    while (get(c) == 0)
         sleep_us(50000);
     assert_int_equal(get(c), calls());
     aws_credentials_free(c);

@@ -153,7 +153,7 @@ TEST(silence)
 {
     const int64_t begin = clock_monotonic_ms();
     assert_int_equal(ask_server(STDOUT_HI, 11, true), RESULT_UNAVAILABLE);
-    assert_in_range(clock_monotonic_ms() - begin, WAIT_MS, 20 * WAIT_MS);
+    assert_true(clock_monotonic_ms() - begin >= WAIT_MS);
     assert_string_equal(reason, "no answer in time");
 }
 
