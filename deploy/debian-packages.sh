@@ -42,7 +42,8 @@ packages_of() {
             strace procps xz-utils python3 python3-pytest python3-pytest-xdist \
             python3-boto3 python3-requests \
             python3-yaml openssl zbar-tools librsvg2-bin zsh \
-            dbus systemd systemd-container
+            dbus systemd systemd-container haproxy knot knot-dnsutils \
+            libfcgi-bin nsd python3-dnspython
         # The Node.js of whoever brought their own is as good.
         command -v npm >/dev/null 2>&1 || echo nodejs npm
         ;;
@@ -53,8 +54,8 @@ packages_of() {
 }
 
 # Services that start when their package is installed, by the names of their
-# programs in /usr/sbin.
-SERVICES="lighttpd apache2 nginx"
+# programs in /usr/sbin, without a "d" at the end where the service has none.
+SERVICES="lighttpd apache2 nginx haproxy knot nsd"
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK="made by curt's deploy/debian-packages.sh"
 LISTS=/var/lib/apt/lists
@@ -190,7 +191,8 @@ main() {
 
     absent_before=
     for service in $SERVICES; do
-        [ -x "/usr/sbin/$service" ] || absent_before="$absent_before $service"
+        [ -x "/usr/sbin/$service" ] || [ -x "/usr/sbin/${service}d" ] ||
+            absent_before="$absent_before $service"
     done
     trap finish EXIT
     trap 'exit 129' HUP

@@ -22,7 +22,7 @@ CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 SAMPLE = DOC / "curt.conf.sample"
 MANUALS = ("curt.1", "curt.conf.5", "curt.fcgi.8")
 PAGES = (README, CONTRIBUTING, ROOT / "SECURITY.md", *sorted(DOC.glob("*.md")),
-         ROOT / "deploy" / "aws" / "README.md")
+         *sorted((ROOT / "deploy").glob("*/README.md")))
 
 # Where the documents place a directory, if curt is built as in README.md.
 DOCUMENTED_DIRS = (("runstatedir", "/run"), ("localstatedir", "/var"))
@@ -252,7 +252,10 @@ def test_readme_names_every_document():
     files = [p for p in DOC.iterdir()
              if re.fullmatch(r"\.(md|sample|yaml|\d)", p.suffix)]
     assert {p.name for p in files if p.suffix[1:].isdigit()} == set(MANUALS)
-    files += (ROOT / "deploy").glob("*/*.conf")
+    # A folder with a page of its own has its files there.
+    guides = list((ROOT / "deploy").glob("*/README.md"))
+    files += guides + [p for p in (ROOT / "deploy").glob("*/*.conf")
+                       if p.parent / "README.md" not in guides]
     assert len(files) >= 13
     for path in files:
         assert "(%s)" % path.relative_to(ROOT) in README.read_text(), path
