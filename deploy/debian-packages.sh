@@ -41,9 +41,9 @@ packages_of() {
             default-jre-headless chromium-headless-shell mandoc sqlite3 \
             strace procps xz-utils python3 python3-pytest python3-pytest-xdist \
             python3-boto3 python3-requests \
-            python3-yaml openssl zbar-tools librsvg2-bin zsh \
-            dbus systemd systemd-container haproxy knot knot-dnsutils \
-            libfcgi-bin nsd python3-dnspython
+            python3-yaml openssl zbar-tools librsvg2-bin zsh dbus systemd \
+            systemd-container haproxy knot knot-dnsutils libfcgi-bin nsd \
+            python3-dnspython spin
         # The Node.js of whoever brought their own is as good.
         command -v npm >/dev/null 2>&1 || echo nodejs npm
         ;;

@@ -29,6 +29,7 @@ sudo), builds in build-tests/ and build-tests-clang/, and runs
   - the checks of layout and style
   - a build with clang, and "make distcheck" with gcc
   - each fuzz target for some seconds
+  - the model of the hit journal, with spin
   - the end-to-end tests, with the sanitizers, against real servers
 
 The arguments go to pytest, such as "-k redirect" or "-x". The exit status is 0
@@ -100,6 +101,7 @@ other_steps() {
     if [ "$mode" = full ]; then
         run_step "build with clang" clang_build
         run_step "fuzz targets" sh "$root/tests/fuzz/run.sh" 5
+        run_step "model of the hit journal" sh "$root/tests/model/run.sh"
     fi
 }
 

@@ -20,7 +20,8 @@
  * 4. This holds when any process is killed at any instruction: each step is
  *    one atomic store, and what a step needs is there before it. Slots are
  *    claimed under a lock that the kernel releases when its holder dies.
- * 5. A power loss takes the hits since the last flush began, no more, and none
+ * 5. A power loss takes the hits since the last flush began and those that the
+ *    store itself loses (SQLite: the last unsynced commits), no more, and none
  *    is counted twice by it: what is written down is on the disk before it is
  *    sent, and where the disk fails nothing is sent.
  * 6. The journal belongs to one store (the header's owner), and its hits never
@@ -28,6 +29,9 @@
  *    used again when that store is.
  * 7. One process at a time flushes, whatever became of the janitor's lock: it
  *    holds a lock on the journal itself.
+ *
+ * tests/model/hits.pml is this protocol for a model checker. A change of a step
+ * here is made there as well.
  */
 #ifndef CURT_HITS_H
 #define CURT_HITS_H
