@@ -14,7 +14,8 @@ started, now or at boot; a service that was there before is left as it is.
 
   build   to build curt
   serve   to run it behind lighttpd
-  test    to run its tests, together with "build" and "serve"
+  package to build a Debian package of it, together with "build"
+  test    to run its tests, together with the others
 END
 }
 
@@ -33,6 +34,9 @@ packages_of() {
     serve)
         echo lighttpd spawn-fcgi curl publicsuffix
         ;;
+    package)
+        echo debhelper dpkg-dev fakeroot
+        ;;
     test)
         echo clang clang-format-14 libclang-rt-14-dev libcmocka-dev \
             libfcgi-dev \
@@ -43,12 +47,12 @@ packages_of() {
             python3-boto3 python3-requests \
             python3-yaml openssl zbar-tools librsvg2-bin zsh dbus systemd \
             systemd-container haproxy knot knot-dnsutils libfcgi-bin nsd \
-            python3-dnspython spin
+            python3-dnspython spin debhelper dpkg-dev fakeroot lintian
         # The Node.js of whoever brought their own is as good.
         command -v npm >/dev/null 2>&1 || echo nodejs npm
         ;;
     *)
-        die "unknown set '$1' (build, serve, test)"
+        die "unknown set '$1' (build, serve, package, test)"
         ;;
     esac
 }

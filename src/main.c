@@ -106,18 +106,20 @@ static void read_options(int argc, char **argv, struct options *o)
     }
 }
 
-/* Prints the lines of text, each after the program's name, and logs them where
- * standard error leads nowhere. */
+/* Prints the lines of text, each after the program's name, or logs them where
+ * standard error leads nowhere or into the journal. */
 static void print_lines(char *text)
 {
     char *rest = NULL;
     for (char *line = strtok_r(text, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
+        if (log_is_system()) {
+            log_error("%s", line);
+            continue;
+        }
         fputs(NAME ": ", stderr);
         utf8_print(stderr, line);
         fputc('\n', stderr);
-        if (log_is_syslog())
-            log_error("%s", line);
     }
 }
 
@@ -164,9 +166,9 @@ static int test_configuration(const struct conf *conf)
     return ok ? 0 : EX_CONFIG;
 }
 
-static int run_janitor(const struct conf *conf, _Atomic pid_t *answered)
+static int run_janitor(const struct conf *conf, struct master_child *shared)
 {
-    (void)answered;
+    (void)shared;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     dup2(null, FCGI_SOCKET); /* the socket is the workers' */
     return janitor_run(conf, true);

@@ -4,7 +4,9 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -20,6 +22,7 @@ static struct {
     const char *trace_id;
     enum log_level level;
     bool to_syslog;
+    bool to_journal;
 } state = {.proc = "curt", .level = LOG_LEVEL_INFO};
 
 static const struct {
@@ -35,6 +38,8 @@ static const struct {
 void log_open(const char *proc)
 {
     struct stat st;
+    const char *journal = getenv("JOURNAL_STREAM");
+    char stream[64] = "";
     state.proc = proc;
     /* Closed, or /dev/null, which is device 1:3 on Linux. */
     state.to_syslog = fstat(STDERR_FILENO, &st) < 0
@@ -42,11 +47,15 @@ void log_open(const char *proc)
                           : S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
     if (state.to_syslog)
         openlog("curt", LOG_PID, LOG_DAEMON);
+    else
+        snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
+                 (uintmax_t)st.st_ino);
+    state.to_journal = journal != NULL && strcmp(journal, stream) == 0;
 }
 
-bool log_is_syslog(void)
+bool log_is_system(void)
 {
-    return state.to_syslog;
+    return state.to_syslog || state.to_journal;
 }
 
 void log_set_level(enum log_level level)
@@ -86,12 +95,16 @@ void log_write(enum log_level level, const char *format, ...)
     vsnprintf(message, sizeof(message), format, ap);
     va_end(ap);
 
-    char now[CLOCK_TEXT_SIZE] = "";
-    if (!state.to_syslog)
+    char now[CLOCK_TEXT_SIZE], before[CLOCK_TEXT_SIZE + 8] = "";
+    if (state.to_journal) {
+        /* It takes the priority from here: sd-daemon(3). */
+        snprintf(before, sizeof(before), "<%d>", levels[level].priority);
+    } else if (!state.to_syslog) {
         clock_text(clock_now(), now);
+        snprintf(before, sizeof(before), "time=%sZ ", now);
+    }
     size_t used = (size_t)snprintf(
-        line, sizeof(line) / 4, "%s%s%slevel=%s proc=%s pid=%ld ",
-        now[0] != '\0' ? "time=" : "", now, now[0] != '\0' ? "Z " : "",
+        line, sizeof(line) / 4, "%slevel=%s proc=%s pid=%ld ", before,
         levels[level].name, state.proc, (long)getpid());
     if (state.trace_id != NULL) {
         used = add_quoted(line, sizeof(line) / 2, used, "trace_id",

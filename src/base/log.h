@@ -6,9 +6,11 @@
  *         trace_id=1-5bff2bce-... msg="link created" (on one line)
  *
  * It goes to standard error; to syslog(3) instead when standard error is
- * /dev/null or closed, as spawn-fcgi leaves it without -n. Bytes that are not
- * printable ASCII are escaped, so that nothing a client sends can forge a
- * line; a line is cut at LOG_LINE_MAX bytes. Secrets are never passed here.
+ * /dev/null or closed, as spawn-fcgi leaves it without -n. Where standard error
+ * is the journal of systemd (JOURNAL_STREAM, systemd.exec(5)) the priority
+ * takes the place of the time. Bytes that are not printable ASCII are escaped,
+ * so that nothing a client sends can forge a line; a line is cut at
+ * LOG_LINE_MAX bytes. Secrets are never passed here.
  */
 #ifndef CURT_LOG_H
 #define CURT_LOG_H
@@ -28,8 +30,8 @@ enum log_level {
  * kept, not copied. May be called again, after a fork. */
 void log_open(const char *proc);
 
-/* Whether the lines go to syslog. */
-bool log_is_syslog(void);
+/* Whether the lines go to syslog or to the journal. */
+bool log_is_system(void);
 
 /* The least important level that is still written; LOG_LEVEL_INFO at first. */
 void log_set_level(enum log_level level);

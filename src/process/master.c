@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "process/notify.h"
 
 /* Back-off of a child that keeps dying before it has answered anything, in
  * milliseconds: one that lived for less than SHORT_LIFE waits for FIRST_DELAY,
@@ -26,17 +28,25 @@
 /* Pause between two children that a reload replaces, in milliseconds. */
 #define RELOAD_STEP 20
 
+/* How often the master looks whether a worker serves, in milliseconds, while
+ * the service manager waits for one. */
+#define READY_STEP 20
+
+/* Added to DRAIN_TIMEOUT where the service manager is told how long a stop may
+ * take, in milliseconds. */
+#define STOP_MARGIN 5000
+
 /* The least time that the janitor has for its last flush, in milliseconds. What
  * it leaves stays in the journal. */
 #define JANITOR_GRACE 500
 
 /* Always has a child, or waits for its next one. */
 struct child_slot {
-    int (*role)(const struct conf *conf, _Atomic pid_t *answered);
+    int (*role)(const struct conf *conf, struct master_child *shared);
     const char *name;
-    _Atomic pid_t *answered; /* shared: the last child that answered */
-    pid_t pid;               /* 0: none */
-    int64_t started;         /* these three in milliseconds */
+    struct master_child *shared;
+    pid_t pid;       /* 0: none */
+    int64_t started; /* these three in milliseconds */
     int64_t due;
     int64_t delay;
     bool outdated; /* a reload has still to replace the child */
@@ -57,7 +67,11 @@ struct master {
     size_t leaver_count;
     int64_t next_step; /* of a reload; 0: none is under way */
     bool stopping;
-    int64_t stop_by;  /* when the workers are killed; 0: at once */
+    int64_t stop_by; /* when the workers are killed; 0: at once */
+    struct notify notify;
+    int64_t next_report; /* to the service manager; INT64_MAX: none */
+    bool ready;          /* as reported */
+    bool reload_failed;
     sigset_t signals; /* the ones it waits for: blocked all the time */
     sigset_t original;
 };
@@ -70,7 +84,7 @@ static void start_child(struct master *m, struct child_slot *slot, int64_t now)
         sigprocmask(SIG_SETMASK, &m->original, NULL);
         /* Finish when the master has ended. USR1, because TERM counts. */
         prctl(PR_SET_PDEATHSIG, SIGUSR1);
-        exit(getppid() == master ? slot->role(m->conf, slot->answered) : 0);
+        exit(getppid() == master ? slot->role(m->conf, slot->shared) : 0);
     }
     slot->outdated = false;
     slot->started = now;
@@ -136,7 +150,7 @@ static void reap_children(struct master *m, int64_t now)
                 continue;
             slot->pid = 0;
             slot->delay = next_delay(slot->delay, now - slot->started,
-                                     *slot->answered == pid);
+                                     slot->shared->answered == pid);
             slot->due = now + slot->delay;
             if (WIFSIGNALED(status))
                 log_error("%s killed by signal: pid %ld, signal %d (%s)",
@@ -152,7 +166,13 @@ static void reap_children(struct master *m, int64_t now)
 static void master_reload(struct master *m, int64_t now)
 {
     struct conf old;
-    if (!conf_reload(m->conf_file, m->conf, &old))
+    notify_send(&m->notify,
+                "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=reloading",
+                clock_monotonic_ms() * 1000);
+    m->ready = false;
+    m->next_report = m->notify.size > 0 ? now : INT64_MAX;
+    m->reload_failed = !conf_reload(m->conf_file, m->conf, &old);
+    if (m->reload_failed)
         return;
     conf_free(&old);
     for (size_t i = 0; i < m->slot_count; i++)
@@ -199,6 +219,9 @@ static void stop_workers(struct master *m, int64_t now)
             m->leavers[i].kill_at = now;
         return;
     }
+    notify_send(&m->notify,
+                "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64 "\nSTATUS=stopping",
+                ((int64_t)m->conf->drain_timeout * 1000 + STOP_MARGIN) * 1000);
     m->stopping = true;
     m->stop_by = now + (int64_t)m->conf->drain_timeout * 1000;
     stop_slots(m, 0, m->slot_count - 1, m->stop_by);
@@ -217,11 +240,39 @@ static void kill_overdue(struct master *m, int64_t now)
     }
 }
 
+/* Tells the service manager that the pool serves, and keeps its watchdog
+ * quiet, which it only does while there is a worker that serves. */
+static void report_state(struct master *m, int64_t now)
+{
+    const size_t workers = m->slot_count - 1;
+    bool serves = false;
+    if (now < m->next_report)
+        return;
+    for (size_t i = 0; i < workers; i++)
+        serves = serves || (m->slots[i].pid > 0 &&
+                            m->slots[i].shared->serves == m->slots[i].pid);
+    if (serves && !m->ready && m->next_step == 0) {
+        m->ready = true;
+        notify_send(
+            &m->notify, "READY=1\nSTATUS=curt " CURT_VERSION ", %zu workers%s",
+            workers,
+            m->reload_failed ? "; reload failed, keeping the old configuration"
+                             : "");
+    }
+    if ((serves || m->stopping) && m->notify.watchdog_ms > 0)
+        notify_send(&m->notify, "WATCHDOG=1");
+    if (m->stopping || (serves && m->ready))
+        m->next_report =
+            m->notify.watchdog_ms > 0 ? now + m->notify.watchdog_ms : INT64_MAX;
+    else
+        m->next_report = now + READY_STEP;
+}
+
 /* Waits for a signal, or for when something is to be done without one: then 0.
  */
 static int wait_for_signal(const struct master *m)
 {
-    int64_t deadline = INT64_MAX;
+    int64_t deadline = m->next_report;
     for (size_t i = 0; i < m->slot_count && !m->stopping; i++)
         if (m->slots[i].pid == 0 && m->slots[i].due < deadline)
             deadline = m->slots[i].due;
@@ -261,6 +312,7 @@ static void master_serve(struct master *m)
                        grace > m->stop_by ? grace : m->stop_by);
         }
         kill_overdue(m, now);
+        report_state(m, now);
         children = m->leaver_count > 0;
         for (size_t i = 0; i < m->slot_count; i++)
             children = children || m->slots[i].pid > 0;
@@ -288,16 +340,18 @@ int master_run(struct conf *conf, const char *conf_file, unsigned workers,
     block_signals(&m);
     m.slot_count = workers + 1;
     m.slots = mem_zalloc(m.slot_count * sizeof(*m.slots));
-    _Atomic pid_t *answered =
-        mmap(NULL, m.slot_count * sizeof(*answered), PROT_READ | PROT_WRITE,
+    notify_open(&m.notify);
+    m.next_report = m.notify.size > 0 ? 0 : INT64_MAX;
+    struct master_child *shared =
+        mmap(NULL, m.slot_count * sizeof(*shared), PROT_READ | PROT_WRITE,
              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (answered == MAP_FAILED) {
+    if (shared == MAP_FAILED) {
         log_error("cannot start: %s", strerror(errno));
         return EX_OSERR;
     }
     for (size_t i = 0; i < m.slot_count; i++)
         m.slots[i] = (struct child_slot){
-            .role = roles->worker, .name = "worker", .answered = &answered[i]};
+            .role = roles->worker, .name = "worker", .shared = &shared[i]};
     m.slots[workers].role = roles->janitor;
     m.slots[workers].name = "janitor";
     log_info("started with %u workers", workers);

@@ -13,12 +13,16 @@
 /* Most workers that a master looks after. */
 #define MASTER_WORKERS_MAX 1024
 
-/* What the children do; each returns an exit status. *answered is shared with
- * the master: a child that has answered a request writes its process id there,
- * and is replaced at once when it dies. */
+/* What a worker shares with the master: it writes its process id there. */
+struct master_child {
+    _Atomic pid_t serves;   /* when it takes requests */
+    _Atomic pid_t answered; /* with its first answer: replaced without delay */
+};
+
+/* What the children do; each returns an exit status. */
 struct master_roles {
-    int (*worker)(const struct conf *conf, _Atomic pid_t *answered);
-    int (*janitor)(const struct conf *conf, _Atomic pid_t *answered);
+    int (*worker)(const struct conf *conf, struct master_child *shared);
+    int (*janitor)(const struct conf *conf, struct master_child *shared);
 };
 
 /* Runs a pool of workers (1 to MASTER_WORKERS_MAX) on the socket at descriptor
@@ -28,7 +32,10 @@ struct master_roles {
  * TERM, INT, QUIT: the children finish the requests they have; those that
  * still run after DRAIN_TIMEOUT are killed. The same again: killed at once.
  * HUP: loads the configuration and replaces the children one after another,
- * the new one before the old one goes; what does not load changes nothing. */
+ * the new one before the old one goes; what does not load changes nothing.
+ *
+ * The service manager (notify.h) learns when the first worker serves, when a
+ * reload begins and ends, and when the pool stops. */
 int master_run(struct conf *conf, const char *conf_file, unsigned workers,
                const struct master_roles *roles);
 

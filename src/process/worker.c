@@ -149,16 +149,17 @@ static void answer_request(struct worker *w, const struct http_request *req)
     log_set_trace(NULL);
 }
 
-int worker_run(const struct conf *conf, _Atomic pid_t *answered)
+int worker_run(const struct conf *conf, struct master_child *shared)
 {
     const pid_t self = getpid();
     const struct http_request *req;
     struct worker w;
     open_worker(&w, conf, SIG_IGN);
+    shared->serves = self;
     while (fcgi_accept(w.fcgi, &req)) {
         answer_request(&w, req);
-        if (*answered != self) /* the workers share the cache line */
-            *answered = self;
+        if (shared->answered != self) /* the workers share the cache line */
+            shared->answered = self;
     }
     close_worker(&w);
     return 0;

@@ -5,14 +5,14 @@
 #include <sys/types.h>
 
 #include "config/conf.h"
+#include "process/master.h"
 
-/* Serves until it is told to stop, and returns the exit status. *answered
- * becomes its process id with its first answer (master.h).
+/* Serves until it is told to stop, and returns the exit status.
  *
  * USR1, INT, QUIT: no new request, the one under way is answered; repeating
  * them changes nothing. TERM: the same; a second TERM ends the process at once.
  * DRAIN_TIMEOUT after the first of them the process ends in any case. */
-int worker_run(const struct conf *conf, _Atomic pid_t *answered);
+int worker_run(const struct conf *conf, struct master_child *shared);
 
 /* The same for a process that the web server started itself (mod_fcgid,
  * lighttpd bin-path, spawn-fcgi -F): there is no master, so it starts the

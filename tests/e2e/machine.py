@@ -7,6 +7,8 @@ port is free. systemd-nspawn starts it; the units of a package run in it with
 their real sandbox.
 """
 
+import os
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -15,10 +17,18 @@ from pathlib import Path
 import harness
 
 # In namespaces of mounts and processes, so that all of it ends with the first
-# process, also when the test run is killed. The machine boots with nothing that Debian's packages enable, and starts again after a
-# reboot, which systemd-nspawn reports with status 133.
+# process, also when the test run is killed. The machine boots with nothing that
+# Debian's packages enable, and starts again after a reboot, which
+# systemd-nspawn reports with status 133, and after a kill of its PID 1: 1. Its
+# control groups are below one of its own, so that machines side by side do not
+# share them.
 BOOT = """
 set -e
+for groups in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
+    [ -e "$groups/cgroup.procs" ] || continue
+    mkdir "$groups/curt-$2"
+    echo 0 >"$groups/curt-$2/cgroup.procs"
+done
 mkdir -p /run/systemd/nspawn
 mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
 mount -t tmpfs -o mode=755 tmpfs "$1"
@@ -33,10 +43,10 @@ mount -t overlay overlay \\
     done
     echo "$2" >etc/machine-id
     echo machine >etc/hostname
-    echo '127.0.0.1 localhost machine.example machine' >etc/hosts
+    printf '127.0.0.1 localhost\\n127.0.1.1 machine.example machine\\n' >etc/hosts
 )
 status=133
-while [ "$status" -eq 133 ]; do
+while [ "$status" -eq 133 ] || [ "$status" -eq 1 ]; do
     status=0
     systemd-nspawn -q -D "$1/root" --machine="curt-$2" -b --register=no \\
         --keep-unit --private-network --console=pipe \\
@@ -54,6 +64,7 @@ class Machine:
         self.dir = Path(tempfile.mkdtemp(prefix="curt-machine-", dir="/tmp"))
         self.log = open(str(self.dir) + ".log", "w+b")
         self.binds = ["--bind-ro=%s" % path for path in binds]
+        self.id = uuid.uuid4().hex
         self.process = None
         self.pid = 0
 
@@ -72,7 +83,7 @@ class Machine:
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--",
              "unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc",
-             "sh", "-c", BOOT, "sh", str(self.dir), uuid.uuid4().hex,
+             "sh", "-c", BOOT, "sh", str(self.dir), self.id,
              " ".join(self.binds)],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.pid = harness.wait_until(self.find_init, "PID 1 of the machine")
@@ -82,8 +93,11 @@ class Machine:
         if self.process.poll() is not None:
             raise AssertionError("the machine did not start:\n" + self.logs())
         for pid in harness.descendants_of(self.process.pid):
-            if Path("/proc/%d/comm" % pid).read_text().strip() == "systemd":
-                return pid
+            try:
+                if Path("/proc/%d/comm" % pid).read_text() == "systemd\n":
+                    return pid
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended meanwhile
         return None
 
     def is_up(self):
@@ -127,20 +141,33 @@ class Machine:
 
     def reboot(self):
         """An orderly one; the disk stays."""
-        before = self.pid
         self.run("systemctl reboot", check=False)
+        self.wait_reboot()
+
+    def crash(self):
+        """As after a power failure: every process ends at once, and the
+        machine boots again. The disk has what was written, also without a
+        sync."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait_reboot()
+
+    def wait_reboot(self):
+        before = self.pid
         harness.wait_until(lambda: not harness.alive(before), "the shutdown",
                            60, 0.1)
         self.pid = harness.wait_until(self.find_init, "PID 1 after the reboot")
         harness.wait_until(self.is_up, "the machine's boot", 60, 0.1)
 
     def kill(self):
-        """A power failure: every process ends at once."""
+        """The end of the machine: every process ends at once."""
         if self.process:
             self.process.kill()
             self.process.wait()
             harness.wait_until(lambda: not self.pid or
                                not harness.alive(self.pid), "the end of PID 1")
+        for top in Path("/sys/fs/cgroup").glob("**/curt-" + self.id):
+            for group in sorted(top.glob("**/"), reverse=True):
+                group.rmdir()
         self.log.close()
         Path(self.log.name).unlink()
         self.dir.rmdir()

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/log.h"
@@ -55,7 +56,7 @@ TEST(a_line_has_its_fields_in_order)
     assert_int_equal(taken, strlen(line));
     assert_int_equal(pid, getpid());
     assert_in_range(year, 2018, 9999);
-    assert_false(log_is_syslog());
+    assert_false(log_is_system());
 }
 
 TEST(levels_are_named_and_filtered)
@@ -177,7 +178,7 @@ static int syslog_after(void (*arrange)(void))
     if (pid == 0) {
         arrange();
         log_open("worker");
-        _exit(log_is_syslog() ? 1 : 0);
+        _exit(log_is_system() ? 1 : 0);
     }
     int status = -1;
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -212,6 +213,34 @@ TEST(goes_to_syslog_where_stderr_leads_nowhere)
     assert_int_equal(syslog_after(close_stderr), 1);
     assert_int_equal(syslog_after(lead_to_null), 1);
     assert_int_equal(syslog_after(lead_to_zero), 0);
+}
+
+TEST(lines_for_the_journal_begin_with_the_priority)
+{
+    static const char *const lines[] = {"<3>level=error ", "<6>level=info "};
+    struct stat st;
+    char stream[64];
+    const char *at = captured;
+    start_capture();
+    assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+    snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
+             (uintmax_t)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_open("worker");
+    assert_true(log_is_system());
+    log_error("m0");
+    log_info("m1");
+    setenv("JOURNAL_STREAM", "1:1", 1);
+    log_open("worker");
+    assert_false(log_is_system());
+    log_info("m2");
+    unsetenv("JOURNAL_STREAM");
+    end_capture(captured, sizeof(captured));
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(strncmp(at, lines[i], strlen(lines[i])), 0);
+        at = strchr(at, '\n') + 1;
+    }
+    assert_int_equal(strncmp(at, "time=", 5), 0);
 }
 
 TEST(lines_of_many_processes_do_not_mix)
