@@ -47,7 +47,8 @@ packages_of() {
             python3-boto3 python3-requests \
             python3-yaml openssl zbar-tools librsvg2-bin zsh dbus systemd \
             systemd-container haproxy knot knot-dnsutils libfcgi-bin nsd \
-            python3-dnspython spin debhelper dpkg-dev fakeroot lintian
+            python3-dnspython spin debhelper dpkg-dev fakeroot lintian pebble \
+            certbot lighttpd-mod-openssl
         # The Node.js of whoever brought their own is as good.
         command -v npm >/dev/null 2>&1 || echo nodejs npm
         ;;

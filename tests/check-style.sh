@@ -39,6 +39,7 @@ walls() {
 ^json-c/            src/tool/main.c src/tool/backup.c src/tool/link.c
 ^json-c/            src/service/plans.c src/tool/plan.c
 ^json-c/            src/tool/table.c src/store/dynamodb/dynamodb.c
+^json-c/            src/tool/setup.c
 ^json-c/            src/store/dynamodb/item.c src/store/dynamodb/table.c
 ^json-c/            src/aws/client.c src/aws/source.c src/aws/reply.c
 END

@@ -40,6 +40,12 @@
     "An option that is not given keeps its value; an empty value removes the " \
     "limit.\n"
 
+#define SETUP_OPTIONS                                                          \
+    "  --server lighttpd|apache|nginx|none, --domain NAME, --alias NAME\n"     \
+    "  --email ADDRESS, --store sqlite|dynamodb, --prefix PATH\n"              \
+    "  --instance NAME, --http, --dns-hook PROGRAM, --acme-server URL\n"       \
+    "  --dry-run\n"
+
 #define KEY_OPTIONS                                                            \
     "  --scopes LIST      of create (default), read, manage, admin, own\n"     \
     "  --plan NAME        its limits\n"                                        \
@@ -299,6 +305,23 @@ static const struct verb verbs[] = {
      ctl_plan_delete, false, NULL},
     {"hits", NULL, "", "print how many hits are not in the store yet", "",
      run_hits, false, NULL},
+    {"setup", NULL, " --domain sho.rt --email admin@sho.rt",
+     "set up a web server, a certificate and a pool for a domain",
+     "  --domain NAME        of the short URLs\n"
+     "  --server NAME        lighttpd, apache, nginx, or none: only the "
+     "configuration\n"
+     "  --alias NAME         one more name of the domain; can be repeated\n"
+     "  --email ADDRESS      of the account at the certificate authority\n"
+     "  --store NAME         sqlite or dynamodb\n"
+     "  --prefix PATH        where the links are: /, or a name such as /t/\n"
+     "  --instance NAME      a second domain, with its own pool\n"
+     "  --http               without a certificate\n"
+     "  --dns-hook PROGRAM   validate by DNS; for --alias '*.sho.rt'\n"
+     "  --acme-server URL    another one than Let's Encrypt\n"
+     "  --dry-run            show each file and command, change nothing\n",
+     ctl_setup, true,
+     "server domain alias email store prefix instance http dns-hook "
+     "acme-server dry-run"},
     /* It reads the configuration itself, to report its faults. */
     {"doctor", NULL, "", "check whether this host is ready", "", run_doctor,
      true, NULL},
@@ -330,7 +353,8 @@ static void ctl_print_usage(void)
          "(edit)\n" LINK_OPTIONS "\nFor `create` and `qr`:\n"
          "  --qr               draw its QR code as well\n" QR_OPTIONS
          "\nFor `plan set`:\n" PLAN_OPTIONS
-         "\nFor `table create`, on DynamoDB:\n" TABLE_OPTIONS);
+         "\nFor `table create`, on DynamoDB:\n" TABLE_OPTIONS
+         "\nFor `setup`:\n" SETUP_OPTIONS);
 }
 
 /* Printed without a command. */
@@ -491,6 +515,17 @@ static const struct option options[] = {
     {"grace", required_argument, NULL, 'o'},
     {"rate", required_argument, NULL, 'o'},
     {"quota", required_argument, NULL, 'o'},
+    {"server", required_argument, NULL, 'o'},
+    {"domain", required_argument, NULL, 'o'},
+    {"alias", required_argument, NULL, 'o'},
+    {"email", required_argument, NULL, 'o'},
+    {"store", required_argument, NULL, 'o'},
+    {"prefix", required_argument, NULL, 'o'},
+    {"instance", required_argument, NULL, 'o'},
+    {"http", no_argument, NULL, 'o'},
+    {"dns-hook", required_argument, NULL, 'o'},
+    {"acme-server", required_argument, NULL, 'o'},
+    {"dry-run", no_argument, NULL, 'o'},
     {NULL, 0, NULL, 0},
 };
 
@@ -518,7 +553,8 @@ static void ctl_read_options(int argc, char **argv, struct ctl *ctl, bool *help)
             refuse_option(c, argc, argv);
             exit(EX_USAGE);
         case 'o':
-            if (ctl_option(ctl, options[at].name) != NULL ||
+            if ((ctl_option(ctl, options[at].name) != NULL &&
+                 strcmp(options[at].name, "alias") != 0) ||
                 ctl->option_count == CTL_OPTIONS_MAX) {
                 ctl_say(stderr, "curt: --%s occurs more than once",
                         options[at].name);

@@ -147,6 +147,9 @@ void ctl_print_json(struct json_object *object);
 int ctl_backup(struct ctl *ctl, const char *file);
 int ctl_restore(struct ctl *ctl, const char *file);
 
+/* The command "setup"; returns the exit status. */
+int ctl_setup(struct ctl *ctl, const char *argument);
+
 /* Prints the lines of text, which is cut up, each after prefix, likewise. */
 void ctl_print_lines(FILE *out, const char *prefix, char *text);
 

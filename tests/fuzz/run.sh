@@ -58,7 +58,7 @@ echo "fuzz: building in $build"
 mkdir -p "$build/lib"
 rm -f "$build"/lib/*.o
 # The pages, as Makefile.am builds them in.
-(cd "$root" && sh src/http/pages/embed.sh src/http/pages/*.*) \
+(cd "$root" && sh src/http/pages/embed.sh page_files src/http/pages/*.*) \
     >"$build/page_files.c"
 sources="$sources $build/page_files.c"
 # Objects are named after folder and file: some files have the same name.

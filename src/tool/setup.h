@@ -1,0 +1,84 @@
+/*
+ * The steps of `curt setup`: files, links and commands that it shows, does and
+ * takes back.
+ */
+#ifndef CURT_SETUP_H
+#define CURT_SETUP_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+
+/* Largest file or output of a command that is read, in bytes. */
+#define SETUP_TEXT_MAX (1u << 20)
+
+/* In a template, every occurrence of key is replaced by text; a line with a key
+ * whose text is NULL is left out. */
+struct setup_pair {
+    const char *key;
+    const char *text;
+};
+
+/* What was there before a step: to take it back. */
+struct setup_undo {
+    char *path;
+    char *text; /* of a file; NULL: it did not exist */
+};
+
+#define SETUP_UNDO_MAX 16
+
+struct setup_steps {
+    FILE *out;     /* where each step is shown */
+    bool dry_run;  /* only show them */
+    bool checking; /* only find out whether the files may be written */
+    bool failed;   /* a step failed; the later ones do nothing */
+    bool changed;  /* a file or link was written, or would be */
+    struct setup_undo undo[SETUP_UNDO_MAX];
+    size_t undo_count;
+};
+
+/* The text of a built-in file, such as "setup/nginx.conf", which must exist, or
+ * of a template, with its pairs replaced; the last one has the key NULL. The
+ * caller frees it. */
+char *setup_fill(const char *template, const struct setup_pair *pairs);
+char *setup_fill_file(const char *name, const struct setup_pair *pairs);
+
+/* Reads a whole file; NULL and errno if that fails. The caller frees it. */
+char *setup_read(const char *path);
+
+/* Makes path a file of text after a line that marks it, with a digest of text.
+ * A file that has this text, or had it before it was edited, stays as it is;
+ * any other is replaced only if curt setup wrote it and nothing was edited
+ * since, else the step fails. group: its group, and mode 0640; (gid_t)-1: mode
+ * 0644. True: it was written. */
+bool setup_write(struct setup_steps *s, const char *path, gid_t group,
+                 const char *text);
+
+/* Whether setup_write() would fail for path. */
+bool setup_is_foreign(const char *path, const char *text);
+
+/* Makes path a symbolic link to target. */
+void setup_link(struct setup_steps *s, const char *target, const char *path);
+
+/* Runs a program by its path, with its arguments up to a NULL, and waits. Its
+ * output is appended to output, which may be NULL. Returns its exit status, 127
+ * if it cannot be run. It runs in a dry run as well. */
+int setup_probe(const char *const *argv, struct buf *output);
+
+/* Shows a command and runs it as a step. A failure is reported with the end of
+ * the output and the advice. */
+void setup_run(struct setup_steps *s, const char *const *argv,
+               const char *advice);
+
+/* Reports a failed step on standard error; advice says what to do. */
+void setup_fail(struct setup_steps *s, const char *advice, const char *format,
+                ...) __attribute__((format(printf, 3, 4)));
+
+/* Brings back the files and links as they were before the first step, or
+ * before setup_keep(). */
+void setup_take_back(struct setup_steps *s);
+void setup_keep(struct setup_steps *s);
+
+#endif

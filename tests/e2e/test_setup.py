@@ -1,0 +1,380 @@
+"""`curt setup`: from a domain and a web server of Debian to a certificate that
+is renewed, on a machine for each server."""
+
+import re
+import subprocess
+import time
+
+import pytest
+
+import harness
+from acme import Pebble
+from machine import Machine
+
+SERVERS = {"apache": "apache2", "lighttpd": "lighttpd", "nginx": "nginx"}
+SITES = {"apache": "/etc/apache2/sites-available/curt.conf",
+         "lighttpd": "/etc/lighttpd/conf-available/60-curt.conf",
+         "nginx": "/etc/nginx/sites-available/curt"}
+NAMES = ("sho.rt", "www.sho.rt", "other.test", "wild.test", "a.wild.test",
+         "xn--krz-hoa.test", "late.test")
+TARGET = "https://www.debian.org/"
+
+# A life of the certificates to renew: mod_md renews in the last third, and
+# certbot what ends within 30 days.
+LIFE = {"apache": 45, "lighttpd": 3600, "nginx": 3600}
+
+# Requests on new connections, four at a time, until standard input ends.
+LOAD = """
+import http.client, ssl, sys, threading
+host, path, roots = sys.argv[1:]
+context = ssl.create_default_context(cafile=roots)
+stop, counts, faults = threading.Event(), {}, []
+def run():
+    while not stop.is_set():
+        try:
+            connection = http.client.HTTPSConnection(
+                host, context=context, timeout=20)
+            connection.request("GET", path)
+            status = connection.getresponse().status
+            connection.close()
+            counts[status] = counts.get(status, 0) + 1
+        except OSError as e:
+            faults.append(repr(e))
+        stop.wait(0.02)
+threads = [threading.Thread(target=run) for _ in range(4)]
+for t in threads:
+    t.start()
+sys.stdin.read()
+stop.set()
+for t in threads:
+    t.join()
+print(counts, faults[:5], len(faults))
+sys.exit(faults != [] or set(counts) != {301} or counts[301] < 50)
+"""
+
+UNITS = {"socket": """[Socket]
+ListenStream=/run/curt{dash}/curt.sock
+SocketUser=curt
+SocketGroup=www-data
+SocketMode=0660
+[Install]
+WantedBy=sockets.target
+""", "service": """[Unit]
+Requires=curt{at}.socket
+[Service]
+Type=exec
+User=curt
+StandardInput=socket
+StandardOutput=journal
+StandardError=journal
+ExecStartPre=+/usr/bin/chown curt: /run/curt{dash}
+ExecStart=/usr/sbin/curt.fcgi -w 2
+Environment=CURT_CONF=/etc/curt/{conf}.conf
+StateDirectory=curt{dash}
+StateDirectoryMode=0750
+[Install]
+WantedBy=multi-user.target
+"""}
+
+
+def install_curt(machine, build):
+    """The programs as a package has them, its account and its units."""
+    plain = build.dir / "plain"
+    plain.mkdir(exist_ok=True)
+    if not (plain / "Makefile").exists():
+        subprocess.run(
+            [harness.ROOT / "configure", "-q", "--prefix=/usr",
+             "--sysconfdir=/etc", "--localstatedir=/var", "--runstatedir=/run",
+             "CC=ccache gcc"], cwd=plain, check=True)
+    subprocess.run(["make", "-s", "-j2", "curt", "curt.fcgi"], cwd=plain,
+                   check=True, stdout=subprocess.DEVNULL)
+    for name in ("usr/bin/curt", "usr/sbin/curt.fcgi"):
+        path = machine.root / name
+        path.write_bytes((plain / path.name).read_bytes())
+        path.chmod(0o755)
+    for at, dash, conf in (("", "", "curt"), ("@", "-%i", "%i")):
+        for kind, text in UNITS.items():
+            path = machine.root / "etc/systemd/system" / ("curt%s.%s" % (at, kind))
+            path.write_text(text.format(
+                at=at and "@%i", dash=dash, conf=conf))
+    machine.run("adduser --quiet --system --group --no-create-home curt && "
+                "rm -rf /etc/curt && systemctl daemon-reload")
+
+
+class Host:
+    def __init__(self, machine, server):
+        self.machine = machine
+        self.server = server
+        self.service = SERVERS[server]
+        self.pebble = Pebble(machine, NAMES, LIFE[server])
+
+    def setup(self, *options, status=0, acme=Pebble.url):
+        done = self.machine.run(
+            ["curt", "setup", "--server", self.server, "--acme-server", acme,
+             *options], check=False, timeout=300)
+        assert done.returncode == status, (
+            done.stdout + done.stderr + self.machine.run(
+                "tail -n 20 /var/log/*/error.log", check=False).stdout)
+        return done.stdout + done.stderr
+
+    def etc(self):
+        """All files and links of /etc, with a digest or a target."""
+        return self.machine.run(
+            "find /etc -type f -exec sha256sum {} + | sort; "
+            "find /etc -type l -printf '%p %l\\n' | sort").stdout
+
+    def curl(self, url, *options, form="%{http_code} %{redirect_url}",
+             check=True):
+        """With no other roots than pebble's."""
+        done = self.machine.run(
+            ["curl", "-sS", "--cacert", self.pebble.roots, "--capath", "/none",
+             "-o", "/dev/null", "-w", form, *options, url], check=check)
+        return done.stdout.strip()
+
+    def create(self, conf="/etc/curt/curt.conf"):
+        return self.machine.run(["curt", "-c", conf, "create",
+                                 TARGET]).stdout.strip()
+
+    def serial(self, name):
+        return self.machine.run(
+            "openssl s_client -connect %s:443 -servername %s </dev/null "
+            "2>/dev/null | openssl x509 -noout -serial" % (name, name),
+            check=False).stdout.strip()
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def host(request, build):
+    with Machine() as machine:
+        install_curt(machine, build)
+        site = Host(machine, request.param)
+        yield site
+        site.pebble.stop()
+
+
+ALIAS = ("--domain", "sho.rt", "--alias", "www.sho.rt")
+
+
+def test_dry_run_changes_nothing(host):
+    before = host.etc()
+    shown = host.setup(*ALIAS, "--dry-run")
+    assert host.etc() == before
+    assert "write " + SITES[host.server] in shown
+    assert "    | APP_URL = https://sho.rt/" in shown
+    assert "run " in shown and "service %s start" % host.service in shown
+    if host.server != "apache":
+        assert "certbot certonly" in shown
+    assert "dry run: nothing was changed" in shown
+
+
+def test_http_at_a_prefix(host):
+    """As the package does it before there is a domain."""
+    host.setup("--http", "--prefix", "/t/", "--domain", "sho.rt")
+    short = host.create()
+    assert short.startswith("http://sho.rt/t/")
+    assert host.curl(short) == "301 " + TARGET
+    assert host.curl("http://sho.rt/tea").startswith("404")
+    assert host.curl("http://sho.rt/robots.txt").startswith("200")
+
+
+def test_issue(host, record_property):
+    begin = time.monotonic()
+    said = host.setup(*ALIAS)
+    seconds = time.monotonic() - begin
+    print("%s: setup to https in %.1f s" % (host.server, seconds))
+    record_property("seconds", seconds)
+    assert "ready: " in said
+    short = host.create()
+    assert short.startswith("https://sho.rt/")
+    assert host.curl(short, form="%{http_code} %{redirect_url} %{http_version}"
+                     ) == "301 %s 2" % TARGET
+    for name in ("sho.rt", "www.sho.rt"):
+        # Two hops: to https with the path and the query, and to the target.
+        plain = short.replace("https://sho.rt", "http://" + name)
+        assert host.curl(plain + "?a=%20b") == "301 %s?a=%%20b" % short
+        assert host.curl("https://%s/%s" % (name, short.rpartition("/")[2])
+                         ) == "301 " + TARGET
+    head = host.machine.run(["curl", "-sSi", "--cacert", host.pebble.roots,
+                             short]).stdout
+    assert re.search("^strict-transport-security: max-age=[0-9]{8}", head,
+                     re.M | re.I)
+    assert host.curl(short, "--tls-max", "1.2") == "301 " + TARGET
+    assert "000" in host.curl(short, "--tls-max", "1.1", "--ciphers",
+                              "DEFAULT@SECLEVEL=0", check=False)
+    assert host.curl("http://sho.rt/.well-known/acme-challenge/x"
+                     ).startswith("404")
+    assert host.curl("http://machine.example/").startswith("200")
+
+
+def test_again_changes_nothing(host):
+    before = host.etc()
+    said = host.setup(*ALIAS)
+    assert "nothing to change" in said and "\nwrite " not in said
+    assert host.etc() == before
+
+
+def test_edited_file_is_kept(host):
+    site = host.machine.root / SITES[host.server].lstrip("/")
+    text = site.read_text()
+    site.write_text(text + "# mine\n")
+    before = host.etc()
+    assert "keep " + SITES[host.server] in host.setup(*ALIAS)
+    said = host.setup("--domain", "sho.rt", status=78)
+    assert SITES[host.server] + ": edited" in said
+    assert host.etc() == before
+    site.write_text(text)
+
+
+def test_edited_configuration_is_kept(host):
+    conf = host.machine.root / "etc/curt/curt.conf"
+    text = conf.read_text()
+    conf.write_text(text + "LINK_TTL = 0\n")
+    assert "keep /etc/curt/curt.conf" in host.setup(*ALIAS)
+    said = host.setup(*ALIAS, "--store", "dynamodb", status=78)
+    assert "STORE = dynamodb" in said and "by hand" in said
+    conf.write_text(text)
+
+
+def test_invalid_server_configuration(host):
+    path = host.machine.root / {
+        "apache": "etc/apache2/sites-enabled/x.conf",
+        "lighttpd": "etc/lighttpd/conf-enabled/99-x.conf",
+        "nginx": "etc/nginx/conf.d/x.conf"}[host.server]
+    path.write_text("}\n")
+    before = host.etc()
+    said = host.setup("--domain", "other.test", "--instance", "other",
+                      status=78)
+    assert "invalid, before any change" in said
+    assert host.etc() == before
+    path.unlink()
+
+
+def test_change_is_taken_back(host):
+    """The server refuses the site."""
+    root = host.machine.root
+    text, path = {
+        "apache": ("<MDomain late.test>\n</MDomain>\n<VirtualHost *:80>\n"
+                   "MDomain www.late.test late.test\n</VirtualHost>\n",
+                   "etc/apache2/sites-enabled/x.conf"),
+        "lighttpd": ('$HTTP["host"] =~ "^(late\\.test)(:[0-9]+)?$" {\n'
+                     '    ssl.pemfile = "/none"\n}\n',
+                     "etc/lighttpd/conf-enabled/10-x.conf"),
+        "nginx": ("ssl_session_cache shared:curt:5m;\n",
+                  "etc/nginx/conf.d/x.conf")}[host.server]
+    if host.server != "nginx":
+        pytest.skip("one server is enough")
+    for name in ("etc/nginx/sites-enabled/curt",):
+        (root / name).unlink()
+    (root / path).write_text(text)
+    host.machine.run("mkdir -p /etc/letsencrypt/live/late.test && cp -L "
+                     "/etc/letsencrypt/live/sho.rt/* "
+                     "/etc/letsencrypt/live/late.test")
+    before = host.etc()
+    said = host.setup("--domain", "late.test", "--instance", "late", status=78)
+    assert "take back " in said and "the change was taken back" in said
+    assert host.etc() == before
+    host.machine.run("rm -r /etc/letsencrypt/live/late.test")
+    (root / path).unlink()
+    host.setup(*ALIAS)
+
+
+def test_second_domain_and_its_renewal(host):
+    """Its certificate ends soon: it is renewed under load, and no request of
+    either domain is lost."""
+    machine = host.machine
+    if host.server == "apache":
+        (machine.root / "etc/apache2/conf-enabled/x.conf").write_text(
+            "MDCheckInterval 1s\n")
+    host.setup("--instance", "other", "--domain", "other.test",
+               acme=Pebble.short)
+    first, second = host.create(), host.create("/etc/curt/other.conf")
+    assert second.startswith("https://other.test/")
+    assert host.curl(second) == "301 " + TARGET
+    assert host.curl(first) == "301 " + TARGET
+    assert host.curl(second.replace("other.test", "sho.rt")
+                     ).startswith("404")
+    serials = host.serial("sho.rt"), host.serial("other.test")
+    assert all(serials) and len(set(serials)) == 2
+    loads = [machine.start(
+        ["python3", "-c", LOAD, url.split("/")[2], "/" + url.split("/")[3],
+         host.pebble.roots], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT) for url in (first, second)]
+    time.sleep(1)
+    if host.server != "apache":
+        machine.run("systemctl start certbot.service")
+    harness.wait_until(
+        lambda: host.serial("other.test") not in ("", serials[1]),
+        "the renewed certificate", 60, 0.5)
+    time.sleep(1)
+    for load in loads:
+        print(host.server, load.communicate()[0])
+        assert load.returncode == 0
+    assert host.serial("sho.rt") == serials[0]
+    assert machine.run("systemctl is-active " + host.service
+                       ).stdout.strip() == "active"
+
+
+def test_wildcard_by_dns(host):
+    host.setup("--instance", "wild", "--domain", "wild.test", "--alias",
+               "*.wild.test", "--dns-hook", Pebble.hook)
+    short = host.create("/etc/curt/wild.conf")
+    assert host.curl(short) == "301 " + TARGET
+    assert host.curl(short.replace("wild.test", "a.wild.test")
+                     ) == "301 " + TARGET
+    names = host.machine.run(
+        "openssl s_client -connect a.wild.test:443 -servername a.wild.test "
+        "</dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName"
+        ).stdout
+    assert "DNS:*.wild.test" in names and "DNS:wild.test" in names
+
+
+def test_domain_that_does_not_lead_here(host):
+    """The cause is shown, and the command can be repeated."""
+    if host.server != "nginx":
+        pytest.skip("one server is enough")
+    host.pebble.fail("xn--krz-hoa.test")
+    options = ("--instance", "late", "--domain", "k\u00fcrz.test")
+    said = host.setup(*options, status=75)
+    assert "Domain: xn--krz-hoa.test" in said and "run this again" in said
+    assert host.curl("http://xn--krz-hoa.test/").startswith("502")
+    host.pebble.fail("xn--krz-hoa.test", False)
+    assert "ready: " in host.setup(*options)
+    said = host.setup("--dry-run", "--domain", "nosuch.test", "--instance",
+                      "no")
+    assert "warning: nosuch.test does not resolve" in said
+
+
+def test_refusals_of_the_machine(host):
+    if host.server != "nginx":
+        pytest.skip("one server is enough")
+    run = host.machine.run
+    done = run("curt setup --domain sho.rt", check=False)
+    assert done.returncode == 64 and "--server lighttpd, apache" in done.stderr
+    done = run("setpriv --reuid=www-data --clear-groups curt setup --server "
+               "nginx --domain sho.rt", check=False)
+    assert done.returncode == 77 and "by root" in done.stderr
+    done = run("curt setup --server apache --domain sho.rt", check=False)
+    assert done.returncode == 78
+    assert "in use by nginx, not apache2" in done.stderr
+
+
+@pytest.mark.parametrize("options, text", [
+    ("", "needs --domain"),
+    ("--domain sho.rt --server iis", "expected lighttpd, apache, nginx or none"),
+    ("--server none --domain sho", "not a domain name"),
+    ("--server none --domain 192.0.2.1", "not a domain name"),
+    ("--server none --domain sho.rt/x", "not a domain name"),
+    ("--server none --domain sho.rt --prefix t", "expected / or a name"),
+    ("--server none --domain sho.rt --prefix /a/b/", "expected / or a name"),
+    ("--server none --domain sho.rt --store mysql", "sqlite or dynamodb"),
+    ("--server none --domain sho.rt --instance A", "expected 1 to 32"),
+    ("--server none --domain sho.rt --email me", "not an address"),
+    ("--server none --domain sho.rt --acme-server http://x/", "an https URL"),
+    ("--server none --domain sho.rt --dns-hook /none", "path of a program"),
+    ("--server none --domain sho.rt --alias *.sho.rt", "with --dns-hook"),
+    ("--server none --domain *.sho.rt", "is for --alias"),
+])
+def test_options(build, options, text):
+    done = subprocess.run([build.tool, "setup", *options.split()],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 64, done
+    assert text in done.stderr
