@@ -34,8 +34,8 @@ sudo), builds in build-tests/ and build-tests-clang/, and runs
 
 The arguments go to pytest, such as "-k redirect" or "-x". The exit status is 0
 when every step passed. It takes 12 to 15 minutes on a machine with 2 cores, and
-less on the next runs where ccache is installed: clang and the fuzz targets run
-beside the end-to-end tests, which often wait.
+less on the next runs where ccache is installed: all other steps run beside the
+end-to-end tests, which often wait.
 
   --quick  about 3 minutes: compiles only what has changed in build-tests/;
            the unit and store-contract tests, the checks of layout and style,
@@ -94,11 +94,14 @@ configure_and_make() (
         make -s -j "$jobs" check TESTS= >/dev/null
 )
 
-# The steps that do not mind how busy the machine is.
+# The steps that need the build alone, and do not mind how busy the machine is:
+# the tests wait for states, not for times.
 other_steps() {
+    run_step "unit and store-contract tests" unit_tests
     run_step "layout of the sources" sh "$root/tests/check-format.sh"
     run_step "style of the sources" sh "$root/tests/check-style.sh"
     if [ "$mode" = full ]; then
+        run_step "make distcheck" distcheck
         run_step "build with clang" clang_build
         run_step "fuzz targets" sh "$root/tests/fuzz/run.sh" 5
         run_step "model of the hit journal" sh "$root/tests/model/run.sh"
@@ -142,9 +145,10 @@ unit_tests() {
     make -s -C "$build" -j "$jobs" check VERBOSE=1 </dev/null
 }
 
-# With the compiler and the flags that an installation has, from the tarball.
+# With the compiler and the flags that an installation has, from the tarball. It
+# builds the test programs and does not run them a second time.
 distcheck() {
-    make -s -C "$build" -j "$jobs" distcheck VERBOSE=1 \
+    make -s -C "$build" -j "$jobs" distcheck TESTS= \
         DISTCHECK_CONFIGURE_FLAGS="--enable-werror CC=gcc" </dev/null
 }
 
@@ -184,15 +188,9 @@ main() {
         sh "$root/deploy/debian-packages.sh" build serve test
     need_step "autoreconf" prepare_source
     need_step "build with gcc and the sanitizers" sanitizer_build
-    if [ "$mode" != e2e ]; then
-        run_step "unit and store-contract tests" unit_tests
-    fi
     case $mode in
     quick) other_steps ;;
-    full)
-        run_step "make distcheck" distcheck
-        start_other_steps
-        ;;
+    full) start_other_steps ;;
     esac
     rm -f "$build/e2e.counts"
     run_step "end-to-end tests" end_to_end_tests "$@"
