@@ -48,7 +48,7 @@ packages_of() {
             python3-yaml openssl zbar-tools librsvg2-bin zsh dbus systemd \
             systemd-container haproxy knot knot-dnsutils libfcgi-bin nsd \
             python3-dnspython spin debhelper dpkg-dev fakeroot lintian pebble \
-            certbot lighttpd-mod-openssl
+            certbot lighttpd-mod-openssl socat
         # The Node.js of whoever brought their own is as good.
         command -v npm >/dev/null 2>&1 || echo nodejs npm
         ;;

@@ -218,6 +218,21 @@ def test_what_browsers_and_authorities_read(servers):
         (0, b"iodef", b"mailto:hostmaster@example.net")}
 
 
+def test_the_guide_queries_them(servers):
+    """The queries of doc/production.md, with the answers that it has."""
+    text = (harness.ROOT / "doc" / "production.md").read_text()
+    steps = re.findall(r"^\$ kdig \+short @ns1.example.net (.*)\n((?:.+\n)*?)"
+                       r"(?=\$|```)", text, re.M)
+    assert len(steps) == 5
+    for query, expected in steps:
+        done = subprocess.run(
+            ["kdig", "+short", "@127.0.0.1", "-p",
+             str(servers["knot"].port), *query.split()],
+            capture_output=True, text=True, check=True, timeout=60)
+        assert sorted(map(str.strip, done.stdout.splitlines())) == sorted(
+            expected.splitlines())
+
+
 def test_the_addresses_are_for_documentation():
     nets = [ipaddress.ip_network(n) for n in (
         "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")]

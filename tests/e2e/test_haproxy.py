@@ -5,6 +5,7 @@ import http.client
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -20,6 +21,7 @@ import harness
 import webservers
 from dynamodb_local import all_items
 
+GUIDE = (harness.ROOT / "doc" / "production.md").read_text()
 SHIPPED = harness.ROOT / "deploy" / "haproxy" / "haproxy.cfg"
 HOSTS = ("host1", "host2")
 
@@ -61,18 +63,21 @@ class Haproxy(harness.Process):
         self.admin = self.workdir / "admin.sock"
 
     def certify(self):
-        """A certificate for sho.rt with its key, in one file."""
-        certs = harness.make_dir(self.workdir / "certs")
-        self.ca = self.workdir / "cert.pem"
-        key = self.workdir / "key.pem"
+        """A certificate for sho.rt, and the guide's commands with it."""
+        self.ca = self.workdir / "fullchain.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
              "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
              "/CN=sho.rt", "-addext", "subjectAltName=DNS:sho.rt",
-             "-keyout", key, "-out", self.ca], check=True, capture_output=True)
-        (certs / "sho.rt.pem").write_text(
-            self.ca.read_text() + key.read_text())
-        return certs
+             "-keyout", self.workdir / "privkey.pem", "-out", self.ca],
+            check=True, capture_output=True)
+        script = re.search(r"^    sudo install -d .*\n(?:    .*\n)*?"
+                           r".*sho\.rt\.pem$", GUIDE, re.M)[0]
+        for old in ("/etc/haproxy", "/etc/letsencrypt/live/sho.rt"):
+            assert old in script
+            script = script.replace(old, str(self.workdir))
+        subprocess.run(["sh", "-ec", script.replace("sudo ", "")], check=True)
+        return self.workdir / "certs"
 
     def start(self):
         text = SHIPPED.read_text()
@@ -111,6 +116,16 @@ class Haproxy(harness.Process):
             while data := s.recv(65536):
                 answer += data
         return answer.decode()
+
+    def guided(self, text):
+        """A command of the guide to this haproxy."""
+        [line] = re.findall(r"^    (echo '%s' .*)" % text, GUIDE, re.M)
+        assert "/run/haproxy/admin.sock" in line
+        done = subprocess.run(
+            ["sh", "-ec", line.replace("sudo ", "").replace(
+                "/run/haproxy/admin.sock", str(self.admin))],
+            check=True, capture_output=True, text=True)
+        return done.stdout
 
     def stats(self):
         try:
@@ -399,16 +414,17 @@ def test_a_drained_host_fails_nothing(setup):
     proxy, (victim, _) = setup.proxy, setup.hosts
     with Load(setup) as load:
         load.wait(100)
-        proxy.command("set server curt/host1 state drain")
+        proxy.guided("set server curt/host1 state drain")
         harness.wait_until(
             lambda: proxy.stats()["host1"]["scur"] == "0", "host1 idle")
+        assert "curt/host1" in proxy.guided("show servers conn curt")
         got = proxy.served("host1")
         victim.server.stop()
         victim.pool.stop()
         load.wait(100)
         victim.pool.start()
         victim.server.start()
-        proxy.command("set server curt/host1 state ready")
+        proxy.guided("set server curt/host1 state ready")
         harness.wait_until(lambda: proxy.served("host1") > got + 20,
                            "requests on host1")
     assert load.failed == []
