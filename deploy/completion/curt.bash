@@ -4,7 +4,7 @@
 _curt()
 {
     local commands="create edit get delete disable enable qr table backup
-        restore key plan hits doctor config keys help"
+        restore key plan hits setup doctor config keys help"
     local options="--config --json --help --version"
     local drawing="--output --format --size --level --margin --ascii"
     local attributes="--ttl --expires-at --not-before --max-hits
@@ -36,11 +36,17 @@ _curt()
         --deletion-protection --point-in-time-recovery --tag" ;;
     key) options+=" --scopes --plan --expires --grace" ;;
     plan) options+=" --rate --quota" ;;
+    setup) options+=" --server --domain --alias --email --store --prefix
+        --instance --http --dns-hook --acme-server --dry-run" ;;
     esac
 
     local words=""
     case $prev,$command in
-    -c,* | --config,* | --output,*) files=1 ;;
+    -c,* | --config,* | --output,* | --dns-hook,*) files=1 ;;
+    --server,*) words="lighttpd apache nginx none" ;;
+    --store,*) words="sqlite dynamodb" ;;
+    --domain,* | --alias,* | --email,* | --prefix,* | --instance,*) ;;
+    --acme-server,*) ;;
     --billing,*) words="on-demand provisioned" ;;
     --format,*) words="svg png" ;;
     --level,*) words="L M Q H" ;;

@@ -60,6 +60,7 @@ static enum result mapfile_examine(int fd, const struct mapfile_kind *kind,
 {
     struct mapfile_header wanted = kind->header;
     struct stat st;
+    *found = (struct mapfile_header){.version = 0};
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
         pread(fd, found, sizeof(*found), 0) != (ssize_t)sizeof(*found))
         return RESULT_CORRUPT;
@@ -73,6 +74,25 @@ static enum result mapfile_examine(int fd, const struct mapfile_kind *kind,
     return kind->any_owner || found->owner == kind->header.owner
                ? RESULT_OK
                : RESULT_CONFLICT;
+}
+
+static bool is_other_version(const struct mapfile_kind *kind,
+                             const struct mapfile_header *found)
+{
+    return memcmp(found->magic, kind->header.magic, sizeof(found->magic)) ==
+               0 &&
+           found->version != kind->header.version;
+}
+
+/* Valid until the thread's next call. */
+static const char *other_version(const struct mapfile_kind *kind,
+                                 const struct mapfile_header *found)
+{
+    static _Thread_local char text[80];
+    snprintf(text, sizeof(text),
+             "has version %" PRIu32 ", this curt knows version %" PRIu32,
+             found->version, kind->header.version);
+    return text;
 }
 
 /* Maps the open file; takes fd over. */
@@ -103,8 +123,9 @@ static enum result open_right(int dir, const char *name,
     if (r == RESULT_OK)
         return mapfile_map(fd, (size_t)found->size, out, reason);
     close(fd);
-    *reason = r == RESULT_CONFLICT ? "belongs to another store"
-                                   : "is of another version or size";
+    *reason = r == RESULT_CONFLICT            ? "belongs to another store"
+              : is_other_version(kind, found) ? other_version(kind, found)
+                                              : "is of another version or size";
     return r;
 }
 
@@ -149,7 +170,10 @@ static bool clear_way(int dir, const char *name,
         kept = mem_printf("%s.%u", base, n);
     }
     const bool done = errno == ENOENT && renameat(dir, name, dir, kept) == 0;
-    if (done)
+    if (done && is_other_version(kind, found))
+        log_warning("%s: %s; kept as %s, which only that version can flush",
+                    name, other_version(kind, found), kept);
+    else if (done)
         log_warning("%s: not of this version or store, kept as %s", name, kept);
     free(base);
     free(kept);

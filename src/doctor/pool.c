@@ -424,8 +424,12 @@ void doctor_check_hits(struct doctor *d)
         check_pending(d, h);
     else if (r != RESULT_NOT_FOUND)
         report_add(d->report, REPORT_WARN, "hits",
-                   "fix the faults of STATE_DIR above, or run curt doctor as "
-                   "root or as the user that runs curt.fcgi",
+                   r == RESULT_CORRUPT
+                       ? "install the version of curt that wrote it and stop "
+                         "its pool, which flushes it; or restart curt.fcgi, "
+                         "which keeps it as hits.old"
+                       : "fix the faults of STATE_DIR above, or run curt "
+                         "doctor as root or as the user that runs curt.fcgi",
                    "%s/hits: %s", d->conf->state_dir, reason);
     else if (d->running)
         report_add(d->report, REPORT_WARN, "hits",

@@ -367,7 +367,7 @@ static enum result create_find(const struct create_context *c,
 {
     struct link found, *l = &r->link;
     link_init(&found);
-    const enum result result =
+    enum result result =
         store_get(c->store, l->short_id, STORE_WHOLE, c->deadline, &found);
     const bool same_url = equal_texts(found.long_url, l->long_url);
     const bool spent =
@@ -378,7 +378,11 @@ static enum result create_find(const struct create_context *c,
                           ? equal_texts(found.created_at, l->created_at) &&
                                 (same_url || found.version > 0)
                           : same_url && leads;
-    if (result == RESULT_OK && same && equal_texts(found.key, l->key)) {
+    const bool take =
+        result == RESULT_OK && same && equal_texts(found.key, l->key);
+    if (take) /* the request that creates it may still wait for the disk */
+        result = store_settle(c->store, c->deadline);
+    if (take && result == RESULT_OK) {
         link_free(l);
         *l = found;
         r->existed = true;

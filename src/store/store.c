@@ -92,6 +92,12 @@ void store_create_many(struct store *s, const struct link *links, size_t count,
             results[i] = s->ops->create(s, &links[i]);
 }
 
+enum result store_settle(struct store *s, int64_t deadline)
+{
+    store_begin(s, deadline);
+    return s->ops->settle != NULL ? s->ops->settle(s) : RESULT_OK;
+}
+
 enum result store_update(struct store *s, const struct link *l,
                          int64_t deadline)
 {

@@ -79,6 +79,11 @@ enum result store_get(struct store *s, const char *short_id,
                       enum store_view view, int64_t deadline,
                       struct link *out) MUST_CHECK;
 
+/* After a read whose result is answered as a create: what another process has
+ * written is durable as well, for which that process may still wait.
+ * RESULT_UNKNOWN: it may be lost with the power. */
+enum result store_settle(struct store *s, int64_t deadline) MUST_CHECK;
+
 /* Replaces what can be edited of a link, durably: long_url, ttl and the fields
  * but key. Only if the stored link still has l->version; the new one is one
  * more. RESULT_CONFLICT: it was changed since l was read. RESULT_NOT_FOUND:
@@ -241,6 +246,7 @@ struct store_ops {
                         enum result results[]);
     enum result (*get)(struct store *s, const char *short_id,
                        enum store_view view, struct link *out);
+    enum result (*settle)(struct store *s); /* NULL: what is read is durable */
     enum result (*update)(struct store *s, const struct link *l);
     enum result (*spend_hit)(struct store *s, const char *short_id);
     enum result (*record_get)(struct store *s, const char *key, bool consistent,

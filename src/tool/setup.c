@@ -122,40 +122,44 @@ static bool is_word(const char *s, const char *characters)
 }
 
 /* Appends a name to the lists. */
+static void add_name(struct setup *s, bool wildcard, const char *name)
+{
+    const char *star = wildcard ? "*." : "";
+    if (s->domain.len == 0)
+        buf_add_str(&s->domain, name);
+    else
+        buf_addf(&s->aliases, "%s%s%s", s->aliases.len > 0 ? " " : "", star,
+                 name);
+    buf_addf(&s->names, "%s%s%s", s->names.len > 0 ? " " : "", star, name);
+    buf_addf(&s->hosts, "%s%s", s->hosts.len > 0 ? "|" : "",
+             wildcard ? "[^.]+\\." : "");
+    for (const char *c = name; *c != '\0'; c++)
+        buf_addf(&s->hosts, *c == '.' ? "\\%c" : "%c", *c);
+}
+
+/* Takes the value of --domain or --alias: a name, in punycode or not. */
 static bool take_name(struct setup *s, const char *option, const char *value)
 {
     const bool wildcard = strncmp(value, "*.", 2) == 0;
     const char *rest = value + (wildcard ? 2 : 0);
     struct buf name;
-    buf_init(&name, 300);
-    const char *why =
-        rest[0] != '\0' ? host_normalise(rest, strlen(rest), &name) : "";
-    if (why == NULL && !is_word(name.data, TEXT_LOWER TEXT_DIGITS "-."))
-        why = "";
-    const char *last = why == NULL ? strrchr(name.data, '.') : NULL;
-    if (why == NULL && (last == NULL ? s->tls || name.data[0] <= '9'
-                                     : is_word(last + 1, TEXT_DIGITS)))
-        why = "";
-    if (why == NULL && wildcard &&
-        (strcmp(option, "domain") == 0 ||
-         (s->tls && ctl_option(s->ctl, "dns-hook") == NULL)))
+    if (wildcard && (strcmp(option, "domain") == 0 ||
+                     (s->tls && ctl_option(s->ctl, "dns-hook") == NULL)))
         return refuse(option, value,
                       "a wildcard is for --alias, with --dns-hook");
-    if (why != NULL)
-        return refuse(option, value, "not a domain name such as sho.rt");
-    if (s->domain.len == 0)
-        buf_add_str(&s->domain, name.data);
-    else
-        buf_addf(&s->aliases, "%s%s%s", s->aliases.len > 0 ? " " : "",
-                 wildcard ? "*." : "", name.data);
-    buf_addf(&s->names, "%s%s%s", s->names.len > 0 ? " " : "",
-             wildcard ? "*." : "", name.data);
-    buf_addf(&s->hosts, "%s%s", s->hosts.len > 0 ? "|" : "",
-             wildcard ? "[^.]+\\." : "");
-    for (const char *c = name.data; *c != '\0'; c++)
-        buf_addf(&s->hosts, *c == '.' ? "\\%c" : "%c", *c);
+    buf_init(&name, 300);
+    bool ok = rest[0] != '\0' &&
+              host_normalise(rest, strlen(rest), &name) == NULL &&
+              is_word(name.data, TEXT_LOWER TEXT_DIGITS "-.");
+    /* A name without a dot is enough for http. */
+    const char *last = ok ? strrchr(name.data, '.') : NULL;
+    ok = ok &&
+         (last == NULL ? !s->tls && name.data[0] > '9'
+                       : last[1] != '\0' && !is_word(last + 1, TEXT_DIGITS));
+    if (ok)
+        add_name(s, wildcard, name.data);
     buf_free(&name);
-    return true;
+    return ok || refuse(option, value, "not a domain name such as sho.rt");
 }
 
 /* Sets the server: the named one, or the only one that is installed. */
@@ -513,11 +517,14 @@ static bool write_conf(struct setup *s)
 
 /* ---- The site -------------------------------------------------------- */
 
+/* Writes a built-in file to a path, both with their pairs replaced. */
 static void write_filled(struct setup *s, const char *name, const char *path)
 {
     char *text = setup_fill_file(name, s->pairs);
-    setup_write(&s->steps, path, (gid_t)-1, text);
+    char *to = setup_fill(path, s->pairs);
+    setup_write(&s->steps, to, (gid_t)-1, text);
     free(text);
+    free(to);
 }
 
 /* The modules that are not enabled yet. */
@@ -545,14 +552,12 @@ static void enable_modules(struct setup *s)
 /* Writes the files of the site, for https or not. */
 static void write_site(struct setup *s, bool tls)
 {
-    char *template =
-        mem_printf("setup/%s%s.conf", s->server->name, tls ? "-tls" : "");
-    char *site = setup_fill(s->server->site, s->pairs);
-    char *snippet = setup_fill(s->server->snippet, s->pairs);
-    char *link = setup_fill(s->server->link, s->pairs);
-    char *target = setup_fill(s->server->target, s->pairs);
+    const struct setup_server *server = s->server;
     const char *port = "/etc/lighttpd/conf-available/59-curt-port.conf";
-    write_filled(s, s->server->shipped, snippet);
+    char *site = mem_printf("setup/%s%s.conf", server->name, tls ? "-tls" : "");
+    char *link = setup_fill(server->link, s->pairs);
+    char *target = setup_fill(server->target, s->pairs);
+    write_filled(s, server->shipped, server->snippet);
     if (is_server(s, "apache")) {
         enable_modules(s);
         if (tls && has_systemd()) {
@@ -570,11 +575,9 @@ static void write_site(struct setup *s, bool tls)
         setup_link(&s->steps, "../conf-available/59-curt-port.conf",
                    "/etc/lighttpd/conf-enabled/59-curt-port.conf");
     }
-    write_filled(s, template, site);
+    write_filled(s, site, server->site);
     setup_link(&s->steps, target, link);
-    free(template);
     free(site);
-    free(snippet);
     free(link);
     free(target);
 }
@@ -651,11 +654,13 @@ static void use_site(struct setup *s, bool tls)
     if (!changed && s->running &&
         (!is_server(s, "apache") || !tls || access(s->certificate, F_OK) == 0))
         return;
-    /* Only root can open port 443: a reload of lighttpd cannot. */
-    const char *action = !s->running ? "start"
-                         : is_server(s, "lighttpd") && tls && !has_port(true)
-                             ? "restart"
-                             : "reload";
+    /* Only root can open port 443: a reload of lighttpd cannot. mod_md begins
+     * at once after a start, and late after a reload. */
+    const bool restart = tls && (is_server(s, "lighttpd")
+                                     ? !has_port(true)
+                                     : is_server(s, "apache") &&
+                                           access(s->certificate, F_OK) != 0);
+    const char *action = !s->running ? "start" : restart ? "restart" : "reload";
     const char *const argv[] = {"/usr/sbin/service", s->server->service, action,
                                 NULL};
     setup_run(steps, argv, "see the server's log");
@@ -865,19 +870,17 @@ static void set_up_server(struct setup *s)
     if (s->tls && md)
         make_renewed(s);
     use_site(s, s->tls && (md || !first));
-    s->obtaining = s->tls && !s->steps.failed;
-    if (s->tls && md) {
+    if (s->steps.failed || !s->tls)
+        return;
+    if (md)
         wait_for_md(s);
-        if (has_systemd())
-            enable_units(s, "curt-apache.path", NULL);
-    } else if (s->tls) {
+    else
         run_certbot(s);
-        s->obtaining = s->steps.failed;
-        if (first)
-            use_site(s, true);
-        if (has_systemd())
-            enable_units(s, "certbot.timer", NULL);
-    }
+    s->obtaining = s->steps.failed;
+    if (first && !md)
+        use_site(s, true);
+    if (has_systemd())
+        enable_units(s, md ? "curt-apache.path" : "certbot.timer", NULL);
 }
 
 static void free_setup(struct setup *s)

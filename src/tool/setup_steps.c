@@ -297,7 +297,7 @@ void setup_run(struct setup_steps *s, const char *const *argv,
         return;
     buf_init(&text, SETUP_TEXT_MAX);
     for (size_t i = 0; argv[i] != NULL; i++) {
-        const bool quoted = strpbrk(argv[i], " \"$") != NULL;
+        const bool quoted = strpbrk(argv[i], " \"$*") != NULL;
         buf_addf(&text, quoted ? " '%s'" : " %s", argv[i]);
     }
     ctl_say(s->out, "run%s", text.data);

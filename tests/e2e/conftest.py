@@ -16,7 +16,8 @@ import webservers
 
 # The files that take longest, in this order: they begin first, so that no
 # process is left with one of them at the end.
-LONG = ("test_package.py", "test_webservers.py", "test_doctor.py",
+LONG = ("test_package.py", "test_setup.py", "test_power_loss.py",
+        "test_upgrade.py", "test_webservers.py", "test_doctor.py",
         "test_cache.py", "test_dynamodb_wire.py", "test_backup.py",
         "test_store_faults.py", "test_page.py", "test_store_outage.py",
         "test_hits.py", "test_janitor.py", "test_table.py", "test_commands.py",

@@ -69,6 +69,7 @@ StandardOutput=journal
 StandardError=journal
 ExecStartPre=+/usr/bin/chown curt: /run/curt{dash}
 ExecStart=/usr/sbin/curt.fcgi -w 2
+ExecStartPost=/bin/sleep 1.5
 Environment=CURT_CONF=/etc/curt/{conf}.conf
 StateDirectory=curt{dash}
 StateDirectoryMode=0750
@@ -239,7 +240,7 @@ def test_invalid_server_configuration(host):
         "apache": "etc/apache2/sites-enabled/x.conf",
         "lighttpd": "etc/lighttpd/conf-enabled/99-x.conf",
         "nginx": "etc/nginx/conf.d/x.conf"}[host.server]
-    path.write_text("}\n")
+    path.write_text("server.modules += ( \"mod_none\" )\n")
     before = host.etc()
     said = host.setup("--domain", "other.test", "--instance", "other",
                       status=78)
@@ -303,7 +304,7 @@ def test_second_domain_and_its_renewal(host):
         machine.run("systemctl start certbot.service")
     harness.wait_until(
         lambda: host.serial("other.test") not in ("", serials[1]),
-        "the renewed certificate", 60, 0.5)
+        "the renewed certificate", 150, 0.5)
     time.sleep(1)
     for load in loads:
         print(host.server, load.communicate()[0])

@@ -17,6 +17,7 @@ static enum result fake_get(struct store *s, const char *short_id,
     if (t->get_result != RESULT_OK)
         return store_fail(s, t->get_result, "as \"told\"\n");
     link_set(&out->short_id, short_id);
+    link_set(&out->short_url, "https://sho.rt/t/found");
     link_set(&out->long_url, t->long_url);
     if (t->ttl != LINK_NEVER)
         link_set_ttl(out, t->ttl);
@@ -46,6 +47,14 @@ static enum result fake_spend_hit(struct store *s, const char *short_id)
     return t->spend_result;
 }
 
+static enum result fake_settle(struct store *s)
+{
+    struct fake_store *t = (struct fake_store *)s;
+    assert_int_not_equal(t->gets, 0);
+    t->settled++;
+    return t->settle_result;
+}
+
 static enum result fake_create(struct store *s, const struct link *l)
 {
     struct fake_store *t = (struct fake_store *)s;
@@ -73,6 +82,7 @@ static const struct store_ops fake_ops = {
     .get = fake_get,
     .add_hits = fake_add_hits,
     .spend_hit = fake_spend_hit,
+    .settle = fake_settle,
 };
 
 void app_serve_at(struct fixture *f, const char *app_url)

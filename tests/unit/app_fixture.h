@@ -21,8 +21,9 @@ struct fake_store {
     struct link_rules rules;
     uint64_t link_hits;
     enum result spend_result;
+    enum result settle_result;
 
-    unsigned gets, creates, hits, spent;
+    unsigned gets, creates, hits, spent, settled;
     char asked[65];               /* short_id of the last get */
     char drawn[CREATE_DRAWS][65]; /* short_id of each create */
     struct link stored;           /* a copy of the last link created */

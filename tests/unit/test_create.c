@@ -362,6 +362,21 @@ TEST(an_idempotency_key_is_checked)
     free(key);
 }
 
+TEST(a_link_that_exists_is_durable_before_it_is_answered)
+{
+    struct fixture *f = *state;
+    const char *body = "{\"long_url\":\"http://x/\",\"short_id\":\"mine\","
+                       "\"find_if_exists\":true}";
+    f->store.create_result = RESULT_CONFLICT;
+    f->store.long_url = "http://x/";
+    assert_int_equal(app_post(f, body), 200);
+    assert_int_equal(f->store.settled, 1);
+    f->store.creates = 0;
+    f->store.settle_result = RESULT_UNKNOWN;
+    assert_int_equal(app_post(f, body), 503);
+    assert_int_equal(f->store.settled, 2);
+}
+
 TEST(who_made_it_is_stored)
 {
     struct fixture *f = *state;

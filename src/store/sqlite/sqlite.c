@@ -464,6 +464,13 @@ static enum result make_durable(struct store_sqlite *s)
     return r;
 }
 
+static enum result sqlite_settle(struct store *base)
+{
+    struct store_sqlite *s = (struct store_sqlite *)base;
+    enum result r = open_db(s, false);
+    return r == RESULT_OK ? make_durable(s) : r;
+}
+
 /* The parameters of CREATE and UPDATE, which have the same numbers. */
 static void bind_link(sqlite3_stmt *statement, const struct link *l)
 {
@@ -851,6 +858,7 @@ const struct store_ops store_sqlite_ops = {
     .create = sqlite_create,
     .create_many = sqlite_create_many,
     .get = sqlite_get,
+    .settle = sqlite_settle,
     .update = sqlite_update,
     .spend_hit = sqlite_spend_hit,
     .record_get = sqlite_record_get,
