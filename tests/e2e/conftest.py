@@ -16,11 +16,11 @@ import webservers
 
 # The files that take longest, in this order: they begin first, so that no
 # process is left with one of them at the end.
-LONG = ("test_package.py", "test_setup.py", "test_power_loss.py",
-        "test_upgrade.py", "test_webservers.py", "test_doctor.py",
-        "test_cache.py", "test_dynamodb_wire.py", "test_backup.py",
-        "test_store_faults.py", "test_page.py", "test_store_outage.py",
-        "test_hits.py", "test_janitor.py", "test_table.py", "test_commands.py",
+LONG = ("test_package.py", "test_power_loss.py", "test_webservers.py",
+        "test_upgrade.py", "test_doctor.py", "test_setup.py", "test_cache.py",
+        "test_dynamodb_wire.py", "test_backup.py", "test_store_faults.py",
+        "test_page.py", "test_store_outage.py", "test_hits.py",
+        "test_janitor.py", "test_table.py", "test_commands.py",
         "test_haproxy.py", "test_aws_rotation.py", "test_qr.py",
         "test_crash.py", "test_reload.py", "test_slow_clients.py",
         "test_processes.py", "test_hostile.py", "test_aws_secrets.py",

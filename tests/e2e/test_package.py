@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from debian_package import Package, run
 from fcgi_client import FcgiClient
-from harness import ROOT, wait_until
+from harness import wait_until
 from machine import Machine
 from proctools import freeze
 
@@ -24,45 +25,6 @@ LOAD = Path(__file__).with_name("site_load.py")
 
 
 # ---- Build --------------------------------------------------------------
-
-
-def run(command, cwd, env=None):
-    done = subprocess.run([str(c) for c in command], cwd=cwd, env=env,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=580,
-                          check=False)
-    assert done.returncode == 0, "%s\n%s" % (command, done.stdout[-8000:])
-    return done.stdout
-
-
-def repack(deb, version, workdir):
-    """The same package with another version."""
-    tree = workdir / version
-    run(["dpkg-deb", "-R", deb, tree], workdir)
-    control = tree / "DEBIAN" / "control"
-    control.write_text(re.sub(r"(?m)^Version: .*", "Version: " + version,
-                              control.read_text()))
-    run(["dpkg-deb", "-Znone", "-b", tree, workdir], workdir)
-    return next(workdir.glob("curt_%s_*.deb" % version))
-
-
-class Package:
-    def __init__(self, build):
-        """Builds it from the tarball, always in the same directory, so that
-        ccache knows the files."""
-        run(["make", "-s", "dist"], build.dir)
-        [tarball] = build.dir.glob("curt-*.tar.xz")
-        self.top = build.dir / "cache" / "package"
-        run(["sh", ROOT / "deploy" / "debian-package.sh", tarball, self.top],
-            build.dir,
-            {"PATH": "/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin",
-             "LANG": "C", "HOME": os.environ.get("HOME", "/root"),
-             "CCACHE_NOHASHDIR": "1", "CCACHE_BASEDIR": str(self.top)})
-        tarball.unlink()
-        [self.changes] = self.top.glob("*.changes")
-        [self.deb] = self.top.glob("curt_*.deb")
-        self.newer = repack(self.deb, self.deb.name.split("_")[1] + "+new",
-                            self.top)
 
 
 @pytest.fixture(scope="module")

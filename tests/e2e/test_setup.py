@@ -2,6 +2,7 @@
 is renewed, on a machine for each server."""
 
 import re
+import shutil
 import subprocess
 import time
 
@@ -9,6 +10,7 @@ import pytest
 
 import harness
 from acme import Pebble
+from debian_package import Package
 from machine import Machine
 
 SERVERS = {"apache": "apache2", "lighttpd": "lighttpd", "nginx": "nginx"}
@@ -52,54 +54,14 @@ print(counts, faults[:5], len(faults))
 sys.exit(faults != [] or set(counts) != {301} or counts[301] < 50)
 """
 
-UNITS = {"socket": """[Socket]
-ListenStream=/run/curt{dash}/curt.sock
-SocketUser=curt
-SocketGroup=www-data
-SocketMode=0660
-[Install]
-WantedBy=sockets.target
-""", "service": """[Unit]
-Requires=curt{at}.socket
-[Service]
-Type=exec
-User=curt
-StandardInput=socket
-StandardOutput=journal
-StandardError=journal
-ExecStartPre=+/usr/bin/chown curt: /run/curt{dash}
-ExecStart=/usr/sbin/curt.fcgi -w 2
-ExecStartPost=/bin/sleep 1.5
-Environment=CURT_CONF=/etc/curt/{conf}.conf
-StateDirectory=curt{dash}
-StateDirectoryMode=0750
-[Install]
-WantedBy=multi-user.target
-"""}
-
-
 def install_curt(machine, build):
-    """The programs as a package has them, its account and its units."""
-    plain = build.dir / "plain"
-    plain.mkdir(exist_ok=True)
-    if not (plain / "Makefile").exists():
-        subprocess.run(
-            [harness.ROOT / "configure", "-q", "--prefix=/usr",
-             "--sysconfdir=/etc", "--localstatedir=/var", "--runstatedir=/run",
-             "CC=ccache gcc"], cwd=plain, check=True)
-    subprocess.run(["make", "-s", "-j2", "curt", "curt.fcgi"], cwd=plain,
-                   check=True, stdout=subprocess.DEVNULL)
-    for name in ("usr/bin/curt", "usr/sbin/curt.fcgi"):
-        path = machine.root / name
-        path.write_bytes((plain / path.name).read_bytes())
-        path.chmod(0o755)
-    for at, dash, conf in (("", "", "curt"), ("@", "-%i", "%i")):
-        for kind, text in UNITS.items():
-            path = machine.root / "etc/systemd/system" / ("curt%s.%s" % (at, kind))
-            path.write_text(text.format(
-                at=at and "@%i", dash=dash, conf=conf))
-    machine.run("adduser --quiet --system --group --no-create-home curt && "
-                "rm -rf /etc/curt && systemctl daemon-reload")
+    """Installs the package, without a configuration and a site: with a
+    configuration there, its script writes none."""
+    shutil.copyfile(Package(build).deb, machine.root / "root/curt.deb")
+    machine.run("mkdir /etc/curt && echo APP_URL = http://x/ >"
+                "/etc/curt/curt.conf && dpkg -i /root/curt.deb && "
+                "systemctl disable --now curt.socket curt.service && "
+                "rm -rf /etc/curt /run/curt /var/lib/curt")
 
 
 class Host:

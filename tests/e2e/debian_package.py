@@ -1,0 +1,65 @@
+"""The Debian package, built once for all tests of a run."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+
+from harness import ROOT
+
+
+def run(command, cwd, env=None):
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env=env,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=580,
+                          check=False)
+    assert done.returncode == 0, "%s\n%s" % (command, done.stdout[-8000:])
+    return done.stdout
+
+
+def repack(deb, version, workdir):
+    """The same package with another version."""
+    tree = workdir / version
+    run(["dpkg-deb", "-R", deb, tree], workdir)
+    control = tree / "DEBIAN" / "control"
+    control.write_text(re.sub(r"(?m)^Version: .*", "Version: " + version,
+                              control.read_text()))
+    run(["dpkg-deb", "-Znone", "-b", tree, workdir], workdir)
+    return next(workdir.glob("curt_%s_*.deb" % version))
+
+
+class Package:
+    """From the tarball, always in the same directory, so that ccache knows the
+    files. The first process of a run builds it; distcheck makes a tarball in
+    the build directory at the same time, so this one is made elsewhere."""
+
+    def __init__(self, build):
+        self.top = build.dir / "cache" / "package"
+        self.top.parent.mkdir(exist_ok=True)
+        this_run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+        with open(build.dir / "package.lock", "a+", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.seek(0)
+            if lock.read() != this_run:
+                self.build(build.dir / "package-dist")
+                lock.truncate(0)
+                lock.write(this_run)
+        [self.changes] = self.top.glob("*.changes")
+        [self.newer] = self.top.glob("curt_*+new_*.deb")
+        [self.deb] = set(self.top.glob("curt_*.deb")) - {self.newer}
+
+    def build(self, dist):
+        env = {"PATH": "/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin",
+               "LANG": "C", "HOME": os.environ.get("HOME", "/root"),
+               "CCACHE_NOHASHDIR": "1", "CCACHE_BASEDIR": str(self.top)}
+        shutil.rmtree(dist, ignore_errors=True)
+        dist.mkdir()
+        run([ROOT / "configure", "-q"], dist, env)
+        run(["make", "-s", "dist"], dist, env)
+        [tarball] = dist.glob("curt-*.tar.xz")
+        run(["sh", ROOT / "deploy" / "debian-package.sh", tarball, self.top],
+            dist, env)
+        shutil.rmtree(dist)
+        [deb] = self.top.glob("curt_*.deb")
+        repack(deb, deb.name.split("_")[1] + "+new", self.top)
