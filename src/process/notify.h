@@ -12,7 +12,7 @@
 
 struct notify {
     struct sockaddr_un address;
-    socklen_t size;      /* of the address; 0: nobody wants reports */
+    socklen_t size;      /* of the address; 0: no reports */
     int64_t watchdog_ms; /* time between two WATCHDOG=1; 0: not wanted */
 };
 

@@ -203,7 +203,7 @@ static int draw_qr(struct ctl *ctl, const char *id)
         ctl_say(stderr, "curt: --%s", o->fault);
     else if (output != NULL && strcmp(output, "-") != 0)
         status = write_file(output, &image);
-    else /* main() says why not */
+    else /* main() reports why */
         status = fwrite(image.data, image.len, 1, stdout) == 1 ? 0 : EX_IOERR;
     buf_free(&image);
     return status;

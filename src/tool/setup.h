@@ -18,7 +18,7 @@
  * whose text is NULL is left out. */
 struct setup_pair {
     const char *key;
-    const char *text;
+    char *text;
 };
 
 /* What was there before a step: to take it back. */
@@ -27,23 +27,31 @@ struct setup_undo {
     char *text; /* of a file; NULL: it did not exist */
 };
 
-#define SETUP_UNDO_MAX 16
+#define SETUP_PAIRS_MAX 48
+#define SETUP_UNDO_MAX  16
 
+/* Begins as zeros, and out. Every text that a function below takes is a
+ * template, but for the names of built-in files. */
 struct setup_steps {
     FILE *out;     /* where each step is shown */
     bool dry_run;  /* only show them */
     bool checking; /* only find out whether the files may be written */
     bool failed;   /* a step failed; the later ones do nothing */
     bool changed;  /* a file or link was written, or would be */
+    struct setup_pair pairs[SETUP_PAIRS_MAX]; /* with the text's memory */
+    size_t pair_count;
     struct setup_undo undo[SETUP_UNDO_MAX];
     size_t undo_count;
 };
 
-/* The text of a built-in file, such as "setup/nginx.conf", which must exist, or
- * of a template, with its pairs replaced; the last one has the key NULL. The
- * caller frees it. */
-char *setup_fill(const char *template, const struct setup_pair *pairs);
-char *setup_fill_file(const char *name, const struct setup_pair *pairs);
+/* Adds a pair to those that templates are filled with: its text is filled with
+ * the pairs before it. key has static storage. Returns the text, which belongs
+ * to s. */
+const char *setup_add_pair(struct setup_steps *s, const char *key,
+                           const char *text);
+
+/* The text of a template with the pairs replaced, which the caller frees. */
+char *setup_fill(const struct setup_steps *s, const char *template);
 
 /* Reads a whole file; NULL and errno if that fails. The caller frees it. */
 char *setup_read(const char *path);
@@ -56,23 +64,30 @@ char *setup_read(const char *path);
 bool setup_write(struct setup_steps *s, const char *path, gid_t group,
                  const char *text);
 
+/* setup_write() for the text of a built-in file, such as "setup/nginx.conf",
+ * which must exist. */
+void setup_write_file(struct setup_steps *s, const char *path,
+                      const char *name);
+
 /* Whether setup_write() would fail for path. */
-bool setup_is_foreign(const char *path, const char *text);
+bool setup_is_foreign(const struct setup_steps *s, const char *path,
+                      const char *text);
 
 /* Makes path a symbolic link to target. */
 void setup_link(struct setup_steps *s, const char *target, const char *path);
 
-/* Runs a program by its path, with its arguments up to a NULL, and waits. Its
+/* Runs a command, which is words; one with spaces is in single quotes. Its
  * output is appended to output, which may be NULL. Returns its exit status, 127
  * if it cannot be run. It runs in a dry run as well. */
-int setup_probe(const char *const *argv, struct buf *output);
+int setup_probe(const struct setup_steps *s, const char *command,
+                struct buf *output);
 
 /* Shows a command and runs it as a step. A failure is reported with the end of
  * the output and the advice. */
-void setup_run(struct setup_steps *s, const char *const *argv,
-               const char *advice);
+void setup_run(struct setup_steps *s, const char *command, const char *advice);
 
-/* Reports a failed step on standard error; advice says what to do. */
+/* Reports a failed step on standard error. advice: what to do; neither it nor
+ * format is a template. */
 void setup_fail(struct setup_steps *s, const char *advice, const char *format,
                 ...) __attribute__((format(printf, 3, 4)));
 
@@ -80,5 +95,8 @@ void setup_fail(struct setup_steps *s, const char *advice, const char *format,
  * before setup_keep(). */
 void setup_take_back(struct setup_steps *s);
 void setup_keep(struct setup_steps *s);
+
+/* Releases what s has. */
+void setup_free(struct setup_steps *s);
 
 #endif

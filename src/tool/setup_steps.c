@@ -17,11 +17,12 @@
 
 #define MARK                                                                   \
     "# Written by curt setup, and replaced only by it while the rest has "     \
-    "the\n"
-#define MARK_TWO "# digest "
+    "the\n# digest "
 
 /* How much of a failed command's output is shown, in bytes. */
 #define OUTPUT_SHOWN 2000
+
+#define WORDS_MAX 64 /* of a command, and a NULL */
 
 extern const struct page_file setup_files[];
 
@@ -43,15 +44,15 @@ void setup_fail(struct setup_steps *s, const char *advice, const char *format,
 /* ---- Texts ----------------------------------------------------------- */
 
 /* Appends a line with its pairs replaced, or nothing if one has no text. */
-static void fill_line(struct buf *out, const char *line, size_t len,
-                      const struct setup_pair *pairs)
+static void fill_line(const struct setup_steps *s, struct buf *out,
+                      const char *line, size_t len)
 {
     const size_t before = out->len;
     for (const char *at = line; at < line + len;) {
-        const struct setup_pair *p = pairs;
-        while (p->key != NULL && strncmp(at, p->key, strlen(p->key)) != 0)
+        const struct setup_pair *p = s->pairs, *end = p + s->pair_count;
+        while (p < end && strncmp(at, p->key, strlen(p->key)) != 0)
             p++;
-        if (p->key == NULL) {
+        if (p == end) {
             buf_add_char(out, *at++);
         } else if (p->text == NULL) {
             buf_truncate(out, before);
@@ -63,25 +64,27 @@ static void fill_line(struct buf *out, const char *line, size_t len,
     }
 }
 
-char *setup_fill(const char *template, const struct setup_pair *pairs)
+char *setup_fill(const struct setup_steps *s, const char *template)
 {
     struct buf out;
     buf_init(&out, SETUP_TEXT_MAX);
     for (const char *line = template; *line != '\0';) {
         const size_t len = strcspn(line, "\n");
         const size_t whole = len + (line[len] == '\n');
-        fill_line(&out, line, whole, pairs);
+        fill_line(s, &out, line, whole);
         line += whole;
     }
-    return out.data;
+    return out.len > 0 ? out.data : mem_dup("");
 }
 
-char *setup_fill_file(const char *name, const struct setup_pair *pairs)
+const char *setup_add_pair(struct setup_steps *s, const char *key,
+                           const char *text)
 {
-    for (const struct page_file *f = setup_files; f->name != NULL; f++)
-        if (strcmp(f->name, name) == 0)
-            return setup_fill(f->data, pairs);
-    abort(); /* a name that the program does not have */
+    if (s->pair_count == SETUP_PAIRS_MAX)
+        abort();
+    char *filled = text != NULL ? setup_fill(s, text) : NULL;
+    s->pairs[s->pair_count++] = (struct setup_pair){key, filled};
+    return filled;
 }
 
 char *setup_read(const char *path)
@@ -95,40 +98,52 @@ char *setup_read(const char *path)
     for (size_t n; (n = fread(piece, 1, sizeof(piece), in)) > 0;)
         buf_add(&text, piece, n);
     fclose(in);
-    return text.data;
+    return text.len > 0 ? text.data : mem_dup("");
 }
 
 /* ---- Files ----------------------------------------------------------- */
 
-static char *mark_text(const char *text)
+enum file_state { FILE_NONE, FILE_SAME, FILE_EDITED, FILE_OLD, FILE_FOREIGN };
+
+/* Compares a file with what it is to be, which is marked: it has that text, or
+ * had it before it was edited, or an older one, or a text that nothing here
+ * wrote. *old, which the caller frees: what it has, or NULL. */
+static enum file_state compare_file(const char *path, const char *new,
+                                    char **old)
+{
+    const size_t head = strlen(MARK), all = head + DIGEST_SIZE - 1 + 3;
+    char digest[DIGEST_SIZE];
+    *old = setup_read(path);
+    if (*old == NULL)
+        return errno == ENOENT || errno == ENOTDIR ? FILE_NONE : FILE_FOREIGN;
+    if (strncmp(*old, new, all) == 0)
+        return strcmp(*old, new) == 0 ? FILE_SAME : FILE_EDITED;
+    if (strncmp(*old, MARK, head) != 0 || strlen(*old) < all)
+        return FILE_FOREIGN;
+    digest_text(*old + all, strlen(*old + all), digest);
+    return strncmp(*old + head, digest, DIGEST_SIZE - 1) == 0 ? FILE_OLD
+                                                              : FILE_FOREIGN;
+}
+
+/* A template's text with its mark before it, which the caller frees. */
+static char *mark_text(const struct setup_steps *s, const char *template)
 {
     char digest[DIGEST_SIZE];
+    char *text = setup_fill(s, template);
     digest_text(text, strlen(text), digest);
-    return mem_printf(MARK MARK_TWO "%s.\n\n%s", digest, text);
+    char *marked = mem_printf(MARK "%s.\n\n%s", digest, text);
+    free(text);
+    return marked;
 }
 
-/* Whether a file may get the new text, which is marked. *same: it has it
- * already, or had it before it was edited. */
-static bool may_replace(const char *old, const char *new, bool *same)
+bool setup_is_foreign(const struct setup_steps *s, const char *path,
+                      const char *text)
 {
-    const size_t head = strlen(MARK MARK_TWO);
-    const size_t all = head + DIGEST_SIZE - 1 + strlen(".\n\n");
-    char digest[DIGEST_SIZE];
-    *same = strncmp(old, new, all) == 0;
-    if (*same || strncmp(old, MARK MARK_TWO, head) != 0 || strlen(old) < all)
-        return *same;
-    digest_text(old + all, strlen(old + all), digest);
-    return strncmp(old + head, digest, DIGEST_SIZE - 1) == 0;
-}
-
-bool setup_is_foreign(const char *path, const char *text)
-{
-    bool same = false;
-    char *old = setup_read(path);
-    char *new = mark_text(text);
-    const bool foreign = old != NULL && !may_replace(old, new, &same);
+    char *old, *new = mark_text(s, text), *to = setup_fill(s, path);
+    const bool foreign = compare_file(to, new, &old) == FILE_FOREIGN;
     free(old);
     free(new);
+    free(to);
     return foreign;
 }
 
@@ -141,6 +156,8 @@ static int replace_file(const char *path, const char *text, gid_t group,
     int fault = 0;
     unlink(temporary); /* left by a run that was killed */
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        errno = ENOSPC; /* of a short write */
     if (fd < 0 || write(fd, text, len) != (ssize_t)len ||
         fchown(fd, (uid_t)-1, group) != 0 || fchmod(fd, mode) != 0 ||
         fsync(fd) != 0 || rename(temporary, path) != 0) {
@@ -165,7 +182,6 @@ static void make_parent(const char *path)
 /* Notes what was there before a step. */
 static void note_undo(struct setup_steps *s, const char *path, char *text)
 {
-    s->changed = true;
     if (s->undo_count == SETUP_UNDO_MAX)
         abort();
     s->undo[s->undo_count++] = (struct setup_undo){mem_dup(path), text};
@@ -174,42 +190,44 @@ static void note_undo(struct setup_steps *s, const char *path, char *text)
 bool setup_write(struct setup_steps *s, const char *path, gid_t group,
                  const char *text)
 {
-    bool same = false;
     if (s->failed)
         return false;
-    char *old = setup_read(path);
-    char *new = mark_text(text);
-    const bool may = old == NULL ? errno == ENOENT || errno == ENOTDIR
-                                 : may_replace(old, new, &same);
-    const bool write = may && !same && !s->checking;
-    if (!may)
-        setup_fail(s,
-                   "move it to another name to have it written again; `curt "
-                   "setup --dry-run` with the same options shows its text",
-                   "%s: edited, or not written by curt setup", path);
-    else if (same && !s->checking && strcmp(old, new) != 0)
-        ctl_say(s->out, "keep %s, which was edited", path);
-    if (write) {
-        ctl_say(s->out, "write %s", path);
-        if (s->dry_run) {
-            char *shown = mem_dup(text);
-            ctl_print_lines(s->out, "    | ", shown);
-            free(shown);
-            s->changed = true;
-        } else {
-            note_undo(s, path, old);
-            old = NULL;
-            make_parent(path);
-            const int fault = replace_file(path, new, group,
-                                           group != (gid_t)-1 ? 0640 : 0644);
-            if (fault != 0)
-                setup_fail(s, "check the directory and its permissions",
-                           "%s: %s", path, strerror(fault));
-        }
+    char *old, *new = mark_text(s, text), *to = setup_fill(s, path);
+    const enum file_state state = compare_file(to, new, &old);
+    const bool write = state == FILE_NONE || state == FILE_OLD;
+    if (state == FILE_FOREIGN)
+        setup_fail(s, "move it to another name to have it written again",
+                   "%s: edited, or not written by curt setup", to);
+    else if (state == FILE_EDITED && !s->checking)
+        ctl_say(s->out, "keep %s, which was edited", to);
+    if (write && !s->checking) {
+        ctl_say(s->out, "write %s", to);
+        s->changed = true;
+    }
+    if (write && s->dry_run && !s->checking) {
+        ctl_print_lines(s->out, "    | ", strstr(new, "\n\n"));
+    } else if (write && !s->checking) {
+        note_undo(s, to, old);
+        old = NULL;
+        make_parent(to);
+        const int fault =
+            replace_file(to, new, group, group != (gid_t)-1 ? 0640 : 0644);
+        if (fault != 0)
+            setup_fail(s, "check the directory and its permissions", "%s: %s",
+                       to, strerror(fault));
     }
     free(old);
     free(new);
-    return write && !s->failed;
+    free(to);
+    return write && !s->checking && !s->failed;
+}
+
+void setup_write_file(struct setup_steps *s, const char *path, const char *name)
+{
+    const struct page_file *f = setup_files;
+    while (strcmp(f->name, name) != 0)
+        f++; /* it is one of them */
+    setup_write(s, path, (gid_t)-1, f->data);
 }
 
 void setup_link(struct setup_steps *s, const char *target, const char *path)
@@ -218,24 +236,23 @@ void setup_link(struct setup_steps *s, const char *target, const char *path)
     char present[4096] = "";
     if (s->failed || s->checking)
         return;
-    const bool exists = lstat(path, &st) == 0;
-    if (exists && readlink(path, present, sizeof(present) - 1) >= 0 &&
-        strcmp(present, target) == 0)
-        return;
-    ctl_say(s->out, "link %s -> %s", path, target);
-    if (exists && !s->dry_run) {
-        setup_fail(s, "move it to another name, then run this again",
-                   "%s: is not the link to %s", path, target);
-        return;
-    }
-    if (s->dry_run) {
+    char *to = setup_fill(s, target), *from = setup_fill(s, path);
+    const bool exists = lstat(from, &st) == 0;
+    if (!exists || readlink(from, present, sizeof(present) - 1) < 0 ||
+        strcmp(present, to) != 0) {
+        ctl_say(s->out, "link %s -> %s", from, to);
         s->changed = true;
-        return;
+        if (exists && !s->dry_run)
+            setup_fail(s, "move it to another name, then run this again",
+                       "%s: is not the link to %s", from, to);
+        else if (!s->dry_run)
+            note_undo(s, from, NULL);
+        if (!exists && !s->dry_run && symlink(to, from) != 0)
+            setup_fail(s, "check the directory and its permissions", "%s: %s",
+                       from, strerror(errno));
     }
-    note_undo(s, path, NULL);
-    if (symlink(target, path) != 0)
-        setup_fail(s, "check the directory and its permissions", "%s: %s", path,
-                   strerror(errno));
+    free(to);
+    free(from);
 }
 
 void setup_keep(struct setup_steps *s)
@@ -255,18 +272,50 @@ void setup_take_back(struct setup_steps *s)
         ctl_say(s->out, "take back %s", u->path);
         if (u->text == NULL)
             unlink(u->path);
-        else if (stat(u->path, &st) == 0) /* group and mode are as before */
-            replace_file(u->path, u->text, st.st_gid, st.st_mode & 0777);
+        else if (stat(u->path, &st) == 0) { /* group and mode are as before */
+            const int fault =
+                replace_file(u->path, u->text, st.st_gid, st.st_mode & 0777);
+            if (fault != 0)
+                setup_fail(s, "run this again when there is space",
+                           "%s: not taken back: %s", u->path, strerror(fault));
+        }
     }
     setup_keep(s);
 }
 
+void setup_free(struct setup_steps *s)
+{
+    setup_keep(s);
+    while (s->pair_count > 0)
+        free(s->pairs[--s->pair_count].text);
+}
+
 /* ---- Commands -------------------------------------------------------- */
 
-int setup_probe(const char *const *argv, struct buf *output)
+/* Splits the words of a command; argv points into it. */
+static void split_command(char *command, const char *argv[WORDS_MAX])
+{
+    size_t count = 0;
+    for (char *at = command; *(at += strspn(at, " \n")) != '\0';) {
+        const bool quoted = *at == '\'';
+        if (count == WORDS_MAX - 1)
+            abort();
+        argv[count++] = at += quoted;
+        at += strcspn(at, quoted ? "'" : " \n");
+        if (*at != '\0')
+            *at++ = '\0';
+    }
+    argv[count] = NULL;
+}
+
+int setup_probe(const struct setup_steps *s, const char *command,
+                struct buf *output)
 {
     int status = 0;
     pid_t pid;
+    const char *argv[WORDS_MAX];
+    char *filled = setup_fill(s, command);
+    split_command(filled, argv);
     const int fd = memfd_create("output", MFD_CLOEXEC);
     const int fds[] = {CHILD_NULL, fd, fd};
     const int fault =
@@ -286,29 +335,26 @@ int setup_probe(const char *const *argv, struct buf *output)
     }
     if (fd >= 0)
         close(fd);
+    free(filled);
     return fault != 0 || !WIFEXITED(status) ? 127 : WEXITSTATUS(status);
 }
 
-void setup_run(struct setup_steps *s, const char *const *argv,
-               const char *advice)
+void setup_run(struct setup_steps *s, const char *command, const char *advice)
 {
-    struct buf text;
-    if (s->failed)
+    if (s->failed || s->checking)
         return;
+    struct buf text;
     buf_init(&text, SETUP_TEXT_MAX);
-    for (size_t i = 0; argv[i] != NULL; i++) {
-        const bool quoted = strpbrk(argv[i], " \"$*") != NULL;
-        buf_addf(&text, quoted ? " '%s'" : " %s", argv[i]);
-    }
-    ctl_say(s->out, "run%s", text.data);
-    if (!s->dry_run) {
-        buf_reset(&text);
-        const int status = setup_probe(argv, &text);
-        if (status != 0)
-            setup_fail(s, advice, "%s: status %d\n%s", argv[0], status,
-                       text.data + (text.len > OUTPUT_SHOWN
-                                        ? text.len - OUTPUT_SHOWN
-                                        : 0));
-    }
+    char *shown = setup_fill(s, command);
+    for (char *end; (end = strchr(shown, '\n')) != NULL;)
+        *end = ' ';
+    ctl_say(s->out, "run %s", shown);
+    const int status = s->dry_run ? 0 : setup_probe(s, command, &text);
+    if (status != 0)
+        setup_fail(s, advice, "%.*s: status %d\n%s", (int)strcspn(shown, " "),
+                   shown, status,
+                   text.data +
+                       (text.len > OUTPUT_SHOWN ? text.len - OUTPUT_SHOWN : 0));
+    free(shown);
     buf_free(&text);
 }

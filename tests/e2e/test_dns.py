@@ -408,6 +408,21 @@ def test_certbot_and_the_hook(servers):
         assert challenges(knot, DOMAIN) == expected
 
 
+def test_curt_setup_and_the_hook(servers):
+    """A domain and its wildcard; Apache httpd removes without a value."""
+    knot = servers["knot"]
+    for args, expected in (
+        (("setup", "sho.rt", "v4"), {b"v4"}),
+        (("setup", "sho.rt", "v5"), {b"v4", b"v5"}),
+        (("teardown", "sho.rt", "v4"), {b"v5"}),
+        (("setup", "sho.rt", "v4"), {b"v4", b"v5"}),
+        (("teardown", "sho.rt"), set()),
+    ):
+        done = hook(knot, *args)
+        assert (done.returncode, done.stderr) == (0, ""), (args, done)
+        assert challenges(knot, DOMAIN) == expected, args
+
+
 def test_the_hook_reports_a_failure(servers, tmp_path):
     """A refused update must not look like a challenge that is there."""
     knot = servers["knot"]

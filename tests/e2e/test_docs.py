@@ -405,3 +405,18 @@ def test_files_of_the_manual(build, store, store_settings, tmp_path):
                 there[name].unlink()
         pool.start()
         assert pool.request("GET", "/t/" + short_id).status == 301
+
+
+@pytest.mark.parametrize("kind", ["service", "socket"])
+def test_units_of_instances_are_those_of_the_service(kind):
+    """But for the name, so that one is not forgotten in a change."""
+    def settings(name):
+        text = (ROOT / "deploy/systemd" / ("%s.%s" % (name, kind))).read_text()
+        for instance in ("curt.aws:curt-%i.aws", "curt.aws"), \
+                ("/%i.conf", "/curt.conf"), ("-%i", ""), ("@%i", ""), \
+                (" (%i)", ""):
+            text = text.replace(*instance)
+        return [line for line in text.splitlines()
+                if line and not line.startswith("#")]
+
+    assert settings("curt@") == settings("curt")

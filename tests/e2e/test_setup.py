@@ -175,6 +175,24 @@ def test_again_changes_nothing(host):
     assert host.etc() == before
 
 
+def test_run_that_was_killed_is_completed(host):
+    """Its files are there, but the server has not read them."""
+    link = next(path for path in host.machine.run(
+        "find /etc -type l -lname '*/%s'" % SITES[host.server].rpartition("/")[2]
+        ).stdout.split() if "-enabled/" in path)
+    host.machine.run("mv %s /root/link && service %s reload" % (
+        link, host.service))
+    short = host.create()
+    harness.wait_until(
+        lambda: not host.curl(short, check=False).startswith("301"),
+        "the server without the site")
+    host.machine.run("mv /root/link " + link)
+    before = host.etc()
+    host.setup(*ALIAS)
+    assert host.curl(short) == "301 " + TARGET
+    assert host.etc() == before
+
+
 def test_edited_file_is_kept(host):
     site = host.machine.root / SITES[host.server].lstrip("/")
     text = site.read_text()
@@ -191,7 +209,10 @@ def test_edited_configuration_is_kept(host):
     conf = host.machine.root / "etc/curt/curt.conf"
     text = conf.read_text()
     conf.write_text(text + "LINK_TTL = 0\n")
-    assert "keep /etc/curt/curt.conf" in host.setup(*ALIAS)
+    said = host.setup(*ALIAS)
+    assert "keep /etc/curt/curt.conf" in said
+    assert "try-restart curt.service" in said
+    assert "try-restart" not in host.setup(*ALIAS)
     said = host.setup(*ALIAS, "--store", "dynamodb", status=78)
     assert "STORE = dynamodb" in said and "by hand" in said
     conf.write_text(text)
@@ -330,6 +351,9 @@ def test_refusals_of_the_machine(host):
     ("--server none --domain sho.rt --prefix /a/b/", "expected / or a name"),
     ("--server none --domain sho.rt --store mysql", "sqlite or dynamodb"),
     ("--server none --domain sho.rt --instance A", "expected 1 to 32"),
+    ("--server none --domain sho.rt --instance acme", "or \"acme\""),
+    ("--server none --domain -sho.rt", "not a domain name"),
+    ("--server none --domain 0x7f --http", "not a domain name"),
     ("--server none --domain sho.rt --email me", "not an address"),
     ("--server none --domain sho.rt --acme-server http://x/", "an https URL"),
     ("--server none --domain sho.rt --dns-hook /none", "path of a program"),
