@@ -33,7 +33,7 @@ sudo), builds in build-tests/ and build-tests-clang/, and runs
   - the end-to-end tests, with the sanitizers, against real servers
 
 The arguments go to pytest, such as "-k redirect" or "-x". The exit status is 0
-when every step passed. It takes 12 to 15 minutes on a machine with 2 cores, and
+when every step passed. It takes 20 to 30 minutes on a machine with 2 cores, and
 less on the next runs where ccache is installed: all other steps run beside the
 end-to-end tests, which often wait.
 

@@ -102,7 +102,8 @@ void doctor_check_conf(struct doctor *d)
     free(chmod);
     if (strncmp(conf->app_url, "https://", 8) != 0)
         report_add(d->report, REPORT_WARN, "configuration",
-                   "get a certificate, and let APP_URL begin with https://",
+                   "get a certificate, such as with `curt setup`, and let "
+                   "APP_URL begin with https://",
                    "APP_URL is %s: others on the network can read and change "
                    "where links lead to",
                    conf->app_url);

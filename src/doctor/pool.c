@@ -74,8 +74,34 @@ void doctor_find_pool(struct doctor *d)
     free(lock);
 }
 
+/* Sets name to the pool's unit of systemd, such as "curt@test", which has the
+ * RUNTIME_DIR. False: systemd does not run here, or has no such unit. */
+static bool find_unit(const struct doctor *d, char *name, size_t size)
+{
+    static const char *const dirs[] = {"/etc", "/lib"};
+    const char *dir = d->conf->runtime_dir;
+    const size_t len = strlen(CURT_RUNSTATEDIR "/curt");
+    bool found = false;
+    if (strncmp(dir, CURT_RUNSTATEDIR "/curt", len) != 0 ||
+        (dir[len] != '\0' && dir[len] != '-') ||
+        access("/run/systemd/system", F_OK) != 0)
+        return false;
+    const bool instance = dir[len] == '-';
+    for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && !found; i++) {
+        char *path = mem_printf("%s/systemd/system/curt%s.service", dirs[i],
+                                instance ? "@" : "");
+        found = access(path, F_OK) == 0;
+        free(path);
+    }
+    snprintf(name, size, "curt%s%s", instance ? "@" : "",
+             instance ? dir + len + 1 : "");
+    return found;
+}
+
 void doctor_check_pool(struct doctor *d)
 {
+    char unit[128];
+    const bool has_unit = find_unit(d, unit, sizeof(unit));
     /* A request may have started a worker, and that starts a janitor. */
     const bool woken = !d->running && doctor_wake_pool(d);
     const int64_t end = clock_monotonic_ms() + (woken ? JANITOR_MS : 0);
@@ -87,24 +113,32 @@ void doctor_check_pool(struct doctor *d)
         report_add(d->report, REPORT_WARN, "pool", "run curt doctor as root",
                    "%s/janitor.lock: %s: cannot see whether curt.fcgi runs",
                    d->conf->state_dir, strerror(EACCES));
-    else if (!d->running)
-        report_add(d->report, REPORT_FAIL, "pool",
-                   "start it: spawn-fcgi -s SOCKET -M 0660 -u curt -U www-data "
-                   "-b 1024 -P /run/curt.pid -- curt.fcgi; if it does not "
-                   "start, its log says why",
+    else if (!d->running) {
+        char *advice =
+            has_unit
+                ? mem_printf("systemctl start %s; if it does not start: "
+                             "systemctl status %s",
+                             unit, unit)
+                : mem_dup("start it: spawn-fcgi -s SOCKET -M 0660 -u curt -U "
+                          "www-data -b 1024 -P /run/curt.pid -- curt.fcgi; if "
+                          "it does not start, its log has the reason");
+        report_add(d->report, REPORT_FAIL, "pool", advice,
                    "curt.fcgi is not running, or with another STATE_DIR: no "
                    "process holds %s/janitor.lock",
                    d->conf->state_dir);
+        free(advice);
+    }
     if (!d->running)
         return;
     char *runner = doctor_user_name(d->runner);
-    report_add(d->report, REPORT_OK, "pool", NULL, "curt.fcgi runs as %s",
-               runner);
+    report_add(d->report, REPORT_OK, "pool", NULL, "curt.fcgi runs as %s%s%s",
+               runner, has_unit ? "; its unit is " : "", has_unit ? unit : "");
     free(runner);
     if (d->runner == 0)
         report_add(d->report, REPORT_WARN, "pool",
                    "create a user for it, give that user STATE_DIR and "
-                   "RUNTIME_DIR, and start it with spawn-fcgi -u",
+                   "RUNTIME_DIR, and start it with spawn-fcgi -u or User= of "
+                   "its unit",
                    "curt.fcgi runs as root, which it does not need");
 }
 
@@ -312,18 +346,26 @@ static void check_backlog(struct doctor *d, const char *address)
         limit = 0;
     if (f != NULL)
         fclose(f);
-    report_add(
-        d->report, REPORT_WARN, "socket",
+    char unit[128];
+    const bool has_unit = find_unit(d, unit, sizeof(unit));
+    char *advice = mem_printf(
+        has_unit ? "%sset Backlog=1024 with systemctl edit %s.socket, then "
+                   "systemctl restart %s.socket %s.service"
+                 : "%srestart the pool with spawn-fcgi -b 1024",
         limit > 0 && limit < BACKLOG_LEAST
             ? "sysctl -w net.core.somaxconn=1024 (and put it into "
-              "/etc/sysctl.d/), then restart the pool with spawn-fcgi -b 1024"
-            : "restart the pool with spawn-fcgi -b 1024",
+              "/etc/sysctl.d/), then "
+            : "",
+        unit, unit, unit);
+    report_add(
+        d->report, REPORT_WARN, "socket", advice,
         "%s: its queue holds %u connections%s; in a burst of visitors the web "
         "server cannot connect and answers 502 or 503",
         address, backlog,
         limit > 0 && limit < BACKLOG_LEAST
             ? ", because net.core.somaxconn allows no more"
             : "");
+    free(advice);
 }
 
 void doctor_check_socket(struct doctor *d)

@@ -76,7 +76,7 @@ static const struct setup_server servers[] = {
      "apache/curt-proxy-fcgi.conf",
      "/etc/apache2/conf-available/@FILE@.conf",
      "/etc/apache2/sites-available/@FILE@.conf",
-     "/etc/apache2/sites-enabled/@FILE@.conf",
+     "/etc/apache2/sites-enabled/@ORDER@@FILE@.conf",
      "../sites-available/@FILE@.conf",
      "/etc/apache2/md/domains/@DOMAIN@/pubcert.pem",
      {{"/etc/apache2/mods-available/md.load", "apache2"}}},
@@ -117,6 +117,7 @@ struct setup {
     bool running;                      /* the server runs */
     bool obtaining;   /* the step that failed is that of the certificate */
     int64_t since;    /* when mod_md began, in seconds since 1970 */
+    long newest;      /* process of the server before a reload */
     struct buf names; /* the domain and its aliases, with spaces */
     const char *domain, *app_url, *conf, *certificate, *modules;
 };
@@ -269,6 +270,19 @@ static const char *choose_store(const struct setup *s)
     return store;
 }
 
+/* Whether the domain is the name of this host, which Apache gives to sites
+ * without a name: its default site would take the requests. */
+static bool is_host_name(struct setup *s)
+{
+    struct buf name;
+    buf_init(&name, SETUP_TEXT_MAX);
+    setup_probe(&s->steps, "/bin/hostname -f", &name);
+    name.data[strcspn(name.data, "\n")] = '\0';
+    const bool is = strcmp(name.data, s->domain) == 0;
+    buf_free(&name);
+    return is;
+}
+
 /* What differs from server to server, and from domain to domain, in the
  * templates, in the shipped files and in commands. */
 static void add_pairs(struct setup *s)
@@ -297,6 +311,7 @@ static void add_pairs(struct setup *s)
         const char *key, *text;
     } pairs[] = {
         {"@FILE@", instance != NULL ? "curt-@INSTANCE@" : "curt"},
+        {"@ORDER@", is_host_name(s) ? "000-" : ""},
         {"@UNIT@", instance != NULL ? "curt@@INSTANCE@" : "curt"},
         {"@STORE@", choose_store(s)},
         {"@STATE_DIR@",
@@ -614,6 +629,23 @@ static void open_key(struct setup *s)
     steps->changed = true;
 }
 
+/* The youngest process of the server; 0: none is known. */
+static long newest_process(struct setup *s)
+{
+    struct buf pid;
+    buf_init(&pid, SETUP_TEXT_MAX);
+    const bool found =
+        setup_probe(&s->steps, "/usr/bin/pgrep -n -x @SERVICE@", &pid) == 0;
+    const long newest = found ? strtol(pid.data, NULL, 10) : 0;
+    buf_free(&pid);
+    return newest;
+}
+
+static bool has_new_process(struct setup *s)
+{
+    return newest_process(s) != s->newest;
+}
+
 /* Writes the site, tests the configuration and lets the server use it; takes
  * everything back if it is refused. */
 static void use_site(struct setup *s, bool tls)
@@ -642,6 +674,8 @@ static void use_site(struct setup *s, bool tls)
      * this, and mod_md tries again what failed. Only root can open port 443: a
      * reload of lighttpd cannot. mod_md begins at once after a start, and late
      * after a reload. */
+    const bool was_running = s->running;
+    s->newest = newest_process(s);
     const bool restart =
         tls && ((lighttpd && !has_port(s)) || (md && !has_certificate(s)));
     setup_run(steps,
@@ -650,8 +684,11 @@ static void use_site(struct setup *s, bool tls)
                           : "/usr/sbin/service @SERVICE@ reload",
               "see the server's log");
     s->running = true;
-    /* Debian's unit of lighttpd is up before its ports are. */
+    /* Debian's unit of lighttpd is up before its ports are, and the others have
+     * new processes a moment after the command of a reload. */
     wait_for(s, has_port, PORT_WAIT_MS);
+    if (was_running && !restart && !lighttpd && s->newest > 0)
+        wait_for(s, has_new_process, PORT_WAIT_MS);
 }
 
 /* ---- The certificate ------------------------------------------------- */

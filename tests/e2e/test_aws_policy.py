@@ -252,7 +252,7 @@ VERBS = {
 
 # These have tests of their own here, or are refused without a request:
 # test_backup.py, test_dynamodb_has_backups_of_its_own.
-OTHER_VERBS = {"create", "table", "doctor", "backup", "restore"}
+OTHER_VERBS = {"create", "table", "doctor", "backup", "restore", "setup"}
 
 
 def verbs(table):

@@ -246,7 +246,9 @@ def test_keys_are_not_put_where_others_read(cloud, planted):
     imds = cloud.imds()
     with cloud.pool(workers=2, **imds.env()) as pool:
         pool.start()
-        assert pool.request("GET", "/t/" + KNOWN_ID).status == 301
+        # The server of the keys has a second for its answer.
+        wait_until(lambda: pool.request("GET", "/t/" + KNOWN_ID).status == 301,
+                   "the first keys")
         path = credentials_of(pool)
         assert path.stat().st_mode & 0o7777 == 0o600
         pool.stop()

@@ -13,7 +13,7 @@ from acme import Pebble
 from debian_package import Package
 from machine import Machine
 
-SERVERS = {"apache": "apache2", "lighttpd": "lighttpd", "nginx": "nginx"}
+SERVERS = {"nginx": "nginx", "apache": "apache2", "lighttpd": "lighttpd"}
 SITES = {"apache": "/etc/apache2/sites-available/curt.conf",
          "lighttpd": "/etc/lighttpd/conf-available/60-curt.conf",
          "nginx": "/etc/nginx/sites-available/curt"}
@@ -113,6 +113,10 @@ def host(request, build):
         yield site
         site.pebble.stop()
 
+
+# For what does not depend on the server. The first one, so that pytest makes no
+# further machine for it.
+ONE_SERVER = pytest.mark.parametrize("host", ["nginx"], indirect=True)
 
 ALIAS = ("--domain", "sho.rt", "--alias", "www.sho.rt")
 
@@ -232,23 +236,13 @@ def test_invalid_server_configuration(host):
     path.unlink()
 
 
+@ONE_SERVER
 def test_change_is_taken_back(host):
     """The server refuses the site."""
     root = host.machine.root
-    text, path = {
-        "apache": ("<MDomain late.test>\n</MDomain>\n<VirtualHost *:80>\n"
-                   "MDomain www.late.test late.test\n</VirtualHost>\n",
-                   "etc/apache2/sites-enabled/x.conf"),
-        "lighttpd": ('$HTTP["host"] =~ "^(late\\.test)(:[0-9]+)?$" {\n'
-                     '    ssl.pemfile = "/none"\n}\n',
-                     "etc/lighttpd/conf-enabled/10-x.conf"),
-        "nginx": ("ssl_session_cache shared:curt:5m;\n",
-                  "etc/nginx/conf.d/x.conf")}[host.server]
-    if host.server != "nginx":
-        pytest.skip("one server is enough")
-    for name in ("etc/nginx/sites-enabled/curt",):
-        (root / name).unlink()
-    (root / path).write_text(text)
+    (root / "etc/nginx/sites-enabled/curt").unlink()
+    fault = root / "etc/nginx/conf.d/x.conf"
+    fault.write_text("ssl_session_cache shared:curt:5m;\n")
     host.machine.run("mkdir -p /etc/letsencrypt/live/late.test && cp -L "
                      "/etc/letsencrypt/live/sho.rt/* "
                      "/etc/letsencrypt/live/late.test")
@@ -257,7 +251,7 @@ def test_change_is_taken_back(host):
     assert "take back " in said and "the change was taken back" in said
     assert host.etc() == before
     host.machine.run("rm -r /etc/letsencrypt/live/late.test")
-    (root / path).unlink()
+    fault.unlink()
     host.setup(*ALIAS)
 
 
@@ -297,6 +291,16 @@ def test_second_domain_and_its_renewal(host):
                        ).stdout.strip() == "active"
 
 
+def test_site_on_the_name_of_the_host(host):
+    """As the package installs it: Apache gives this name to its default site
+    as well."""
+    host.setup("--http", "--prefix", "/t/", "--domain", "machine.example",
+               "--instance", "own")
+    url = host.create("/etc/curt/own.conf")
+    assert url.startswith("http://machine.example/t/")
+    assert host.curl(url) == "301 " + TARGET
+
+
 def test_wildcard_by_dns(host):
     host.setup("--instance", "wild", "--domain", "wild.test", "--alias",
                "*.wild.test", "--dns-hook", Pebble.hook)
@@ -311,10 +315,9 @@ def test_wildcard_by_dns(host):
     assert "DNS:*.wild.test" in names and "DNS:wild.test" in names
 
 
+@ONE_SERVER
 def test_domain_that_does_not_lead_here(host):
     """The cause is shown, and the command can be repeated."""
-    if host.server != "nginx":
-        pytest.skip("one server is enough")
     host.pebble.fail("xn--krz-hoa.test")
     options = ("--instance", "late", "--domain", "k\u00fcrz.test")
     said = host.setup(*options, status=75)
@@ -327,9 +330,8 @@ def test_domain_that_does_not_lead_here(host):
     assert "warning: nosuch.test does not resolve" in said
 
 
+@ONE_SERVER
 def test_refusals_of_the_machine(host):
-    if host.server != "nginx":
-        pytest.skip("one server is enough")
     run = host.machine.run
     done = run("curt setup --domain sho.rt", check=False)
     assert done.returncode == 64 and "--server lighttpd, apache" in done.stderr
