@@ -12,7 +12,7 @@ from harness import ROOT
 def run(command, cwd, env=None):
     done = subprocess.run([str(c) for c in command], cwd=cwd, env=env,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=580,
+                          stderr=subprocess.STDOUT, text=True, timeout=1800,
                           check=False)
     assert done.returncode == 0, "%s\n%s" % (command, done.stdout[-8000:])
     return done.stdout

@@ -86,8 +86,9 @@ class Machine:
              "sh", "-c", BOOT, "sh", str(self.dir), self.id,
              " ".join(self.binds)],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        self.pid = harness.wait_until(self.find_init, "PID 1 of the machine")
-        harness.wait_until(self.is_up, "the machine's boot", 60, 0.1)
+        self.pid = harness.wait_until(self.find_init, "PID 1 of the machine",
+                                      120, 0.1)
+        harness.wait_until(self.is_up, "the machine's boot", 300, 0.1)
 
     def find_init(self):
         if self.process.poll() is not None:
@@ -118,7 +119,7 @@ class Machine:
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:"
                 "/bin", *map(str, command)]
 
-    def run(self, command, check=True, timeout=120, **options):
+    def run(self, command, check=True, timeout=600, **options):
         result = subprocess.run(
             self.argv(command), capture_output=True, text=True,
             timeout=timeout, check=False, **options)
@@ -154,9 +155,10 @@ class Machine:
     def wait_reboot(self):
         before = self.pid
         harness.wait_until(lambda: not harness.alive(before), "the shutdown",
-                           60, 0.1)
-        self.pid = harness.wait_until(self.find_init, "PID 1 after the reboot")
-        harness.wait_until(self.is_up, "the machine's boot", 60, 0.1)
+                           300, 0.1)
+        self.pid = harness.wait_until(self.find_init, "PID 1 after the reboot",
+                                      120, 0.1)
+        harness.wait_until(self.is_up, "the machine's boot", 300, 0.1)
 
     def kill(self):
         """The end of the machine: every process ends at once."""
