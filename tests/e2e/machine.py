@@ -14,6 +14,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import pytest
+
 import harness
 
 # In namespaces of mounts and processes, so that all of it ends with the first
@@ -69,6 +71,9 @@ class Machine:
         self.pid = 0
 
     def __enter__(self):
+        if os.geteuid() != 0:
+            self.kill()
+            pytest.skip("a machine of its own needs root")
         try:
             self.boot()
         except BaseException:
