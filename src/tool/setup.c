@@ -758,7 +758,7 @@ static void make_webroot(struct setup *s)
     s->steps.changed |= first;
 }
 
-/* ---- The story ------------------------------------------------------- */
+/* ---- The pool, and all steps ------------------------------------------ */
 
 /* Starts units now and at each boot; systemctl reports them as active, and as
  * enabled, if one of them is. */
@@ -819,8 +819,9 @@ static void start_pool(struct setup *s, bool conf_written)
     }
     char *text = setup_fill(
         &s->steps,
-        "not done: there is no systemd with @UNIT@.socket here; start the pool "
-        "with\n    install -d -o curt -m 0755 /run/@FILE@ && CURT_CONF=@CONF@ "
+        "not done: the pool is not started, because systemd does not have "
+        "@UNIT@.socket; start it with\n    install -d -o curt -m 0755 "
+        "/run/@FILE@ && CURT_CONF=@CONF@ "
         "spawn-fcgi -s /run/curt/curt.sock -M 0660 -u curt -U www-data -b 1024 "
         "-P /run/@FILE@.pid -- " CURT_SBINDIR "/curt.fcgi");
     ctl_print_lines(s->steps.out, "", text);
