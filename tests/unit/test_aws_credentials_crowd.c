@@ -169,8 +169,8 @@ TEST(another_takes_over_from_the_dead)
     send_crowd(children);
     sleep_us(300000);
     assert_int_equal(fake_source_calls(), 1);
+    process_kill(asking); /* first: a short delay would let it have its keys */
     fake_sources[SOURCE_INSTANCE].delay_ms = 100;
-    process_kill(asking);
     finish_crowd(children);
     assert_int_equal(fake_source_calls(), 2);
     for (unsigned i = 0; i < CROWD; i++)
