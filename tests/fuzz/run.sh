@@ -6,11 +6,11 @@
 # SECONDS is for each target, 5 if none are given. A target is the name of a
 # file here without fuzz_ and .c, such as url; all of them if none is named.
 #
-# Needs clang with its runtime (Debian: clang, libclang-rt-14-dev) and what the
-# build needs. It builds in $CURT_FUZZ_BUILD, or in a directory that it removes
-# again. What was found is kept in $CURT_FUZZ_FOUND (default: ./fuzz-found),
-# and belongs into seeds/TARGET once it is fixed. The exit status is 0 when
-# nothing was found.
+# Needs clang with its runtime (Debian: clang, libclang-rt-14-dev), what the build
+# needs, and `autoreconf -fi`. It builds libcurt.a with configure in
+# $CURT_FUZZ_BUILD, or in a directory that it removes again. What was found is
+# kept in $CURT_FUZZ_FOUND (default: ./fuzz-found), and belongs into seeds/TARGET
+# once it is fixed. The exit status is 0 when nothing was found.
 
 set -eu
 
@@ -37,43 +37,27 @@ else
     trap 'exit 1' HUP INT TERM
 fi
 
-modules="json-c libcurl libidn2 libcrypto sqlite3 zlib expat libqrencode libpng
-    libpsl"
-# What drives a process is no parser.
-sources=$(find "$root/src" -name '*.c' ! -path "$root/src/main.c" \
-    ! -path '*/tool/*' ! -path '*/process/*' ! -path '*/http/fcgi.c' |
-    LC_ALL=C sort)
-
-# Lists of words, no path has a space; the quotes belong to the macros.
-# shellcheck disable=SC2086,SC2089
-compile="clang -std=c17 -g -O1 -D_GNU_SOURCE -fno-omit-frame-pointer
-    -fno-sanitize-recover=undefined -I$root/src
-    -DCURT_VERSION=\"fuzz\" -DCURT_SYSCONFDIR=\"/nonexistent\"
-    -DCURT_LOCALSTATEDIR=\"/nonexistent\" -DCURT_RUNSTATEDIR=\"/nonexistent\"
-    -DCURT_BUILD_TIME=0 $(pkg-config --cflags $modules)"
-# shellcheck disable=SC2086
-libraries="$(pkg-config --libs $modules) -lunistring"
-
 echo "fuzz: building in $build"
-mkdir -p "$build/lib"
-rm -f "$build"/lib/*.o
-# The pages, as Makefile.am builds them in.
-(cd "$root" && sh src/http/pages/embed.sh page_files src/http/pages/*.*) \
-    >"$build/page_files.c"
-sources="$sources $build/page_files.c"
-# Objects are named after folder and file: some files have the same name.
-export root compile
-# shellcheck disable=SC2016,SC2086
-(cd "$build/lib" && printf '%s\0' $sources | xargs -0 -P "$jobs" -n 1 sh -c '
-    $compile -fsanitize=fuzzer-no-link,address,undefined -c "$1" \
-        -o "$(printf %s "${1#"$root"/src/}" | tr / _).o"' sh)
+flags="-g -O1 -fsanitize=fuzzer-no-link"
+if ! [ -e "$build/Makefile" ]; then
+    (cd "$build" && "$root/configure" -q --enable-sanitizers --enable-werror \
+        CC=clang CFLAGS="$flags")
+fi
+make -s -C "$build" -j "$jobs" libcurt.a
+
+# make_target NAME: as the build makes a program of libcurt.a.
+make_target() {
+    make -s -C "$build" -f - "fuzz_$1" <<END
+include Makefile
+fuzz_$1: $here/fuzz_$1.c libcurt.a
+	\$(COMPILE) -fsanitize=fuzzer \$< \$(AM_LDFLAGS) \$(LIBCURT_LIBS) -o \$@
+END
+}
 
 # fuzz NAME: builds one target and runs it.
 fuzz() {
     name=$1
-    # shellcheck disable=SC2086,SC2090
-    $compile -fsanitize=fuzzer,address,undefined "$here/fuzz_$name.c" \
-        "$build"/lib/*.o $libraries -o "$build/fuzz_$name" || return
+    make_target "$name" || return
     mkdir -p "$build/corpus/$name" "$found"
     if ! "$build/fuzz_$name" -max_total_time="$seconds" -timeout=60 \
         -max_len=20000 -artifact_prefix="$found/$name-" -verbosity=0 \
