@@ -418,23 +418,18 @@ int ctl_key_rotate(struct ctl *ctl, const char *name)
     return status;
 }
 
-int ctl_key_disable(struct ctl *ctl, const char *name)
+int ctl_key_switch(struct ctl *ctl, const char *name)
 {
-    return key_set_all(ctl, name, "disabled", json_object_new_boolean(true),
-                       true, "disabled");
-}
-
-int ctl_key_enable(struct ctl *ctl, const char *name)
-{
-    return key_set_all(ctl, name, "disabled", NULL, true, "enabled");
-}
-
-int ctl_key_revoke(struct ctl *ctl, const char *name)
-{
+    const bool disable = strcmp(ctl->verb, "key disable") == 0;
     char now[CLOCK_TEXT_SIZE];
-    clock_text(clock_now(), now);
-    return key_set_all(ctl, name, "revoked", json_object_new_string(now), true,
-                       "revoked");
+    if (strcmp(ctl->verb, "key revoke") == 0) {
+        clock_text(clock_now(), now);
+        return key_set_all(ctl, name, "revoked", json_object_new_string(now),
+                           true, "revoked");
+    }
+    return key_set_all(ctl, name, "disabled",
+                       disable ? json_object_new_boolean(true) : NULL, true,
+                       disable ? "disabled" : "enabled");
 }
 
 int ctl_key_show(struct ctl *ctl, const char *name)

@@ -583,10 +583,11 @@ int ctl_edit(struct ctl *ctl, const char *argument)
     return status;
 }
 
-/* Sets what a link does to its visitors; the reason is that of this command. */
-static int edit_switch(struct ctl *ctl, const char *argument, bool disabled,
-                       bool warning, const char *member, const char *done)
+int ctl_switch(struct ctl *ctl, const char *argument)
 {
+    const bool disable = strcmp(ctl->verb, "disable") == 0;
+    const bool warn = ctl_option(ctl, "warn") != NULL;
+    const char *done = warn ? "warned" : disable ? "disabled" : "enabled";
     const char *reason = ctl_option(ctl, "reason");
     const char *id = ctl_take_id(ctl, argument);
     if (id == NULL)
@@ -609,8 +610,9 @@ static int edit_switch(struct ctl *ctl, const char *argument, bool disabled,
         r = store_get(ctl->store, id, STORE_WHOLE, 0, &link);
         if (r != RESULT_OK)
             break;
-        link.rules.disabled = disabled;
-        link.rules.warning = warning;
+        link.rules.disabled = disable && !warn;
+        link.rules.warning = warn;
+        /* That of an earlier command is cleared. */
         link_set(&link.reason,
                  reason != NULL && reason[0] != '\0' ? reason : NULL);
         r = store_update(ctl->store, &link, 0);
@@ -622,24 +624,14 @@ static int edit_switch(struct ctl *ctl, const char *argument, bool disabled,
         return link_failed(ctl, id, r);
     if (ctl->json) {
         json_object *answer = json_object_new_object();
-        json_object_object_add(answer, member, json_object_new_string(id));
+        json_object_object_add(answer, done, json_object_new_string(id));
         ctl_print_json(answer);
+    } else if (warn) {
+        printf("%s has a warning\n", id);
     } else {
-        printf("%s %s\n", id, done);
+        printf("%s is %s\n", id, done);
     }
     return 0;
-}
-
-int ctl_disable(struct ctl *ctl, const char *argument)
-{
-    const bool warn = ctl_option(ctl, "warn") != NULL;
-    return edit_switch(ctl, argument, !warn, warn, warn ? "warned" : "disabled",
-                       warn ? "has a warning" : "is disabled");
-}
-
-int ctl_enable(struct ctl *ctl, const char *argument)
-{
-    return edit_switch(ctl, argument, false, false, "enabled", "is enabled");
 }
 
 /* ---- QR codes ----------------------------------------------------------- */

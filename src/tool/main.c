@@ -264,9 +264,9 @@ static const struct verb verbs[] = {
     {"disable", "ID ...", " abc1234", "answer 410, or warn of a link first",
      ID_HELP "  --reason TEXT      shown to the visitors\n"
              "  --warn             show a page before the redirect, not 410\n",
-     ctl_disable, false, "reason warn"},
+     ctl_switch, false, "reason warn"},
     {"enable", "ID ...", " abc1234", "redirect again after disable", ID_HELP,
-     ctl_enable, false, NULL},
+     ctl_switch, false, NULL},
     {"qr", "ID", " abc1234", "draw the QR code of a short URL",
      ID_HELP QR_OPTIONS, ctl_qr, false, NULL},
     {"table", "create|check", " check",
@@ -285,11 +285,11 @@ static const struct verb verbs[] = {
     {"key show", "NAME ...", " mobile-app", "print what an API key may do", "",
      ctl_key_show, false, NULL},
     {"key disable", "NAME ...", " mobile-app", "refuse an API key for a while",
-     "", ctl_key_disable, false, NULL},
+     "", ctl_key_switch, false, NULL},
     {"key enable", "NAME ...", " mobile-app", "accept a disabled API key again",
-     "", ctl_key_enable, false, NULL},
+     "", ctl_key_switch, false, NULL},
     {"key revoke", "NAME ...", " mobile-app", "refuse an API key for ever", "",
-     ctl_key_revoke, false, NULL},
+     ctl_key_switch, false, NULL},
     {"key rotate", "NAME", " mobile-app",
      "create a new API key in the place of one, and print it",
      ROTATE_OPTIONS "  --expires TIME     of the new key\n", ctl_key_rotate,
@@ -637,6 +637,7 @@ static int run_verb(struct ctl *ctl, const struct verb *verb, int count,
 {
     struct buf faults;
     buf_init(&faults, CONF_FAULTS_MAX);
+    ctl->verb = verb->name;
     if (verb->bare)
         return run_each(ctl, verb, count, arguments);
     const enum result r = conf_load(ctl->file, &ctl->conf, &faults);

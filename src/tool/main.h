@@ -51,6 +51,7 @@ struct ctl_option {
 /* What a command works with. */
 struct ctl {
     const char *file; /* that -c names, or NULL */
+    const char *verb; /* the command's name, such as "key list" */
     struct conf conf;
     struct store *store;
     struct hits *hits; /* of the pool on this host, if there is one */
@@ -123,18 +124,15 @@ int ctl_edit(struct ctl *ctl, const char *argument);
 int ctl_get(struct ctl *ctl, const char *argument);
 int ctl_delete(struct ctl *ctl, const char *argument);
 
-/* The commands "disable" and "enable", likewise. */
-int ctl_disable(struct ctl *ctl, const char *argument);
-int ctl_enable(struct ctl *ctl, const char *argument);
+/* The commands "disable" and "enable", likewise; ctl->verb is which. */
+int ctl_switch(struct ctl *ctl, const char *argument);
 
 /* The commands "key ..." (key.c), for the name of a key; they return the exit
- * status. */
+ * status. ctl_key_switch() is "key disable", "key enable" and "key revoke". */
 int ctl_key_create(struct ctl *ctl, const char *name);
 int ctl_key_list(struct ctl *ctl, const char *argument);
 int ctl_key_show(struct ctl *ctl, const char *name);
-int ctl_key_disable(struct ctl *ctl, const char *name);
-int ctl_key_enable(struct ctl *ctl, const char *name);
-int ctl_key_revoke(struct ctl *ctl, const char *name);
+int ctl_key_switch(struct ctl *ctl, const char *name);
 int ctl_key_rotate(struct ctl *ctl, const char *name);
 
 /* Adds a number to an object. */
