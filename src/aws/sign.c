@@ -67,24 +67,9 @@ static int compare_lines(const void *a, const void *b)
     return strcasecmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void add_name(struct buf *out, const char *line)
-{
-    for (; *line != ':' && *line != '\0'; line++)
-        buf_add_char(out, (char)tolower((unsigned char)*line));
-}
-
-static void add_signed_names(struct buf *out, const char *const *lines)
-{
-    for (size_t i = 0; lines[i] != NULL; i++) {
-        if (i > 0)
-            buf_add_char(out, ';');
-        add_name(out, lines[i]);
-    }
-}
-
-/* lines are sorted. */
+/* lines are sorted; their names are appended to names, with ; between. */
 static bool add_request(struct buf *out, const struct aws_sign_request *request,
-                        const char *const *lines)
+                        const char *const *lines, struct buf *names)
 {
     char body_hash[HEX_SIZE];
     if (!hash_hex(request->body, strlen(request->body), body_hash))
@@ -96,14 +81,15 @@ static bool add_request(struct buf *out, const struct aws_sign_request *request,
     percent_encode(out, request->path, strlen(request->path), "/");
     buf_add_str(out, "\n\n"); /* no query */
     for (size_t i = 0; lines[i] != NULL; i++) {
-        const char *value = lines[i] + strcspn(lines[i], ":");
-        add_name(out, lines[i]);
-        buf_addf(out, ":%s\n", value + strspn(value, ": "));
+        const char *c = lines[i];
+        buf_add_str(names, i > 0 ? ";" : "");
+        const size_t begin = names->len;
+        for (; *c != ':' && *c != '\0'; c++)
+            buf_add_char(names, (char)tolower((unsigned char)*c));
+        buf_addf(out, "%s:%s\n", names->data + begin, c + strspn(c, ": "));
     }
-    buf_add_char(out, '\n');
-    add_signed_names(out, lines);
-    buf_addf(out, "\n%s", body_hash);
-    return !buf_failed(out);
+    buf_addf(out, "\n%s\n%s", names->data, body_hash);
+    return !buf_failed(out) && !buf_failed(names);
 }
 
 /* ---- The signature --------------------------------------------------- */
@@ -141,9 +127,11 @@ enum result aws_sign(const struct aws_signing *signing,
     qsort(lines, count - 1, sizeof(lines[0]), compare_lines);
 
     char hash[HEX_SIZE], signature[HEX_SIZE];
+    struct buf names;
     struct buf canonical; /* has the session token in it */
+    buf_init(&names, AUTHORIZATION_MAX);
     buf_init(&canonical, CANONICAL_MAX);
-    bool ok = add_request(&canonical, request, lines) &&
+    bool ok = add_request(&canonical, request, lines, &names) &&
               hash_hex(canonical.data, canonical.len, hash);
     buf_wipe(&canonical);
 
@@ -156,12 +144,11 @@ enum result aws_sign(const struct aws_signing *signing,
     if (ok) {
         buf_addf(out,
                  "Authorization: " ALGORITHM " Credential=%s/%s, "
-                 "SignedHeaders=",
-                 signing->keys.id, scope);
-        add_signed_names(out, lines);
-        buf_addf(out, ", Signature=%s", signature);
+                 "SignedHeaders=%s, Signature=%s",
+                 signing->keys.id, scope, names.data, signature);
         ok = !buf_failed(out);
     }
+    buf_free(&names);
     free(text);
     free(scope);
     free(day);
