@@ -76,19 +76,15 @@ static enum result mapfile_examine(int fd, const struct mapfile_kind *kind,
                : RESULT_CONFLICT;
 }
 
-static bool is_other_version(const struct mapfile_kind *kind,
-                             const struct mapfile_header *found)
-{
-    return memcmp(found->magic, kind->header.magic, sizeof(found->magic)) ==
-               0 &&
-           found->version != kind->header.version;
-}
-
-/* Valid until the thread's next call. */
+/* That the file is of another version; NULL: it is not. Valid until the
+ * thread's next call. */
 static const char *other_version(const struct mapfile_kind *kind,
                                  const struct mapfile_header *found)
 {
     static _Thread_local char text[80];
+    if (memcmp(found->magic, kind->header.magic, sizeof(found->magic)) != 0 ||
+        found->version == kind->header.version)
+        return NULL;
     snprintf(text, sizeof(text),
              "has version %" PRIu32 ", this curt knows version %" PRIu32,
              found->version, kind->header.version);
@@ -123,9 +119,10 @@ static enum result open_right(int dir, const char *name,
     if (r == RESULT_OK)
         return mapfile_map(fd, (size_t)found->size, out, reason);
     close(fd);
-    *reason = r == RESULT_CONFLICT            ? "belongs to another store"
-              : is_other_version(kind, found) ? other_version(kind, found)
-                                              : "is of another version or size";
+    const char *version = other_version(kind, found);
+    *reason = r == RESULT_CONFLICT ? "belongs to another store"
+              : version != NULL    ? version
+                                   : "is of another version or size";
     return r;
 }
 
@@ -160,6 +157,7 @@ static bool clear_way(int dir, const char *name,
         return write_header(dir, name, kind, &kind->header.owner,
                             sizeof(kind->header.owner),
                             offsetof(struct mapfile_header, owner));
+    const char *version = other_version(kind, found);
     char *base = is == RESULT_CONFLICT
                      ? mem_printf(KEPT_NAME, name, found->owner)
                      : mem_printf("%s.old", name);
@@ -170,9 +168,9 @@ static bool clear_way(int dir, const char *name,
         kept = mem_printf("%s.%u", base, n);
     }
     const bool done = errno == ENOENT && renameat(dir, name, dir, kept) == 0;
-    if (done && is_other_version(kind, found))
+    if (done && version != NULL)
         log_warning("%s: %s; kept as %s, which only that version can flush",
-                    name, other_version(kind, found), kept);
+                    name, version, kept);
     else if (done)
         log_warning("%s: not of this version or store, kept as %s", name, kept);
     free(base);

@@ -57,6 +57,7 @@ void report_add(struct report *r, enum report_level level, const char *check,
         .detail = clean_copy(detail.data),
         .advice = advice != NULL ? clean_copy(advice) : NULL,
     };
+    r->worst = level > r->worst ? level : r->worst;
     buf_free(&detail);
 }
 
@@ -71,13 +72,4 @@ void report_add_error(struct report *r, enum report_level level,
         return;
     }
     report_add(r, level, check, cut + 2, "%.*s", (int)(cut - error), error);
-}
-
-enum report_level report_worst(const struct report *r)
-{
-    enum report_level worst = REPORT_OK;
-    for (size_t i = 0; i < r->count; i++)
-        if (r->lines[i].level > worst)
-            worst = r->lines[i].level;
-    return worst;
 }

@@ -22,6 +22,7 @@ struct report_line {
 struct report {
     struct report_line *lines;
     size_t count;
+    enum report_level worst; /* of all lines */
 };
 
 /* Releases all lines. */
@@ -39,8 +40,5 @@ void report_add(struct report *r, enum report_level level, const char *check,
  * advice given here, which may be NULL. */
 void report_add_error(struct report *r, enum report_level level,
                       const char *check, const char *advice, const char *error);
-
-/* The worst level of all lines. */
-enum report_level report_worst(const struct report *r);
 
 #endif

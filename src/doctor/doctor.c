@@ -36,9 +36,8 @@ static void print_json(const struct report *r)
         json_add_text(check, "advice", line->advice);
         json_object_array_add(checks, check);
     }
-    json_object_object_add(
-        answer, "ready",
-        json_object_new_boolean(report_worst(r) != REPORT_FAIL));
+    json_object_object_add(answer, "ready",
+                           json_object_new_boolean(r->worst != REPORT_FAIL));
     json_object_object_add(answer, "checks", checks);
     puts(json_text(answer));
     json_object_put(answer);
@@ -162,7 +161,7 @@ int doctor_run(const char *file, bool json)
         print_json(&report);
     else
         print_text(&report);
-    if (report_worst(&report) == REPORT_FAIL)
+    if (report.worst == REPORT_FAIL)
         status = doctor_can_tell(&d) ? EXIT_NOT_READY : EX_NOPERM;
     free(d.user_name);
     report_free(&report);
