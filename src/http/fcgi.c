@@ -103,23 +103,16 @@ static volatile sig_atomic_t stop_wanted;
 static volatile sig_atomic_t pause_wanted;
 static volatile sig_atomic_t wake_fd = -1;
 
-static void wake_up(volatile sig_atomic_t *wanted)
+void fcgi_interrupt(bool stop)
 {
     const int saved = errno;
-    *wanted = 1;
+    if (stop)
+        stop_wanted = 1;
+    else
+        pause_wanted = 1;
     if (wake_fd >= 0)
         eventfd_write(wake_fd, 1);
     errno = saved;
-}
-
-void fcgi_stop(void)
-{
-    wake_up(&stop_wanted);
-}
-
-void fcgi_pause(void)
-{
-    wake_up(&pause_wanted);
 }
 
 bool fcgi_socket_ok(void)
@@ -628,7 +621,7 @@ static struct conn *wait_conn(struct fcgi *f)
         eventfd_read(wake_fd, &count);
     if (event.data.ptr != f)
         return event.data.ptr;
-    /* Also where fcgi_stop() came at the same time: it woke no other worker. */
+    /* Also where a stop came at the same time: it woke no other worker. */
     return pause_wanted ? NULL : accept_conn(f);
 }
 

@@ -32,9 +32,9 @@ void fcgi_free(struct fcgi *f);
 
 /* Waits for the next request that can be answered: it is whole, or it needs no
  * body, or its body will not come (http.h: body_fault). It stays
- * valid until fcgi_finish(), which must follow. *req is NULL where fcgi_pause()
- * was called instead. False: fcgi_stop() was called and nothing more is to be
- * answered, or the socket failed (logged). */
+ * valid until fcgi_finish(), which must follow. *req is NULL where
+ * fcgi_interrupt(false) was called instead. False: fcgi_interrupt(true) was
+ * called and nothing more is to be answered, or the socket failed (logged). */
 bool fcgi_accept(struct fcgi *f, const struct http_request **req);
 
 /* Sends the response and ends the request that fcgi_accept() returned last.
@@ -42,12 +42,9 @@ bool fcgi_accept(struct fcgi *f, const struct http_request **req);
  * client that has gone away is no error. HEAD gets no body. */
 void fcgi_finish(struct fcgi *f, const struct http_response *res);
 
-/* Makes fcgi_accept() return once without a request, before it reads another.
- * Async-signal-safe. */
-void fcgi_pause(void);
-
-/* Makes fcgi_accept() take no new request and return NULL when those that have
+/* Makes fcgi_accept() return once without a request, before it reads another;
+ * or, with stop, take no new request and return false when those that have
  * begun are answered. Async-signal-safe. */
-void fcgi_stop(void);
+void fcgi_interrupt(bool stop);
 
 #endif

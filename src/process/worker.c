@@ -32,7 +32,7 @@ static void on_stop(int sig)
     if (drain_timeout > 0)
         alarm((unsigned)drain_timeout);
     drain_timeout = 0;
-    fcgi_stop();
+    fcgi_interrupt(true);
 }
 
 static void on_alarm(int sig)
@@ -45,7 +45,7 @@ static void on_reload(int sig)
 {
     (void)sig;
     reload_wanted = 1;
-    fcgi_pause();
+    fcgi_interrupt(false);
 }
 
 static void handle_signals(const struct conf *conf, void (*hup)(int))
