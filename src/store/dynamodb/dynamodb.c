@@ -199,15 +199,17 @@ static bool item_has_text(json_object *item, const char *name, const char *text)
            strcmp(json_object_get_string(string), text) == 0;
 }
 
-/* After a write whose condition failed: the link's item as it is now, in *item,
- * which the caller releases. A deleted link is not found. */
-static enum result read_link(struct store *s, const char *short_id,
-                             json_object **item)
+/* After a write of a link whose condition failed: RESULT_CONFLICT if the link
+ * exists, which a deleted one does not. */
+static enum result find_conflict(struct store *s, const char *short_id)
 {
-    json_object *url = NULL;
-    enum result r = read_item(s, short_id, STORE_REFRESH, true, item);
-    if (r == RESULT_OK && !json_object_object_get_ex(*item, "long_url", &url))
-        r = RESULT_NOT_FOUND;
+    json_object *item = NULL, *url = NULL;
+    enum result r = read_item(s, short_id, STORE_REFRESH, true, &item);
+    if (r == RESULT_OK)
+        r = json_object_object_get_ex(item, "long_url", &url)
+                ? RESULT_CONFLICT
+                : RESULT_NOT_FOUND;
+    json_object_put(item);
     return r;
 }
 
@@ -422,12 +424,7 @@ static enum result dynamodb_update(struct store *s, const struct link *l)
     aws_answer_free(&answer);
     if (r != RESULT_OK && answer.maybe_done)
         return dynamodb_resolve(s, l, token);
-    if (r != RESULT_CONFLICT)
-        return r;
-    json_object *item = NULL;
-    r = read_link(s, l->short_id, &item);
-    json_object_put(item);
-    return r == RESULT_OK ? RESULT_CONFLICT : r;
+    return r == RESULT_CONFLICT ? find_conflict(s, l->short_id) : r;
 }
 
 static enum result dynamodb_spend_hit(struct store *s, const char *short_id)
@@ -610,13 +607,8 @@ static enum result dynamodb_add_hits(struct store *s, const char *short_id,
         dynamodb_write(s, "UpdateItem", body, MAY_REPEAT | GIVES_WAY, &answer);
     if (strcmp(answer.type, "ValidationException") == 0)
         return dynamodb_blame(s, short_id);
-    if (r != RESULT_NOT_FOUND)
-        return r;
     /* The condition failed: the link is gone, or has this flush already. */
-    json_object *item = NULL;
-    r = read_link(s, short_id, &item);
-    json_object_put(item);
-    return r == RESULT_OK ? RESULT_CONFLICT : r;
+    return r == RESULT_NOT_FOUND ? find_conflict(s, short_id) : r;
 }
 
 static void dynamodb_tend(struct store *s)
