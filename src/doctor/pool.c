@@ -420,30 +420,23 @@ void doctor_check_cache(struct doctor *d)
 
 /* ---- The journal ----------------------------------------------------- */
 
-/* What is pending, without the hit that doctor_check_site() has caused. */
-static uint64_t count_pending(const struct doctor *d, const struct hits *h,
-                              uint64_t *links)
-{
-    uint64_t all;
-    const uint64_t own = hits_pending(h, d->id);
-    hits_pending_all(h, &all, links);
-    *links -= own > 0 && *links > 0;
-    return all > own ? all - own : 0;
-}
-
 /* A flush shows in a number that falls, also with visitors on the site. */
 static void check_pending(struct doctor *d, const struct hits *h)
 {
     const int64_t end = clock_monotonic_ms() +
                         (int64_t)d->conf->hits_flush * 1000 + FLUSH_MARGIN;
-    uint64_t links;
-    uint64_t hits = count_pending(d, h, &links), before = hits;
     const bool quick = d->running && d->conf->hits_flush <= FLUSH_MAX;
-    while (quick && hits > 0 && hits >= before && clock_monotonic_ms() < end) {
+    uint64_t hits = 0, links, before;
+    do {
+        if (hits > 0)
+            clock_pause_ms(POLL_MS);
         before = hits;
-        clock_pause_ms(POLL_MS);
-        hits = count_pending(d, h, &links);
-    }
+        /* Without the hit that doctor_check_site() has caused. */
+        const uint64_t own = hits_pending(h, d->id);
+        hits_pending_all(h, &hits, &links);
+        hits -= own < hits ? own : hits;
+        links -= own > 0 && links > 0;
+    } while (quick && hits > 0 && hits >= before && clock_monotonic_ms() < end);
     if (hits == 0 || hits < before || (d->running && !quick))
         report_add(d->report, REPORT_OK, "hits", NULL,
                    "%llu hits are pending, and flushed every %u s",

@@ -217,28 +217,25 @@ void page_render(struct buf *out, const struct conf *conf, const char *language,
 
 /* ---- The style sheet -------------------------------------------------- */
 
-/* The colour of text on a background, black or white: which of them has the
- * larger contrast (relative luminance of WCAG 2.1, with a polynomial in place
- * of its curve, less than 0.002 off). color: "#rrggbb". */
-static const char *text_on(const char *color)
+/* Text on the site's colour, "#rrggbb", is black or white: which of them has
+ * the larger contrast (relative luminance of WCAG 2.1, with a polynomial in
+ * place of its curve, less than 0.002 off). */
+void page_add_style(struct buf *out, const struct conf *conf)
 {
     static const unsigned weights[] = {2126, 7152, 722};
+    const char *color = conf->site_color;
     double luminance = 0;
+    buf_add_str(out, page_file("style.css")->data);
+    if (color == NULL)
+        return;
     for (size_t i = 0; i < 3; i++) {
         const char digits[] = {color[1 + 2 * i], color[2 + 2 * i], '\0'};
         const double part = (double)strtoul(digits, NULL, 16) / 255;
         const double linear = part * (part * (part * 0.3053 + 0.6822) + 0.0125);
         luminance += weights[i] / 10000.0 * linear;
     }
-    return luminance > 0.179 ? "#000" : "#fff";
-}
-
-void page_add_style(struct buf *out, const struct conf *conf)
-{
-    buf_add_str(out, page_file("style.css")->data);
-    if (conf->site_color != NULL)
-        buf_addf(out, ":root{--accent:%s;--on-accent:%s}\n", conf->site_color,
-                 text_on(conf->site_color));
+    buf_addf(out, ":root{--accent:%s;--on-accent:%s}\n", color,
+             luminance > 0.179 ? "#000" : "#fff");
 }
 
 uint32_t page_version(const struct conf *conf)

@@ -14,17 +14,9 @@
  * a host may shrink, by a third where it was percent-encoded. */
 #define RAW_MAX (3 * URL_MAX)
 
-/* White space and invisible characters that come along when a URL is copied
- * (DESIGN: "Long URLs"). */
-static bool is_blank(uint32_t c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r') || c == 0xa0 ||
-           (c >= 0x200b && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) ||
-           c == 0x2060 || c == 0x3000 || c == 0xfeff;
-}
-
-/* Drops what is blank around the text. Refuses what is not UTF-8 or has a
- * control character inside: C0, DEL or C1. */
+/* Drops white space and invisible characters around the text, which come along
+ * when a URL is copied (DESIGN: "Long URLs"). Refuses what is not UTF-8 or has
+ * a control character inside: C0, DEL or C1. */
 static const char *trim_blanks(const char **s, size_t *len)
 {
     size_t begin = 0, end = 0;
@@ -35,7 +27,9 @@ static const char *trim_blanks(const char **s, size_t *len)
         if (c == UTF8_BAD)
             return "is not valid UTF-8";
         control = control || c < 0x20 || (c >= 0x7f && c <= 0x9f);
-        if (is_blank(c)) {
+        if (c == ' ' || (c >= '\t' && c <= '\r') || c == 0xa0 ||
+            (c >= 0x200b && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) ||
+            c == 0x2060 || c == 0x3000 || c == 0xfeff) {
             if (end == 0)
                 control = false;
             continue;

@@ -84,18 +84,6 @@ static uint64_t *find_slot(struct hostlist_table *t, uint64_t hash)
     return &t->slot[i];
 }
 
-static bool table_matches(struct hostlist_table *t, const char *host)
-{
-    size_t end = strlen(host);
-    end -= end > 1 && host[end - 1] == '.';
-    for (uint64_t hash = 0; end > 0;) {
-        hash = next_domain(t, host, &end, hash);
-        if ((*find_slot(t, hash) & (end > 0 ? MEANS_BELOW : MEANS_HOST)) != 0)
-            return true;
-    }
-    return false;
-}
-
 /* ---- The text file --------------------------------------------------- */
 
 /* A number for the state of a file, which changes when it is written or
@@ -373,7 +361,15 @@ enum result hostlist_find(struct hostlist *l, const struct conf *conf,
     hostlist_refresh(l, conf, kind, false);
     if (l->table == NULL)
         return RESULT_UNAVAILABLE;
-    return table_matches(l->table, host) ? RESULT_OK : RESULT_NOT_FOUND;
+    size_t end = strlen(host);
+    end -= end > 1 && host[end - 1] == '.';
+    for (uint64_t hash = 0; end > 0;) {
+        hash = next_domain(l->table, host, &end, hash);
+        const uint64_t meaning = end > 0 ? MEANS_BELOW : MEANS_HOST;
+        if ((*find_slot(l->table, hash) & meaning) != 0)
+            return RESULT_OK;
+    }
+    return RESULT_NOT_FOUND;
 }
 
 void hostlist_tend(struct hostlist *lists, const struct conf *conf)

@@ -170,15 +170,6 @@ static int replace_file(const char *path, const char *text, gid_t group,
     return fault;
 }
 
-static void make_parent(const char *path)
-{
-    char *dir = mem_dup(path);
-    *strrchr(dir, '/') = '\0';
-    if (mkdir(dir, 0755) == 0)
-        chmod(dir, 0755); /* whatever the umask is */
-    free(dir);
-}
-
 /* Notes what was there before a step. */
 static void note_undo(struct setup_steps *s, const char *path, char *text)
 {
@@ -209,7 +200,11 @@ bool setup_write(struct setup_steps *s, const char *path, gid_t group,
     } else if (write && !s->checking) {
         note_undo(s, to, old);
         old = NULL;
-        make_parent(to);
+        char *const name = strrchr(to, '/');
+        *name = '\0';
+        if (mkdir(to, 0755) == 0)
+            chmod(to, 0755); /* whatever the umask is */
+        *name = '/';
         const int fault =
             replace_file(to, new, group, group != (gid_t)-1 ? 0640 : 0644);
         if (fault != 0)
