@@ -150,8 +150,18 @@ static bool go_on(pid_t child, enum __ptrace_request how)
     int status;
     assert_int_equal(ptrace(how, child, NULL, NULL), 0);
     assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGUSR1) {
+        /* process_skip(), up to the second one. */
+        assert_int_equal(ptrace(PTRACE_CONT, child, NULL, NULL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+    }
     assert_true(WIFSTOPPED(status));
     return WSTOPSIG(status) != SIGSTOP;
+}
+
+void process_skip(void)
+{
+    raise(SIGUSR1);
 }
 
 /* Returns a child that is stopped before its work. */

@@ -48,6 +48,10 @@ pid_t process_start_with_lock(const char *path);
 bool process_kill_at_change(process_work *work, void *arg, const void *watched,
                             size_t len, unsigned n);
 
+/* For the work: what it does between two calls is not done instruction by
+ * instruction, which takes long. */
+void process_skip(void);
+
 /* How many changes the work makes. */
 unsigned process_count_changes(process_work *work, void *arg,
                                const void *watched, size_t len);

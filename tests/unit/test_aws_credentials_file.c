@@ -130,15 +130,18 @@ TEST(readers_see_whole_states)
     aws_credentials_file_close(s);
 }
 
+/* Here, so that each copy of it takes the same instructions. */
+static struct aws_credentials_set to_publish;
+
 static void publish_two(void *arg)
 {
-    static struct aws_credentials_set state;
-    struct aws_credentials_file *s = open_file();
     (void)arg;
+    process_skip();
+    struct aws_credentials_file *s = open_file();
+    process_skip();
     if (!aws_credentials_file_lock(s, 0))
         _exit(1);
-    fill(&state, 2);
-    aws_credentials_file_publish(s, &state);
+    aws_credentials_file_publish(s, &to_publish);
 }
 
 static const void *watch_file(size_t *size)
@@ -165,6 +168,7 @@ static bool kill_writer(unsigned changes)
     size_t size;
     struct aws_credentials_file *s = open_file();
     fill(&state, 1);
+    fill(&to_publish, 2);
     aws_credentials_file_publish(s, &state);
     const void *watched = watch_file(&size);
     bool killed =
@@ -195,6 +199,7 @@ static unsigned count_changes(void)
     size_t size;
     struct aws_credentials_file *s = open_file();
     fill(&state, 1);
+    fill(&to_publish, 2);
     aws_credentials_file_publish(s, &state);
     const void *watched = watch_file(&size);
     const unsigned count =
