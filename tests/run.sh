@@ -129,10 +129,10 @@ end_other_steps() {
 }
 
 # The libraries of the sanitizers are linked statically: each process starts
-# faster by a fifth.
+# faster by a fifth. With -O2 the compiler takes half as long again.
 sanitizer_build() {
     configure_and_make "$build" --enable-sanitizers --enable-werror CC=gcc \
-        LDFLAGS="-static-libasan -static-libubsan"
+        CFLAGS="-g -O1" LDFLAGS="-static-libasan -static-libubsan"
 }
 
 # The library with the sanitizers and for the fuzz targets. What a new process
