@@ -1,7 +1,7 @@
 """Configuration: what is refused, with which words, and what is not.
 
 tests/data/config has bad files, NAME.conf, each with the lines that curt.fcgi
-must say of it, NAME.expected.
+must report for it, NAME.expected.
 """
 
 import json
@@ -78,14 +78,14 @@ class Checker:
         assert done.returncode == EX_CONFIG, done.stderr
         return said_lines(done)
 
-    def value(self, key, text=GOOD, env=()):
-        """What a key's value is in the end, as `curt config` has it."""
+    def values(self, text=GOOD, env=()):
+        """The values of all keys, as `curt config` has them."""
         self.conf.write_text(text)
         done = run(self.build, ["-c", self.conf, "--json", "config"],
                    {**self.env, **dict(env)}, self.top,
                    program=self.build.tool)
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)[key]
+        return json.loads(done.stdout)
 
 
 @pytest.fixture
@@ -106,7 +106,8 @@ def test_bad_file_gives_its_message(build, tmp_path, name):
 
 
 def test_there_is_a_message_for_each_bad_file():
-    assert len(BAD) > 50
+    assert sum(len((DATA / (name + ".expected")).read_text().splitlines())
+               for name in BAD) > 80
     assert sorted(p.stem for p in DATA.glob("*.expected")) == BAD
     assert sorted(p.suffix for p in DATA.iterdir()) == sorted(
         [".conf", ".expected"] * len(BAD))
@@ -143,18 +144,19 @@ def test_nul_byte_is_refused(checker):
         == ["%s:2: the line has a NUL byte in it" % checker.conf]
 
 
-@pytest.mark.parametrize("length", [4097, 100_000, 5_000_000])
-def test_very_long_line_is_refused(checker, length):
-    line = "TABLE = ".ljust(length - 1, "x") + "\n"
-    assert checker.check_bad(GOOD + line + "MAX_CHAR = 99\n") == [
-        "%s:2: the line is longer than 4096 bytes" % checker.conf,
-        "%s:3: MAX_CHAR: invalid value \"99\": expected an integer from 1 to 64"
+def test_very_long_line_is_refused(checker):
+    lines = ["TABLE = ".ljust(length - 1, "x") + "\n"
+             for length in (4097, 100_000, 5_000_000)]
+    assert checker.check_bad("".join([GOOD, *lines, "MAX_CHAR = 99\n"])) == [
+        *("%s:%d: the line is longer than 4096 bytes" % (checker.conf, number)
+          for number in (2, 3, 4)),
+        "%s:5: MAX_CHAR: invalid value \"99\": expected an integer from 1 to 64"
         % checker.conf]
 
 
 def test_long_line_within_the_limit_is_read(checker):
-    checker.check_good(GOOD + "TABLE = ".ljust(4095, "x") + "\n")
-    checker.check_good(GOOD + "#" * 4095 + "\n")
+    checker.check_good(GOOD + "TABLE = ".ljust(4095, "x") + "\n"
+                       + "#" * 4095 + "\n")
 
 
 def test_thousands_of_faults_end_somewhere(checker):
@@ -178,21 +180,27 @@ def test_file_of_anything_is_refused(checker, data):
 
 
 def test_control_bytes_of_a_file_do_not_reach_the_terminal(checker):
-    for bad in ("MIN_CHAR = \x1b[31m7\n", "STORE = a\rb\n", "K\x07EY = 1\n",
-                "no \x1b[2J line\n", "LOG_LEVEL = a\x08b\n"):
-        assert len(checker.check_bad(GOOD + bad)) == 1  # asserts there is none
+    bad = ("MIN_CHAR = \x1b[31m7\n", "STORE = a\rb\n", "K\x07EY = 1\n",
+           "no \x1b[2J line\n", "LOG_LEVEL = a\x08b\n")
+    lines = checker.check_bad(GOOD + "".join(bad))  # asserts there is none
+    check_lines(checker, lines, len(bad))
+
+
+def check_lines(checker, lines, count):
+    """One message for each line after the first."""
+    assert [re.match(r"%s:(\d+): " % checker.conf, line)[1]
+            for line in lines] == [str(2 + i) for i in range(count)], lines
 
 
 def test_secrets_are_not_said(checker):
-    for bad in ("AWS_SECRET_ACCESS_KEY hushhush\n",
-                "AWS_SECRET_ACCESS_KEY: hushhush\n",
-                "AWS_SECRET_ACCESS_KEY = \"hushhush\n",
-                "AWS_SESSION_TOKEN = hush\x01hushhush\n",
-                "aws_session_token = hushhush\n"):
-        lines = checker.check_bad(GOOD + bad)
-        assert lines[0].startswith("%s:2: " % checker.conf)
-        assert "hush" not in "\n".join(lines)
-
+    bad = ("AWS_SECRET_ACCESS_KEY hushhush\n",
+           "AWS_SECRET_ACCESS_KEY: hushhush\n",
+           "AWS_SECRET_ACCESS_KEY = \"hushhush\n",
+           "AWS_SESSION_TOKEN = hush\x01hushhush\n",
+           "aws_session_token = hushhush\n")
+    lines = checker.check_bad(GOOD + "".join(bad))
+    check_lines(checker, lines, len(bad))
+    assert "hush" not in "\n".join(lines)
 
 # Files that cannot be read
 
@@ -272,24 +280,17 @@ def test_option_wins_over_curt_conf(checker):
 # Files that are fine
 
 @pytest.mark.parametrize("text", [
-    GOOD,
-    GOOD.rstrip("\n"),
-    "\n\n  # a comment = with an equals sign\n\t\n" + GOOD + "#\n",
-    "APP_URL=https://sho.rt/t/\n",
-    "  APP_URL\t=\t https://sho.rt/t/ \t \n",
-    'APP_URL = "https://sho.rt/t/"\n',
-    '\tAPP_URL = "https://sho.rt/t/" \r\n',
-    GOOD.replace("\n", "\r\n") + "\r\nMIN_CHAR = 7\r\n# comment\r\n",
-    "APP_URL = http://localhost:8080/t/\n",
-    "APP_URL = https://sho.rt/\n",
-    "APP_URL = http://[::1]:8080/\n",
-    "APP_URL = https://xn--gre-6ka8i.example/a/b/c%20d/\n",
-    GOOD + "TABLE = \"a = b # c\"\n",
-    GOOD + "AWS_SESSION_TOKEN = abc==\n",
-    GOOD + "AWS_SESSION_TOKEN =\nAWS_REGION = \"\"\n",
-    GOOD + "MIN_CHAR = 1\nMAX_CHAR = 64\nSTORE_TIMEOUT = 60\nLINK_TTL = 0\n",
-    GOOD + "MIN_CHAR = 007\n",
-], ids=range(17))
+    "APP_URL=https://sho.rt/t/",
+    "\n\n  # a comment = with an equals sign\n\t\n"
+    "  APP_URL\t=\t https://sho.rt/t/ \t \n#\n",
+    'APP_URL = "https://sho.rt/t/"\nTABLE = "a = b # c"\n',
+    '\tAPP_URL = "https://sho.rt/t/" \r\n\r\nMIN_CHAR = 7\r\n# comment\r\n',
+    "APP_URL = http://localhost:8080/t/\nAWS_SESSION_TOKEN = abc==\n",
+    "APP_URL = https://sho.rt/\nAWS_SESSION_TOKEN =\nAWS_REGION = \"\"\n",
+    "APP_URL = http://[::1]:8080/\n"
+    "MIN_CHAR = 1\nMAX_CHAR = 64\nSTORE_TIMEOUT = 60\nLINK_TTL = 0\n",
+    "APP_URL = https://xn--gre-6ka8i.example/a/b/c%20d/\nMIN_CHAR = 007\n",
+], ids=range(8))
 def test_good_file(checker, text):
     checker.check_good(text)
 
@@ -300,20 +301,22 @@ def test_byte_order_mark_is_tolerated(checker):
 
 
 def test_values_are_what_was_written(checker):
-    text = GOOD + ('TABLE = "  a = b # c  "\r\nMAX_CHAR = 9\r\n'
-                   "AWS_ACCESS_KEY_ID = a=b=c\n")
-    assert checker.value("TABLE", text) == "  a = b # c  "
-    assert str(checker.value("MAX_CHAR", text)) == "9"
-    assert checker.value("AWS_ACCESS_KEY_ID", text) == "a=b=c"
-    assert checker.value("APP_URL", text) == "https://sho.rt/t/"
+    values = checker.values(
+        GOOD + 'TABLE = "  a = b # c  "\r\nMAX_CHAR = 9\r\n'
+        "AWS_ACCESS_KEY_ID = a=b=c\n")
+    assert values["TABLE"] == "  a = b # c  "
+    assert str(values["MAX_CHAR"]) == "9"
+    assert values["AWS_ACCESS_KEY_ID"] == "a=b=c"
+    assert values["APP_URL"] == "https://sho.rt/t/"
 
 
 def test_values_of_the_pages(checker):
-    text = GOOD + ("SITE_COLOR = #0B57d0\nSITE_NAME = Bücher \u2603\n"
-                   'SITE_TEXT = " # \u7b46 "\n')
-    assert checker.value("SITE_COLOR", text) == "#0B57d0"
-    assert checker.value("SITE_NAME", text) == "Bücher \u2603"
-    assert checker.value("SITE_TEXT", text) == " # \u7b46 "
+    values = checker.values(
+        GOOD + "SITE_COLOR = #0B57d0\nSITE_NAME = Bücher \u2603\n"
+        'SITE_TEXT = " # \u7b46 "\n')
+    assert values["SITE_COLOR"] == "#0B57d0"
+    assert values["SITE_NAME"] == "Bücher \u2603"
+    assert values["SITE_TEXT"] == " # \u7b46 "
     checker.check_good(GOOD + "SITE_NAME = %s\nSITE_TEXT = %s\n"
                        % ("é" * 100, "\u7b46" * 1000))
     checker.check_good(GOOD + "SITE_NAME =\nSITE_TEXT =\nSITE_COLOR =\n")
@@ -323,9 +326,7 @@ def test_values_of_the_pages(checker):
     "https://sho.rt/", "https://sho.rt/about", "https://sho.rt:444/t/",
     "https://example.org/t/"])
 def test_home_leads_elsewhere(checker, url):
-    text = GOOD + "HOME = %s\n" % url
-    checker.check_good(text)
-    assert checker.value("HOME", text) == url
+    assert checker.values(GOOD + "HOME = %s\n" % url)["HOME"] == url
 
 
 @pytest.mark.parametrize("url", [
@@ -340,10 +341,10 @@ def test_home_does_not_lead_back(checker, url):
 # The environment
 
 def test_home_is_not_read_from_the_environment(checker):
-    for home in ("off", "/root", "https://example.org/"):
-        assert checker.value("HOME", env={"HOME": home}) == "page"
-        assert checker.value("HOME", GOOD + "HOME = off\n",
-                             {"HOME": home}) == "off"
+    for home, text, value in (("off", "", "page"), ("/root", "", "page"),
+                              ("/root", "HOME = off\n", "off"),
+                              ("https://example.org/", "", "page")):
+        assert checker.values(GOOD + text, {"HOME": home})["HOME"] == value
 
 
 def test_text_in_the_environment_is_utf8(checker):
@@ -355,34 +356,40 @@ def test_environment_wins_even_over_a_wrong_value(checker):
     text = GOOD + "MAX_CHAR = seven\nSTORE = mysql\nLINK_TTL = 5\n"
     env = {"MAX_CHAR": "9", "STORE": "sqlite", "LINK_TTL": "6"}
     checker.check_good(text, env=env)
-    assert str(checker.value("MAX_CHAR", text, env)) == "9"
-    assert str(checker.value("LINK_TTL", text, env)) == "6"
+    values = checker.values(text, env)
+    assert str(values["MAX_CHAR"]) == "9" and str(values["LINK_TTL"]) == "6"
 
 
-@pytest.mark.parametrize("key, value, message", [
+@pytest.mark.parametrize("faults", [[
     ("MAX_CHAR", "7 ", 'invalid value "7 ": expected an integer from 1 to 64'),
-    ("MAX_CHAR", "", 'invalid value "": expected an integer from 1 to 64'),
-    ("MAX_CHAR", '"7"',
-     'invalid value ""7"": expected an integer from 1 to 64'),
     ("STORE", "SQLITE", 'invalid value "SQLITE": expected sqlite or dynamodb'),
     ("STATE_DIR", "state", 'invalid value "state": expected an absolute path'),
     ("APP_URL", "https://h", "invalid value \"https://h\": must end with '/', "
      "because ids are put right behind it; expected e.g. https://sho.rt/t/"),
+    ("TABLE", "a\tb", "has a control character in it"),
+], [
+    ("MAX_CHAR", "", 'invalid value "": expected an integer from 1 to 64'),
     ("APP_URL", "", "is not set; it is the public prefix of short URLs, such as"
      " https://sho.rt/t/"),
+], [
+    ("MAX_CHAR", '"7"',
+     'invalid value ""7"": expected an integer from 1 to 64'),
+], [
     ("MIN_CHAR", "8", "MIN_CHAR (8) is larger than MAX_CHAR (7)"),
-    ("TABLE", "a\tb", "has a control character in it"),
-])
-def test_wrong_value_in_the_environment(checker, key, value, message):
-    assert checker.check_bad(env={key: value}) == [
-        "environment: %s: %s" % (key, message)]
+]], ids=range(4))
+def test_wrong_value_in_the_environment(checker, faults):
+    found = checker.check_bad(env={key: value for key, value, _ in faults})
+    assert sorted(found) == sorted("environment: %s: %s" % (key, message)
+                                   for key, _, message in faults)
 
 
-@pytest.mark.parametrize("key", ["MAX_CHAR", "STORE", "STATE_DIR", "APP_URL"])
-def test_fault_in_the_environment_is_one_line(checker, key):
-    lines = checker.check_bad(env={key: "one\ncurt.fcgi: two\n\x1b[31mthree"})
-    assert len(lines) == 1
-    assert lines[0].startswith("environment: %s: " % key)
+def test_fault_in_the_environment_is_one_line(checker):
+    keys = ["APP_URL", "MAX_CHAR", "STATE_DIR", "STORE"]
+    lines = checker.check_bad(env=dict.fromkeys(
+        keys, "one\ncurt.fcgi: two\n\x1b[31mthree"))
+    assert len(lines) == len(keys)
+    for key, line in zip(keys, sorted(lines)):
+        assert line.startswith("environment: %s: " % key)
 
 
 def test_foreign_variables_are_none_of_curts_business(checker):
@@ -408,10 +415,9 @@ def test_check_makes_nothing(checker):
 
 def test_check_leaves_the_store_as_it_is(build, checker):
     checker.conf.write_text(GOOD)
-    for args in (["table", "create"], ["create", "https://example.com/"]):
-        done = run(build, ["-c", checker.conf, *args], checker.env,
-                   checker.top, program=build.tool)
-        assert done.returncode == 0, done.stderr
+    done = run(build, ["-c", checker.conf, "create", "https://example.com/"],
+               checker.env, checker.top, program=build.tool)
+    assert done.returncode == 0, done.stderr
     before = listing(checker.top)
     data = (checker.state / "curt.db").read_bytes()
     checker.check_good()
@@ -419,19 +425,16 @@ def test_check_leaves_the_store_as_it_is(build, checker):
     assert (checker.state / "curt.db").read_bytes() == data
 
 
-@pytest.mark.parametrize("key", ["STATE_DIR", "RUNTIME_DIR"])
-@pytest.mark.parametrize("fault", ["file", "no parent"])
-def test_check_says_which_directory_is_wrong(checker, key, fault):
-    path = checker.top / "wrong"
-    reason = "Not a directory"
-    if fault == "file":
-        path.write_text("")
-    else:
-        path, reason = path / "sub" / "dir", "No such file or directory"
-    lines = checker.check_bad(env={key: str(path)})
-    assert lines[0] == (
-        "%s: %s: %s; expected a directory that the user of curt.fcgi can "
-        "write" % (key, path, reason))
+def test_check_says_which_directory_is_wrong(checker):
+    file, path = checker.top / "wrong", checker.top / "no" / "sub" / "dir"
+    file.write_text("")
+    reasons = {file: "Not a directory", path: "No such file or directory"}
+    for state, run_ in ((file, path), (path, file)):
+        assert checker.check_bad(env={"STATE_DIR": state, "RUNTIME_DIR": run_}
+                                 )[:2] == [
+            "%s: %s: %s; expected a directory that the user of curt.fcgi can "
+            "write" % (key, wrong, reasons[wrong])
+            for key, wrong in (("STATE_DIR", state), ("RUNTIME_DIR", run_))]
 
 
 def test_check_says_that_the_store_is_broken(checker):
