@@ -271,7 +271,7 @@ def steady(values, what, seconds=1.5, deadline=30):
         if now and time.monotonic() - since >= seconds:
             return now
         assert time.monotonic() < end, "%s: %r at last" % (what, now)
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 LOG_LINE = re.compile(
