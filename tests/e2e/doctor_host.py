@@ -1,5 +1,6 @@
 """A host for `curt doctor` to look at, and what it says of it."""
 
+import copy
 import json
 import os
 import shutil
@@ -87,9 +88,9 @@ class Report:
 class Host:
     """A host to be looked at: settings, and a configuration file of them."""
 
-    def __init__(self, build, settings, workdir=None):
+    def __init__(self, build, settings):
         self.build = build
-        self.workdir = Path(workdir or settings["STATE_DIR"]).parent
+        self.workdir = Path(settings["STATE_DIR"]).parent
         self.settings = dict(settings)
         self.settings.setdefault("APP_URL", "http://127.0.0.1:1/t/")
         for key, value in harness.OPEN_SETTINGS.items():
@@ -99,11 +100,20 @@ class Host:
     def path(self, key):
         return Path(self.settings[key])
 
-    def run(self, *args, env=()):
+    def but(self, **settings):
+        """The same host with other settings in its configuration file."""
+        other = copy.copy(self)
+        other.settings = {**self.settings, **settings}
+        return other
+
+    def write_conf(self):
         harness.write_conf(self.conf, self.settings)
         # Its user must be able to read it, and nobody else a secret.
         secret = "AWS_SECRET_ACCESS_KEY" in self.settings
         self.conf.chmod(0o640 if secret else 0o644)
+
+    def run(self, *args, env=()):
+        self.write_conf()
         done = harness.run_tool(
             self.build, self.workdir,
             harness.child_env(self.workdir, dict(env)),
@@ -133,31 +143,33 @@ def serving(build, settings, kind="lighttpd", **options):
                      harness.web_user().pw_gid)
     with webservers.Site(build, kind, settings, **options) as site:
         host = Host(build, dict(settings, APP_URL=site.app_url))
-        host.site = site
+        host.site, host.pool = site, site.pool
         yield host
 
 
 @contextmanager
-def proxied(build, settings, path="/t/", edit=lambda text: text,
-            kind="lighttpd"):
-    """The same behind nginx as a reverse proxy, with the shipped file after
-    edit(); APP_URL is the proxy's, with this path."""
-    port = harness.free_port()
-    site = webservers.Site(build, kind, settings)
-    app_url = "http://127.0.0.1:%d%s" % (port, path)
-    site.pool.settings["APP_URL"] = app_url
-    with site:
-        workdir = harness.make_workdir()
-        proxy = webservers.NginxProxy(port, workdir, site.url, edit)
-        try:
-            proxy.start()
-            host = Host(build, dict(settings, APP_URL=app_url))
-            host.site, host.proxy = site, proxy
-            yield host
-            proxy.stop()
-        finally:
-            proxy.kill()
-            shutil.rmtree(workdir, ignore_errors=True)
+def in_front(host, kind, path="/t/", **options):
+    """The host with one more web server before its pool, .server, whose /t/, or
+    this path, is APP_URL. kind "proxy": nginx as a reverse proxy before the
+    host's web server, with the shipped file; options: those of the server."""
+    port, workdir = harness.free_port(), harness.make_workdir()
+    if kind == "proxy":
+        server = webservers.NginxProxy(
+            port, workdir, host.settings["APP_URL"].partition("/t/")[0],
+            **options)
+    else:
+        server = webservers.KINDS[kind](
+            port, workdir, host.pool.socket_path, host.build.fcgi,
+            host.pool.conf, **options)
+    try:
+        server.start()
+        other = host.but(APP_URL=server.url + path)
+        other.server = server
+        yield other
+        server.stop()
+    finally:
+        server.kill()
+        shutil.rmtree(workdir, ignore_errors=True)
 
 
 class OtherServer:
@@ -208,8 +220,8 @@ class OtherServer:
 def make_certificate(directory):
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
-         "2", "-subj", "/CN=127.0.0.1", "-addext",
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
          "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         check=True, stderr=subprocess.DEVNULL)
     return certificate, key
