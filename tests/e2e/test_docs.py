@@ -376,8 +376,8 @@ def test_files_of_the_manual(build, store, store_settings, tmp_path):
     """They are there and no others, private, and may be deleted while curt is
     stopped and nothing is pending, except the links."""
     documented = files_of(store)
-    with harness.Pool(build, settings_for(store, store_settings,
-                                          tmp_path)) as pool:
+    with harness.Pool(build, settings_for(store, store_settings, tmp_path),
+                      workers=1) as pool:
         pool.start()
         short_id = make_link(pool)
         assert pool.request("GET", "/t/" + short_id).status == 301
