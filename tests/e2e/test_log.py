@@ -25,7 +25,7 @@ HOSTILE = [
 
 
 def test_each_line_of_the_log_is_one_that_curt_wrote(build):
-    with Pool(build, {"LOG_LEVEL": "debug"}, workers=2).start() as pool:
+    with Pool(build, {"LOG_LEVEL": "debug"}, workers=1).start() as pool:
         good = make_link(pool)
         for text in HOSTILE:
             for name in ("User-Agent", "X-Amzn-Trace-Id", "Accept", "Host"):
@@ -69,7 +69,7 @@ def test_each_line_has_what_the_design_says(build):
 
 def test_spawn_fcgi_without_a_terminal(build):
     """Standard error is /dev/null then; what is to be said goes to syslog."""
-    pool = DaemonPool(build, {}, workers=2)
+    pool = DaemonPool(build, {}, workers=1)
     try:
         pool.start()
         assert descriptors(pool.pid)[2] == "/dev/null"
@@ -99,7 +99,7 @@ def test_log_that_nobody_reads_any_more_does_not_kill(build):
             return ["sh", "-c", 'exec "$0" "$@" 2>"$TMPDIR"/fifo',
                     *super().command(workers)]
 
-    pool = FifoPool(build, {"LOG_LEVEL": "debug"}, workers=2)
+    pool = FifoPool(build, {"LOG_LEVEL": "debug"}, workers=1)
     os.mkfifo(pool.workdir / "fifo")
     reader = os.open(pool.workdir / "fifo", os.O_RDONLY | os.O_NONBLOCK)
     with pool.start():
