@@ -58,8 +58,9 @@ class Links:
 
     def put(self, long_url, short_url, created_at, analytics=None):
         if self.store == "sqlite":
-            run(self.pool, "table", "create")
             path = Path(self.settings["STATE_DIR"]) / "curt.db"
+            if not path.exists():
+                run(self.pool, "table", "create")
             with sqlite3.connect(path) as db:
                 db.execute(
                     "INSERT OR REPLACE INTO links (short_id, long_url,"
