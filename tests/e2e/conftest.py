@@ -85,6 +85,7 @@ LEAKS_IN_EACH_CASE = ("test_aws_credentials.py", "test_dynamodb_wire.py",
                       "test_store_faults.py")
 LEAKS_ELSEWHERE = ("test_aws_policy.py", "test_aws_rotation.py",
                    "test_browser.py", "test_cache.py", "test_crash.py",
+                   "test_doctor.py", "test_doctor_dynamodb.py",
                    "test_hostile_lighttpd.py", "test_page.py",
                    "test_store_away.py", "test_store_outage.py",
                    "test_throttled_table.py", "test_tutorial.py",

@@ -114,10 +114,11 @@ class Host:
 
     def run(self, *args, env=()):
         self.write_conf()
-        done = harness.run_tool(
-            self.build, self.workdir,
-            harness.child_env(self.workdir, dict(env)),
-            ("-c", self.conf), args, check=False)
+        env = harness.child_env(self.workdir, dict(env))
+        # Each fault is another way through its code; the pools' is elsewhere.
+        env["ASAN_OPTIONS"] += ":detect_leaks=1"
+        done = harness.run_tool(self.build, self.workdir, env,
+                                ("-c", self.conf), args, check=False)
         for secret in (SECRET_KEY, TOKEN):
             assert secret not in done.stdout + done.stderr
         return done
