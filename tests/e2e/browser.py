@@ -60,7 +60,8 @@ class Page:
         are those of its axe.run()."""
         if self("evaluate", "typeof axe") == "undefined":
             self("evaluate", self.browser.axe)
-        return self("evaluate", RUN_AXE % json.dumps(options or {}))
+        return self("evaluate", RUN_AXE % json.dumps(
+            {"resultTypes": ["violations", "incomplete"], **(options or {})}))
 
 
 class Browser:

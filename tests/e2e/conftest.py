@@ -24,7 +24,7 @@ LONG = ("test_package.py", "test_power_loss.py", "test_webservers.py",
         "test_haproxy.py", "test_aws_rotation.py", "test_qr.py",
         "test_crash.py", "test_reload.py", "test_slow_clients.py",
         "test_processes.py", "test_hostile.py", "test_aws_secrets.py",
-        "test_hostile_requests.py", "test_browser.py",
+        "test_hostile_requests.py",
         "test_aws_credentials.py", "test_config.py", "test_alone.py",
         "test_tutorial.py", "test_hostile_lighttpd.py",
         "test_doctor_dynamodb.py", "test_store_away.py")
@@ -84,7 +84,7 @@ def pytest_collection_modifyitems(config, items):
 LEAKS_IN_EACH_CASE = ("test_aws_credentials.py", "test_dynamodb_wire.py",
                       "test_store_faults.py")
 LEAKS_ELSEWHERE = ("test_aws_policy.py", "test_aws_rotation.py",
-                   "test_browser.py", "test_cache.py", "test_crash.py",
+                   "test_cache.py", "test_crash.py",
                    "test_doctor.py", "test_doctor_dynamodb.py",
                    "test_hostile_lighttpd.py", "test_page.py",
                    "test_store_away.py", "test_store_outage.py",
@@ -119,6 +119,16 @@ def dynamodb_local():
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for the whole run; each page has a profile of its own."""
+    from browser import Browser
+
+    started = Browser()
+    yield started
+    started.close()
 
 
 class StoreSettings:
@@ -179,7 +189,8 @@ def site(request, build, module_store_settings):
     """Each of the five web-server set-ups on each store, shared by a module's
     tests; so a test looks at its own links only."""
     kind, store = request.param
-    s = webservers.Site(build, kind, module_store_settings(store))
+    s = webservers.Site(build, kind, {**module_store_settings(store),
+                                      "HITS_FLUSH": 1})
     s.store = store
     s.start()
     yield s

@@ -1,5 +1,6 @@
 """What the tests of processes, reload, crashes and the janitor share."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -206,6 +207,28 @@ def slay(pid):
 
 def wait_complete(pool, deadline=30):
     wait_until(pool.complete, "a complete pool", deadline)
+
+
+def reload(pool):
+    """Writes the file of a pool, and has it take over its settings."""
+    before = set(pool.children())
+    pool.write_conf()
+    pool.signal(signal.SIGHUP)
+    wait_until(lambda: not before & set(pool.children()) and pool.complete(),
+               "new children")
+
+
+@contextlib.contextmanager
+def changed(pool, **settings):
+    """Gives a running pool other settings for some time."""
+    before = pool.settings
+    try:
+        pool.settings = {**before, **settings}
+        reload(pool)
+        yield
+    finally:
+        pool.settings = before
+        reload(pool)
 
 
 def started_at(pid):
