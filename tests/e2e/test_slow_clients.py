@@ -8,10 +8,8 @@ import socket
 import time
 
 import pytest
-import requests
 
 import fcgi_client
-import webservers
 from fcgi_client import PARAMS, STDIN, begin, pairs, record, stream
 from harness import Pool, wait_until
 from proctools import (EnvPool, HalfRequest, check_redirect, connections,
@@ -55,20 +53,38 @@ def slow_peer(pool, data, receive_buffer=None):
     return client
 
 
-def check_quick_redirects(pool, short_id, url, count=20):
+def check_redirects(pool, short_id, url, count=20):
+    """They do not wait for slow peers: a client gives up after 20 seconds, and
+    a slow request may take 60."""
     for _ in range(count):
-        begun = time.monotonic()
         check_redirect(pool, short_id, url)
-        assert time.monotonic() - begun < 20
 
 
 def taken(pool):
     return sum(map(connections, pool.workers() or [pool.pid]))
 
 
+def wait_taken(pool, condition, what):
+    wait_until(lambda: condition(taken(pool)), what, interval=0.1)
+
+
 def wait_all_closed(pool):
     """A worker closes a connection a little after its client has the answer."""
-    wait_until(lambda: taken(pool) == 0, "all connections are closed")
+    wait_taken(pool, lambda count: count == 0, "all connections are closed")
+
+
+@pytest.fixture(scope="module")
+def patient(build):
+    """A worker that waits for slow requests for the time of a test."""
+    with Pool(build, {"REQUEST_TIMEOUT": 60}, workers=1) as pool:
+        yield pool.start()
+
+
+@pytest.fixture(scope="module")
+def hasty(build):
+    """A worker that waits for them for one second."""
+    with Pool(build, {"REQUEST_TIMEOUT": 1}, workers=1) as pool:
+        yield pool.start()
 
 
 @pytest.mark.parametrize("workers", [2, 0])
@@ -80,12 +96,12 @@ def test_slow_peers_hold_up_nobody(build, workers):
         wait_all_closed(pool)
         reader = pool.client().request_bytes("GET", "/t/" + short_id)
         peers = [slow_peer(pool, data) for data in SLOW.values()
-                 for _ in range(40)]
-        peers += [slow_peer(pool, reader, 1) for _ in range(40)]
-        wait_until(lambda: taken(pool) >= len(SLOW) * 40, "all are taken")
-        check_quick_redirects(pool, short_id, LONG_URL)
+                 for _ in range(20)]
+        peers += [slow_peer(pool, reader, 1) for _ in range(20)]
+        wait_taken(pool, lambda count: count >= len(SLOW) * 20, "all are taken")
+        check_redirects(pool, short_id, LONG_URL)
         assert make_link(pool)
-        for client in peers[-40:]:
+        for client in peers[-20:]:
             assert client.response().status == 301
         for client in peers:
             client.close()
@@ -108,111 +124,104 @@ def drip(client, data, seconds):
         time.sleep(0.1)
 
 
-def test_slow_request_ends_after_the_request_timeout(build):
-    with Pool(build, {"REQUEST_TIMEOUT": 1}, workers=1).start() as pool:
-        begun = time.monotonic()
-        peers = {name: slow_peer(pool, data) for name, data in SLOW.items()}
-        dripping = pool.client().connect()
-        drip(dripping, head_of("GET", "/t/" + "a" * 400, 0), 30)
-        assert time.monotonic() - begun > 0.9
-        dripping.close()
-        for name, client in peers.items():
-            if name in ("no body", "half body", "half record"):
-                answer = client.response()
-                assert answer.status == 408
-                assert json.loads(answer.body)["status"] == 408
-            elif name == "values":
-                assert client.read_record()[0] == 10
-            assert client.closed(), name
-            client.close()
-        assert 0.9 < time.monotonic() - begun < 20
-        # The time counts from the beginning of each request.
-        with pool.client() as kept:
-            for _ in range(4):
-                assert kept.request("GET", "/t/~", keep=True).status == 404
-                time.sleep(0.4)
+def test_slow_request_ends_after_the_request_timeout(hasty):
+    begun = time.monotonic()
+    peers = {name: slow_peer(hasty, data) for name, data in SLOW.items()}
+    dripping = hasty.client().connect()
+    drip(dripping, head_of("GET", "/t/" + "a" * 400, 0), 30)
+    assert time.monotonic() - begun > 0.9
+    dripping.close()
+    for name, client in peers.items():
+        if name in ("no body", "half body", "half record"):
+            answer = client.response()
+            assert answer.status == 408
+            assert json.loads(answer.body)["status"] == 408
+        elif name == "values":
+            assert client.read_record()[0] == 10
+        assert client.closed(), name
+        client.close()
+    # The time counts from the beginning of each request.
+    with hasty.client() as kept:
+        for _ in range(4):
+            assert kept.request("GET", "/t/~", keep=True).status == 404
+            time.sleep(0.4)
 
 
-def test_answer_that_nobody_reads_ends_after_the_request_timeout(build):
-    with Pool(build, {"REQUEST_TIMEOUT": 1}, workers=1).start() as pool:
-        short_id = make_link(pool, LONG_URL)
-        wait_all_closed(pool)
-        client = pool.client()
-        data = client.request_bytes("GET", "/t/" + short_id, keep=True)
-        client.socket.settimeout(0.1)
-        # Requests one after the other until the answers fill the buffers.
-        for _ in range(5):
-            try:
-                client.send(data)
-            except (socket.timeout, ConnectionError):
-                break
-            time.sleep(0.02)
-        check_quick_redirects(pool, short_id, LONG_URL, 3)
-        wait_all_closed(pool)
+def test_answer_that_nobody_reads_ends_after_the_request_timeout(hasty):
+    short_id = make_link(hasty, LONG_URL)
+    wait_all_closed(hasty)
+    client = hasty.client()
+    data = client.request_bytes("GET", "/t/" + short_id, keep=True)
+    client.socket.settimeout(0.1)
+    # Requests one after the other until the answers fill the buffers.
+    for _ in range(5):
+        try:
+            client.send(data)
+        except (socket.timeout, ConnectionError):
+            break
+        time.sleep(0.02)
+    check_redirects(hasty, short_id, LONG_URL, 3)
+    wait_all_closed(hasty)
+    client.close()
+
+
+def test_answer_that_needs_no_body_does_not_wait_for_it(patient):
+    for method, uri, length, status in (
+            ("GET", "/t/~", 1000, 404), ("HEAD", "/t/~", 1000, 404),
+            ("POST", "/t/abc", 1000, 405), ("POST", "/other", 1000, 404),
+            ("GET", "/create", 1000, 405), ("POST", "/create", 65537, 413),
+            ("POST", "/create", 2 ** 40, 413)):
+        head = head_of(method, uri, length, keep=True)
+        begun = head + record(STDIN, b"x" * 100)
+        with slow_peer(patient, begun) as client:
+            assert client.response().status == status
+            # The rest is read, and the connection serves the next request.
+            client.send(stream(STDIN, b"x" * 900))
+            answer = client.request("GET", "/t/~", keep=True)
+            assert answer.status == 404
+    with slow_peer(patient, begun) as client:
+        # It is not waited for any longer than two seconds.
+        assert client.response().status == 413
+        assert client.closed()
+
+
+def test_idle_kept_connections_do_not_hold_up_others(hasty):
+    short_id = make_link(hasty)
+    kept = [hasty.client() for _ in range(20)]
+    for client in kept:
+        client.request("GET", "/t/~", keep=True)
+    check_redirect(hasty, short_id)
+    time.sleep(1.2)  # no request was begun, so there is no timeout
+    for client in kept:
+        answer = client.request("GET", "/t/" + short_id, keep=True)
+        assert answer.status == 301
         client.close()
 
 
-def test_answer_that_needs_no_body_does_not_wait_for_it(build):
-    with Pool(build, {"REQUEST_TIMEOUT": 60}, workers=1).start() as pool:
-        for method, uri, length, status in (
-                ("GET", "/t/~", 1000, 404), ("HEAD", "/t/~", 1000, 404),
-                ("POST", "/t/abc", 1000, 405), ("POST", "/other", 1000, 404),
-                ("GET", "/create", 1000, 405), ("POST", "/create", 65537, 413),
-                ("POST", "/create", 2 ** 40, 413)):
-            head = head_of(method, uri, length, keep=True)
-            begun = head + record(STDIN, b"x" * 100)
-            with slow_peer(pool, begun) as client:
-                assert client.response().status == status
-                # The rest is read, and the connection serves the next request.
-                client.send(stream(STDIN, b"x" * 900))
-                answer = client.request("GET", "/t/~", keep=True)
-                assert answer.status == 404
-        with slow_peer(pool, begun) as client:
-            # It is not waited for any longer than two seconds.
-            assert client.response().status == 413
-            assert client.closed()
-
-
-def test_idle_kept_connections_do_not_hold_up_others(build):
-    with Pool(build, {"REQUEST_TIMEOUT": 1}, workers=1).start() as pool:
-        short_id = make_link(pool)
-        kept = [pool.client() for _ in range(20)]
-        for client in kept:
-            client.request("GET", "/t/~", keep=True)
-        check_redirect(pool, short_id)
-        time.sleep(1.2)  # no request was begun, so there is no timeout
-        for client in kept:
-            answer = client.request("GET", "/t/" + short_id, keep=True)
-            assert answer.status == 301
-            client.close()
-
-
-def test_more_connections_than_a_worker_has(build):
-    settings = {"REQUEST_TIMEOUT": 60}
-    with Pool(build, settings, workers=1).start() as pool:
-        short_id = make_link(pool)
-        wait_all_closed(pool)
-        oldest = slow_peer(pool, half_body())
-        kept = pool.client()
-        assert kept.request("GET", "/t/~", keep=True).status == 404
-        others = [slow_peer(pool, SLOW["params"])
-                  for _ in range(CONNECTIONS_MAX - 3)]
-        wait_until(lambda: taken(pool) == CONNECTIONS_MAX - 1,
-                   "as many as there may be")
-        # The idle one goes first, then the oldest request.
-        others.append(slow_peer(pool, SLOW["params"]))
-        assert kept.closed()
-        others.append(slow_peer(pool, SLOW["params"]))
-        answer = oldest.response()
-        assert answer.status == 503
-        assert int(answer.headers["retry-after"]) > 0
-        assert oldest.closed()
-        for _ in range(100):
-            others.append(slow_peer(pool, SLOW["params"]))
-        check_quick_redirects(pool, short_id, "https://example.com/page")
-        wait_until(lambda: taken(pool) < CONNECTIONS_MAX, "one is free")
-        for client in others + [oldest, kept]:
-            client.close()
+def test_more_connections_than_a_worker_has(patient):
+    short_id = make_link(patient)
+    wait_all_closed(patient)
+    oldest = slow_peer(patient, half_body())
+    kept = patient.client()
+    assert kept.request("GET", "/t/~", keep=True).status == 404
+    others = [slow_peer(patient, SLOW["params"])
+              for _ in range(CONNECTIONS_MAX - 3)]
+    wait_taken(patient, lambda count: count == CONNECTIONS_MAX - 1,
+               "as many as there may be")
+    # The idle one goes first, then the oldest request.
+    others.append(slow_peer(patient, SLOW["params"]))
+    assert kept.closed()
+    others.append(slow_peer(patient, SLOW["params"]))
+    answer = oldest.response()
+    assert answer.status == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert oldest.closed()
+    for _ in range(100):
+        others.append(slow_peer(patient, SLOW["params"]))
+    check_redirects(patient, short_id, "https://example.com/page")
+    wait_taken(patient, lambda count: count < CONNECTIONS_MAX, "one is free")
+    for client in others + [oldest, kept]:
+        client.close()
 
 
 class FewFilesPool(Pool):
@@ -225,29 +234,28 @@ def test_more_connections_than_the_process_may_open_files(build):
     with FewFilesPool(build, settings, workers=1).start() as pool:
         short_id = make_link(pool)
         peers = [slow_peer(pool, SLOW["params"]) for _ in range(100)]
-        check_quick_redirects(pool, short_id, "https://example.com/page")
+        check_redirects(pool, short_id, "https://example.com/page")
         assert make_link(pool)
         assert not said(pool, "cannot accept a connection")
         for client in peers:
             client.close()
 
 
-def test_memory_of_slow_requests_is_bounded(build):
-    """60 of them with 1.9 MB of parameters each."""
-    with Pool(build, {"REQUEST_TIMEOUT": 60}, workers=1).start() as pool:
-        short_id = make_link(pool)
-        peers = []
-        for _ in range(60):
-            client = pool.client(60).connect()
-            peers.append(client)
-            try:
-                client.send(begin() + record(PARAMS, bytes(65000)) * 29)
-            except ConnectionError:
-                pass
-        check_redirect(pool, short_id)
-        assert sum(1 for c in peers if is_open(c)) < 20
-        for client in peers:
-            client.close()
+def test_memory_of_slow_requests_is_bounded(patient):
+    """40 of them with 1.9 MB of parameters each."""
+    short_id = make_link(patient)
+    peers = []
+    for _ in range(40):
+        client = patient.client(60).connect()
+        peers.append(client)
+        try:
+            client.send(begin() + record(PARAMS, bytes(65000)) * 29)
+        except ConnectionError:
+            pass
+    check_redirect(patient, short_id)
+    assert sum(1 for c in peers if is_open(c)) < 20
+    for client in peers:
+        client.close()
 
 
 def is_open(client):
@@ -352,7 +360,7 @@ def test_slow_peers_on_tcp(build, allowed):
     with pool.start():
         short_id = make_link(pool, LONG_URL)
         with slow_peer(pool, half_body()) as late, slow_peer(pool, b"") as mute:
-            check_quick_redirects(pool, short_id, LONG_URL, 5)
+            check_redirects(pool, short_id, LONG_URL, 5)
             assert late.response().status == 408
             assert late.closed() and mute.closed()
         with slow_peer(pool, head_of("GET", "/t/" + short_id, 10000)) as client:
@@ -367,47 +375,3 @@ def test_slow_create_is_finished_at_a_stop(build):
         for half in halves:
             half.finish()
         assert pool.process.wait(30) == 0
-
-
-# Through the web servers
-
-HTTP_SLOW = [
-    b"",
-    b"GET /t/abc HTTP/1.1\r\nHost: x\r\nX-Slow: ",
-    b"POST /create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    b"Content-Length: 60000\r\n\r\n{",
-    b"POST /create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    b"Content-Length: 60000\r\n\r\n{" + b" " * 40000,
-    b"GET /t/zz HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{",
-]
-
-
-@pytest.mark.parametrize("kind", webservers.KINDS)
-def test_slow_clients_of_a_site(build, kind, store_settings):
-    """200 of them: more than Apache has threads by default, and more than a
-    pool has workers."""
-    with webservers.Site(build, kind, store_settings("sqlite")) as site:
-        path = requests.post(site.url + "/create", timeout=20,
-                             json={"long_url": LONG_URL}).text
-        slow = []
-        reader = ("GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
-                  % path[len(site.url):]).encode()
-        for data in HTTP_SLOW + [reader]:
-            for _ in range(34):
-                client = socket.socket()
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-                client.settimeout(20)
-                client.connect(("127.0.0.1", site.port))
-                client.sendall(data)
-                slow.append(client)
-        # mod_fcgid starts processes for them first.
-        for client in slow[-34:]:
-            client.settimeout(60)
-            assert client.recv(1) == b"H"
-        for _ in range(30):
-            begun = time.monotonic()
-            answer = requests.get(path, allow_redirects=False, timeout=20)
-            assert answer.headers["location"] == LONG_URL
-            assert time.monotonic() - begun < 20
-        for client in slow:
-            client.close()

@@ -388,8 +388,9 @@ STORES = ("sqlite", "dynamodb")
 
 # Parameters of the fixture "site": each server with each store, and each
 # server once with the stores in turn, for what does not depend on the store.
+# They are the same objects: for an equal one pytest would start another site.
 ALL_SETUPS = [(kind, store) for store in STORES for kind in KINDS]
-EACH_SERVER = [(kind, STORES[i % 2]) for i, kind in enumerate(KINDS)]
+EACH_SERVER = [ALL_SETUPS[i + i % 2 * len(KINDS)] for i in range(len(KINDS))]
 
 
 def setup_id(setup):
