@@ -56,8 +56,10 @@ def check_problem(answer, status):
     return problem
 
 
-def get_item(pool, short_id):
-    return json.loads(pool.tool("get", short_id, "--json").stdout)
+def get_items(pool, ids):
+    """{id: item} as `curt get` prints them."""
+    lines = pool.tool("get", *ids, "--json").stdout.splitlines()
+    return dict(zip(ids, map(json.loads, lines), strict=True))
 
 
 def post(pool, body, content_type=JSON_TYPE, headers=(), **options):
@@ -87,10 +89,9 @@ def pool(build, module_store_settings):
         workers = p.workers()
         ids = [create(p, "https://example.com/%d?n=%d" % (n, n))
                for n in range(LINKS)]
-        before = {i: get_item(p, i) for i in ids}
+        before = get_items(p, ids)
         yield p
-        after = {i: get_item(p, i) for i in ids}
-        assert after == before
+        assert get_items(p, ids) == before
         for short_id in ids:
             answer = p.request("GET", "/t/" + short_id)
             assert answer.status == 301

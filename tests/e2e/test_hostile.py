@@ -11,10 +11,8 @@ import json
 import random
 import re
 
-import pytest
-
 from hostile import (FORM_TYPE, JSON_TYPE, MAX_BODY, ODD_URLS, check_alive,
-                     check_head, check_problem, create, get_item, padded, pool,
+                     check_head, check_problem, create, get_items, padded, pool,
                      post)
 
 def member(value):
@@ -157,51 +155,55 @@ BAD_URLS = [
     "http://x/" + "a" * 60000, "http://" + "a" * 9000 + "/",
 ]
 
-@pytest.mark.parametrize("body", RIGHT, ids=range(len(RIGHT)))
-def test_what_is_json_is_taken(pool, body):
-    for content_type in (JSON_TYPE, "application/x+json", FORM_TYPE,
-                         "text/plain", None):
-        answer = post(pool, body, content_type)
-        assert answer.status == 200, answer.raw
+def test_what_is_json_is_taken(pool):
+    for body in RIGHT:
+        for content_type in (JSON_TYPE, "application/x+json", FORM_TYPE,
+                             "text/plain", None):
+            answer = post(pool, body, content_type)
+            assert answer.status == 200, (body[:99], content_type, answer.raw)
+            check_head(answer)
+
+
+def test_what_is_nearly_json_is_taken_as_it_was_sent(pool):
+    ids = []
+    for body in NEARLY_JSON:
+        answer = post(pool, body)
+        assert answer.status == 200, (body, answer.raw)
+        ids.append(answer.body.decode().rsplit("/", 1)[1])
+    for item in get_items(pool, ids).values():
+        assert item["long_url"] == "http://x/"
+
+
+def test_what_is_no_json_is_400(pool):
+    for body in NO_JSON:
+        problem = check_problem(post(pool, body), 400)
+        assert "JSON" in problem["detail"], body[:99]
+
+
+def test_json_without_a_link_is_400(pool):
+    for body in NO_LINK:
+        check_problem(post(pool, body), 400)
+
+
+def test_a_url_that_cannot_be_used_is_400(pool):
+    for url in BAD_URLS:
+        problem = check_problem(post(pool, json.dumps({"long_url": url})), 400)
+        assert problem["detail"].startswith("The long_url "), url[:99]
+        assert "http" not in problem["detail"].replace("http or https", ""), (
+            url[:99])
+
+
+def test_an_odd_url_comes_back_as_it_was_stored(pool):
+    stored = get_items(pool, [create(pool, url) for url in ODD_URLS])
+    for short_id, item in stored.items():
+        answer = pool.request("GET", "/t/" + short_id)
+        assert answer.status == 301
         check_head(answer)
-
-
-@pytest.mark.parametrize("body", NEARLY_JSON, ids=range(len(NEARLY_JSON)))
-def test_what_is_nearly_json_is_taken_as_it_was_sent(pool, body):
-    answer = post(pool, body)
-    assert answer.status == 200, answer.raw
-    short_id = answer.body.decode().rsplit("/", 1)[1]
-    assert get_item(pool, short_id)["long_url"] == "http://x/"
-
-
-@pytest.mark.parametrize("body", NO_JSON, ids=range(len(NO_JSON)))
-def test_what_is_no_json_is_400(pool, body):
-    problem = check_problem(post(pool, body), 400)
-    assert "JSON" in problem["detail"]
-
-
-@pytest.mark.parametrize("body", NO_LINK, ids=range(len(NO_LINK)))
-def test_json_without_a_link_is_400(pool, body):
-    check_problem(post(pool, body), 400)
-
-
-@pytest.mark.parametrize("url", BAD_URLS, ids=range(len(BAD_URLS)))
-def test_a_url_that_cannot_be_used_is_400(pool, url):
-    problem = check_problem(post(pool, json.dumps({"long_url": url})), 400)
-    assert problem["detail"].startswith("The long_url ")
-    assert "http" not in problem["detail"].replace("http or https", "")
-
-
-@pytest.mark.parametrize("url", ODD_URLS, ids=range(len(ODD_URLS)))
-def test_an_odd_url_comes_back_as_it_was_stored(pool, url):
-    short_id = create(pool, url)
-    answer = pool.request("GET", "/t/" + short_id)
-    assert answer.status == 301
-    check_head(answer)
-    assert answer.headers["location"] == get_item(pool, short_id)["long_url"]
-    assert answer.raw.count(b"\r\nLocation:") == 1
-    assert b"<script" not in answer.body
-    assert re.fullmatch(r"[\x21-\x7e]{1,8000}", answer.headers["location"])
+        location = answer.headers["location"]
+        assert location == item["long_url"]
+        assert answer.raw.count(b"\r\nLocation:") == 1
+        assert b"<script" not in answer.body
+        assert re.fullmatch(r"[\x21-\x7e]{1,8000}", location)
 
 
 def test_every_cut_of_a_body_is_400(pool):
@@ -231,7 +233,7 @@ def test_mutated_bodies_are_what_python_takes_them_for(pool):
     seed = (b'{"a":[0,-1.5e+3,true,false,null,{"b":"\\u00e9\\n\xc3\xa9"}],'
             b'"long_url":"http://x/"}')
     taken = refused = 0
-    for _ in range(600):
+    for _ in range(300):
         body = bytearray(seed)
         for _ in range(rng.choice((1, 1, 2, 3))):
             at = rng.randrange(len(body) - 11)
@@ -253,8 +255,8 @@ def test_mutated_bodies_are_what_python_takes_them_for(pool):
             check_problem(answer, 400)
         else:
             assert answer.status == 200, (bytes(body), answer.raw)
-    assert 20 < taken < 580
-    assert refused > 300
+    assert taken > 10
+    assert refused > 150
 
 
 FORMS = [
@@ -288,54 +290,51 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize("body,status", FORMS, ids=range(len(FORMS)))
-def test_forms(pool, body, status):
-    answer = post(pool, body, FORM_TYPE)
-    assert answer.status == status, answer.raw
-    if status == 200:
-        check_head(answer)
-    else:
-        check_problem(answer, status)
+def test_forms(pool):
+    for body, status in FORMS:
+        answer = post(pool, body, FORM_TYPE)
+        if status == 200:
+            assert answer.status == 200, (body[:99], answer.raw)
+            check_head(answer)
+        else:
+            check_problem(answer, status)
 
 
-@pytest.mark.parametrize("content_type", [
-    "text/html", "application/xml", "multipart/form-data; boundary=x",
-    "application/octet-stream", "application/json5", "text/json",
-    "application/jsonx", "x" * 8192, ";", "\xff", "a\tb", "json",
-    "application/x-www-form-urlencoded-not", "image/png", "*/*",
-], ids=range(15))
-def test_other_media_types_are_415(pool, content_type):
-    check_problem(post(pool, b'{"long_url":"http://x/"}', content_type), 415)
+def test_other_media_types_are_415(pool):
+    for content_type in (
+            "text/html", "application/xml", "multipart/form-data; boundary=x",
+            "application/octet-stream", "application/json5", "text/json",
+            "application/jsonx", "x" * 8192, ";", "\xff", "a\tb", "json",
+            "application/x-www-form-urlencoded-not", "image/png", "*/*"):
+        check_problem(post(pool, b'{"long_url":"http://x/"}', content_type),
+                      415)
 
 
-@pytest.mark.parametrize("announced", [True, False])
-@pytest.mark.parametrize("size", [
-    MAX_BODY - 1, MAX_BODY, MAX_BODY + 1, 2 * MAX_BODY, 3 << 20])
-def test_the_limit_of_a_body(pool, size, announced):
-    params = {} if announced else {"CONTENT_LENGTH": None}
-    answer = post(pool, padded(size), params=params)
-    if size > MAX_BODY:
-        check_problem(answer, 413)
-    else:
-        assert answer.status == 200, answer.raw
+def test_the_limit_of_a_body(pool):
+    for size in (MAX_BODY - 1, MAX_BODY, MAX_BODY + 1, 2 * MAX_BODY, 3 << 20):
+        for params in ({}, {"CONTENT_LENGTH": None}):
+            answer = post(pool, padded(size), params=params)
+            if size > MAX_BODY:
+                check_problem(answer, 413)
+            else:
+                assert answer.status == 200, (size, params, answer.raw)
 
 
-@pytest.mark.parametrize("length,status", [
-    ("26", 400), ("27", 400), (str(MAX_BODY), 400), (str(MAX_BODY + 1), 413),
-    ("18446744073709551615", 413), ("", 200), ("x", 200), ("-1", 200),
-    ("+24", 200), ("24 ", 200), ("0x18", 200), ("18446744073709551616", 200),
-    ("9" * 5000, 200),
-])
-def test_a_length_that_lies(pool, length, status):
+def test_a_length_that_lies(pool):
     """Longer than the body: it ended early. What is no number says nothing;
     FastCGI has its own end of the body."""
-    answer = post(pool, b'{"long_url":"http://x/"}',
-                  params={"CONTENT_LENGTH": length})
-    if status == 200:
-        assert answer.status == 200, answer.raw
-        check_head(answer)
-    else:
-        check_problem(answer, status)
+    for length, status in (
+            ("26", 400), ("27", 400), (str(MAX_BODY), 400),
+            (str(MAX_BODY + 1), 413), ("18446744073709551615", 413), ("", 200),
+            ("x", 200), ("-1", 200), ("+24", 200), ("24 ", 200), ("0x18", 200),
+            ("18446744073709551616", 200), ("9" * 5000, 200)):
+        answer = post(pool, b'{"long_url":"http://x/"}',
+                      params={"CONTENT_LENGTH": length})
+        if status == 200:
+            assert answer.status == 200, (length, answer.raw)
+            check_head(answer)
+        else:
+            check_problem(answer, status)
 
 
 def test_a_body_that_ends_with_the_connection_creates_nothing(pool):

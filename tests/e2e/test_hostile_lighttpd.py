@@ -9,7 +9,7 @@ import pytest
 
 import webservers
 from hostile import (FORM_TYPE, JSON_TYPE, LINKS, LOG_LINE, MAX_BODY, ODD_URLS,
-                     PRINTABLE, create, get_item, padded)
+                     PRINTABLE, create, get_items, padded)
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +18,10 @@ def lighttpd(build, module_store_settings):
                          module_store_settings("sqlite")) as site:
         ids = [create(site.pool, "https://example.com/%d" % n)
                for n in range(LINKS)]
-        before = {i: get_item(site, i) for i in ids}
+        before = get_items(site, ids)
         workers = site.pool.workers()
         yield site
-        assert {i: get_item(site, i) for i in ids} == before
+        assert get_items(site, ids) == before
         assert site.pool.workers() == workers
         for line in site.pool.log().splitlines():
             assert LOG_LINE.fullmatch(line), line
@@ -137,32 +137,32 @@ THROUGH = [
 ]
 
 
-@pytest.mark.parametrize("name,data,status", THROUGH,
-                         ids=[t[0].replace(" ", "-") for t in THROUGH])
-def test_hostile_requests_through_lighttpd(lighttpd, name, data, status):
-    got, head, body = exchange(lighttpd, data)
-    assert got in (status if isinstance(status, tuple) else (status,)), (
-        head, body)
-    assert b"\r\nSet-Cookie" not in head and b"\r\nA:" not in head
-    # Pages have one, with a source.
-    assert re.findall(rb"<script.", body) in ([], [b"<script "])
-    if b"application/problem+json" in head:
-        problem = json.loads(body)
-        assert set(problem) - {"instance"} == {
-            "title", "status", "detail", "trace_id"}
-        assert problem["status"] == got
-
-
-@pytest.mark.parametrize("method", ["BREW", "get", "OPTIONS", "TRACE",
-                                    "PROPFIND", "PUT", "PATCH", "CONNECT"])
-def test_odd_methods_through_lighttpd(lighttpd, method):
-    """Some are lighttpd's own to answer; none does anything."""
-    for target in ("/create", "/t/abc"):
-        status, head, body = exchange(lighttpd, http_request(method, target))
-        assert status in (200, 400, 405, 501), (head, body)
-        assert b"Location:" not in head
+def test_hostile_requests_through_lighttpd(lighttpd):
+    for name, data, status in THROUGH:
+        got, head, body = exchange(lighttpd, data)
+        assert got in (status if isinstance(status, tuple) else (status,)), (
+            name, head, body)
+        assert b"\r\nSet-Cookie" not in head and b"\r\nA:" not in head, name
+        # Pages have one, with a source.
+        assert re.findall(rb"<script.", body) in ([], [b"<script "]), name
         if b"application/problem+json" in head:
-            assert status == 405 and b"\r\nAllow: " in head
+            problem = json.loads(body)
+            assert set(problem) - {"instance"} == {
+                "title", "status", "detail", "trace_id"}
+            assert problem["status"] == got
+
+
+def test_odd_methods_through_lighttpd(lighttpd):
+    """Some are lighttpd's own to answer; none does anything."""
+    for method in ("BREW", "get", "OPTIONS", "TRACE", "PROPFIND", "PUT",
+                   "PATCH", "CONNECT"):
+        for target in ("/create", "/t/abc"):
+            status, head, body = exchange(lighttpd,
+                                          http_request(method, target))
+            assert status in (200, 400, 405, 501), (method, head, body)
+            assert b"Location:" not in head
+            if b"application/problem+json" in head:
+                assert status == 405 and b"\r\nAllow: " in head
 
 
 def test_the_absolute_form_through_lighttpd(lighttpd):
@@ -184,12 +184,12 @@ def test_a_body_that_never_comes_creates_nothing(lighttpd):
 
 
 def test_odd_urls_come_through_lighttpd_as_they_were_stored(lighttpd):
-    for url in ODD_URLS:
-        short_id = create(lighttpd.pool, url)
-        stored = get_item(lighttpd, short_id)["long_url"]
+    stored = get_items(lighttpd,
+                       [create(lighttpd.pool, url) for url in ODD_URLS])
+    for short_id, item in stored.items():
         status, head, body = exchange(
             lighttpd, http_request("GET", "/t/" + short_id))
         assert status == 301
         locations = re.findall(rb"\r\nlocation: ([^\r]*)", head, re.I)
-        assert locations == [stored.encode()]
+        assert locations == [item["long_url"].encode()]
         assert b"<script" not in body

@@ -5,11 +5,9 @@ import random
 import re
 import struct
 
-import pytest
-
 import fcgi_client
 from hostile import (JSON_TYPE, MADE_TRACE, PRINTABLE, check_alive, check_head,
-                     check_problem, create, get_item, pool, post)
+                     check_problem, create, get_items, pool, post)
 
 # ---- Paths and methods -------------------------------------------------
 
@@ -39,15 +37,15 @@ PAGES = ["/", "/t/", "/?", "http://x/", "http:///", "http://x/t/",
          "/t/icon%2Esvg", "/favicon.ico?v=\xff", "/robots.txt#x"]
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "BREW"])
-def test_paths_that_can_be_no_link_are_404(pool, method):
-    for path in PATHS:
-        answer = pool.request(method, path)
-        assert answer.status == 404, (path, answer.raw[:300])
-        if method == "HEAD":
-            assert answer.body == b""
-        else:
-            check_problem(answer, 404)
+def test_paths_that_can_be_no_link_are_404(pool):
+    for method in ("GET", "HEAD", "POST", "PUT", "BREW"):
+        for path in PATHS:
+            answer = pool.request(method, path)
+            assert answer.status == 404, (method, path, answer.raw[:300])
+            if method == "HEAD":
+                assert answer.body == b""
+            else:
+                check_problem(answer, 404)
 
 
 def test_pages_take_get_and_head_only(pool):
@@ -74,19 +72,16 @@ def test_an_id_that_nobody_has_is_404(pool):
 
 ODD_METHODS = ["", " ", "get", "Get", "POST ", " POST", "PUT", "DELETE",
                "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW",
-               "GET\r\nX: y", b"\xff", "G" * 70000, "*", "POST,GET"]
+               "GET\r\nX: y", b"\xff", "G" * 70000, "*", "POST,GET", None]
 
 
-@pytest.mark.parametrize("method", ODD_METHODS + [None],
-                         ids=range(len(ODD_METHODS) + 1))
-def test_other_methods_are_405(pool, method):
-    params = {"REQUEST_METHOD": method}
-    answer = pool.request("GET", "/create", params=params)
-    check_problem(answer, 405)
-    assert answer.headers["allow"] == "POST"
-    answer = pool.request("GET", "/t/abc", params=params)
-    check_problem(answer, 405)
-    assert answer.headers["allow"] == "GET, HEAD"
+def test_other_methods_are_405(pool):
+    for method in ODD_METHODS:
+        params = {"REQUEST_METHOD": method}
+        for path, allowed in (("/create", "POST"), ("/t/abc", "GET, HEAD")):
+            answer = pool.request("GET", path, params=params)
+            check_problem(answer, 405)
+            assert answer.headers["allow"] == allowed, method
 
 
 def test_methods_of_the_other_route_are_405(pool):
@@ -139,33 +134,35 @@ def stored_text(value):
     return value.split(b"\0")[0].decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("value", HOSTILE_VALUES,
-                         ids=range(len(HOSTILE_VALUES)))
-def test_hostile_header_values(pool, value):
+def test_hostile_header_values(pool):
     names = ["User-Agent", "X-Amzn-Trace-Id", "Accept", "Host", "Cookie",
              "Referer", "X-Forwarded-For", "Content-Encoding", "Expect",
              "Transfer-Encoding", "Authorization", "If-None-Match",
              "Accept-Language", "Sec-Fetch-Dest"]
-    headers = {name: value for name in names}
-    short_id = create(pool, "http://x/", headers=headers,
-                      params={"REMOTE_ADDR": value, "QUERY_STRING": value,
-                              "PATH_INFO": value, "SCRIPT_NAME": value})
-    analytics = get_item(pool, short_id)["analytics"]
-    assert analytics["user_agent"] == stored_text(value)
-    assert analytics["source_ip"] == stored_text(value)
-    for path, status in (("/t/" + short_id, 301), ("/t/~", 404),
-                         ("/create", 405), ("/t/%s+" % short_id, 200),
-                         ("/", 200), ("/t/style.css", 200),
-                         ("/robots.txt", 200)):
-        answer = pool.request("GET", path, headers)
-        assert answer.status == status, path
-        check_head(answer)
-        trace = answer.headers["x-amzn-trace-id"]
-        if trace_of(value) is None:
-            assert MADE_TRACE.fullmatch(trace)
-        else:
-            # A field value has no white space around it.
-            assert trace == trace_of(value).strip()
+    values = {}
+    for value in HOSTILE_VALUES:
+        headers = {name: value for name in names}
+        short_id = create(pool, "http://x/", headers=headers,
+                          params={"REMOTE_ADDR": value, "QUERY_STRING": value,
+                                  "PATH_INFO": value, "SCRIPT_NAME": value})
+        values[short_id] = value
+        for path, status in (("/t/" + short_id, 301), ("/t/~", 404),
+                             ("/create", 405), ("/t/%s+" % short_id, 200),
+                             ("/", 200), ("/t/style.css", 200),
+                             ("/robots.txt", 200)):
+            answer = pool.request("GET", path, headers)
+            assert answer.status == status, (value[:99], path)
+            check_head(answer)
+            trace = answer.headers["x-amzn-trace-id"]
+            if trace_of(value) is None:
+                assert MADE_TRACE.fullmatch(trace)
+            else:
+                # A field value has no white space around it.
+                assert trace == trace_of(value).strip()
+    for short_id, item in get_items(pool, list(values)).items():
+        text = stored_text(values[short_id])
+        assert item["analytics"]["user_agent"] == text
+        assert item["analytics"]["source_ip"] == text
 
 
 def test_a_trace_id_of_256_bytes_is_the_longest(pool):
@@ -188,21 +185,21 @@ def test_a_page_has_nothing_of_the_client_unescaped(pool):
     assert b"alert(" not in answer.body
 
 
-@pytest.mark.parametrize("accept", [
-    ",", ";", ",;,;", "text/html;" * 2000, "," * 60000, "text/html;q=",
-    "text/html;q=9999999999", "text/html;q=-1", "text/html;q=0.0000000001",
-    "application/json;q=nan", "a/b;c=\"text/html,\";q=0", "/", "*", "q=1",
-], ids=range(14))
-def test_odd_accept_fields_get_an_answer(pool, accept):
-    headers = {"Accept": accept, "Accept-Language": accept}
-    answer = pool.request("GET", "/t/~", headers)
-    assert answer.status == 404
-    check_head(answer)
-    assert answer.headers["content-type"] in (
-        "application/problem+json", "text/html; charset=utf-8")
-    answer = post(pool, b'{"long_url":"http://x/"}', headers=headers)
-    assert answer.status == 200
-    check_head(answer)
+def test_odd_accept_fields_get_an_answer(pool):
+    for accept in (
+            ",", ";", ",;,;", "text/html;" * 2000, "," * 60000, "text/html;q=",
+            "text/html;q=9999999999", "text/html;q=-1",
+            "text/html;q=0.0000000001", "application/json;q=nan",
+            "a/b;c=\"text/html,\";q=0", "/", "*", "q=1"):
+        headers = {"Accept": accept, "Accept-Language": accept}
+        answer = pool.request("GET", "/t/~", headers)
+        assert answer.status == 404, accept[:99]
+        check_head(answer)
+        assert answer.headers["content-type"] in (
+            "application/problem+json", "text/html; charset=utf-8")
+        answer = post(pool, b'{"long_url":"http://x/"}', headers=headers)
+        assert answer.status == 200, accept[:99]
+        check_head(answer)
 
 
 def test_thousands_of_headers(pool):
@@ -275,7 +272,7 @@ def test_mutated_requests_are_survived(pool):
     rng = random.Random(2)
     whole = request_bytes(pool)
     answered = 0
-    for _ in range(300):
+    for _ in range(200):
         data = bytearray(whole)
         for _ in range(rng.choice((1, 2, 4))):
             data[rng.randrange(len(data))] = rng.randrange(256)
@@ -284,7 +281,7 @@ def test_mutated_requests_are_survived(pool):
     assert answered > 0
 
 
-@pytest.mark.parametrize("data", [
+NO_REQUESTS = [
     b"GET / HTTP/1.0\r\n\r\n",
     fcgi_client.record(1, bytes(8), version=0),
     fcgi_client.record(1, bytes(8), version=2),
@@ -302,27 +299,30 @@ def test_mutated_requests_are_survived(pool):
     fcgi_client.begin() + fcgi_client.record(99, b"x"),
     fcgi_client.record(9, b"\x0e\0FCGI_MAX_CONNS", request_id=0) * 100,
     fcgi_client.begin() + b"\x01\x04\x00\x01\xff\xff\xff\x00" + b"x" * 100,
-], ids=range(17))
-def test_records_that_make_no_request_are_survived(pool, data):
-    assert b"Status: 200" not in wire(pool, data)
-    for _ in range(2 * pool.worker_count):
-        check_alive(pool)
+]
 
 
-@pytest.mark.parametrize("name_len,value_len", [
-    (127, 0), (0, 127), (1000, 1000), (100000000, 0), (0, 100000000),
-    (100000000, 100000000), (2 ** 31 - 1, 0), (0, 2 ** 31 - 1),
-    (2 ** 31 - 1, 2 ** 31 - 1), (2 ** 31 - 16, 16),
-])
-def test_lengths_of_parameters_that_lie(pool, name_len, value_len):
+def test_records_that_make_no_request_are_survived(pool):
+    for data in NO_REQUESTS:
+        assert b"Status: 200" not in wire(pool, data), data[:99]
+        for _ in range(2 * pool.worker_count):
+            check_alive(pool)
+
+
+def test_lengths_of_parameters_that_lie(pool):
     """They are compared with what has come, and no worker dies of them."""
     before = pool.children()
-    lengths = struct.pack("!II", name_len | 1 << 31, value_len | 1 << 31)
-    data = (fcgi_client.begin() + params_record(lengths + b"REQUEST_URI/t/~")
-            + fcgi_client.record(fcgi_client.STDIN))
-    assert wire(pool, data) == b""
-    for _ in range(2 * pool.worker_count):
-        check_alive(pool)
+    for name_len, value_len in (
+            (127, 0), (0, 127), (1000, 1000), (100000000, 0), (0, 100000000),
+            (100000000, 100000000), (2 ** 31 - 1, 0), (0, 2 ** 31 - 1),
+            (2 ** 31 - 1, 2 ** 31 - 1), (2 ** 31 - 16, 16)):
+        lengths = struct.pack("!II", name_len | 1 << 31, value_len | 1 << 31)
+        data = (fcgi_client.begin()
+                + params_record(lengths + b"REQUEST_URI/t/~")
+                + fcgi_client.record(fcgi_client.STDIN))
+        assert wire(pool, data) == b"", (name_len, value_len)
+        for _ in range(2 * pool.worker_count):
+            check_alive(pool)
     assert pool.children() == before
 
 
