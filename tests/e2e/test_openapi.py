@@ -1,16 +1,19 @@
 """doc/openapi.yaml describes each answer of curt.fcgi, and no other."""
 
+import functools
 import re
 import sqlite3
 import time
-from json import dumps
+from json import dumps, loads
 
 import yaml
 
 import harness
 from harness import ROOT
+from proctools import reload
 
 
+@functools.cache
 def api():
     return yaml.safe_load((ROOT / "doc" / "openapi.yaml").read_text())
 
@@ -107,34 +110,24 @@ FULL = {"long_url": "https://www.debian.org/", "ttl": 60, "not_before": 1,
         "title": "Debian", "tags": ["a"]}
 
 
-def ask_preflight(build):
-    with harness.Pool(build, {"CORS_ORIGINS": "https://app.example"}) as pool:
-        pool.start()
-        a = Answers(pool)
-        for origin in ("https://app.example", "https://other.example"):
-            a.ask(("/create", "options"), "OPTIONS", "/create",
-                  {"Origin": origin})
-        return a.seen
+def ask_preflight(pool):
+    a = Answers(pool)
+    for origin in ("https://app.example", "https://other.example"):
+        a.ask(("/create", "options"), "OPTIONS", "/create", {"Origin": origin})
+    return a.seen
 
 
-def ask_with_limits(build):
+def ask_with_limits(pool, unknown):
     """What clients get without a key, and above a limit."""
-    seen = []
-    for settings in ({"CREATE_AUTH": "key"},
-                     {"LIMITS": "on", "CREATE_LIMIT": "1/60"},
-                     {"LIMITS": "on", "UNKNOWN_LIMIT": "1/60"}):
-        with harness.Pool(build, settings) as pool:
-            pool.start()
-            a = Answers(pool)
-            for accept in ("*/*", "text/html"):
-                for _ in range(2):
-                    a.create(b'{"long_url": "https://www.debian.org/"}',
-                             Content_Type="application/json", Accept=accept)
-            if "UNKNOWN_LIMIT" in settings:
-                a.look("nosuch1")
-                a.look("nosuch2")
-            seen += a.seen
-    return seen
+    a = Answers(pool)
+    for accept in ("*/*", "text/html"):
+        for _ in range(2):
+            a.create(b'{"long_url": "https://www.debian.org/"}',
+                     Content_Type="application/json", Accept=accept)
+    if unknown:
+        a.look("nosuch1")
+        a.look("nosuch2")
+    return a.seen
 
 
 def ask_everything(pool):
@@ -230,14 +223,27 @@ def test_api_lists_the_answers_and_no_others(build):
               for path, item in document["paths"].items()
               for method, operation in item.items() if method != "parameters"}
     # Without the cache: another client changes the file.
-    with harness.Pool(build, {"CACHE_TTL": 0, "REQUEST_TIMEOUT": 1}) as pool:
+    with harness.Pool(build, {"CACHE_TTL": 0, "REQUEST_TIMEOUT": 1},
+                      workers=1) as pool:
         pool.start()
-        seen, as_json = ask_everything(pool)
-    for home in ("page", "off", "https://www.debian.org/"):
-        with harness.Pool(build, {"HOME": home}) as pool:
-            pool.start()
-            seen += ask_pages(pool, home)
-    seen += ask_with_limits(build) + ask_preflight(build)
+        base = pool.settings
+
+        def ask_with(ask, *args, **settings):
+            pool.settings = {**base, **settings}
+            reload(pool)
+            return ask(pool, *args)
+
+        seen = ask_pages(pool, "page")
+        for home in ("off", "https://www.debian.org/"):
+            seen += ask_with(ask_pages, home, HOME=home)
+        seen += ask_with(ask_with_limits, False, CREATE_AUTH="key")
+        seen += ask_with(ask_with_limits, False, LIMITS="on",
+                         CREATE_LIMIT="1/60")
+        seen += ask_with(ask_with_limits, True, LIMITS="on",
+                         UNKNOWN_LIMIT="1/60")
+        seen += ask_with(ask_preflight, CORS_ORIGINS="https://app.example")
+        answers, as_json = ask_with(ask_everything)
+        seen += answers
     given = {}
     for operation, answer in seen:
         given.setdefault(operation, set()).add(answer.status)
@@ -250,7 +256,7 @@ def test_api_lists_the_answers_and_no_others(build):
         check_answer(document, path, method, answer)
 
     link = document["components"]["schemas"]["Link"]
-    one, full, many = [yaml.safe_load(answer.text) for answer in as_json]
+    one, full, many = [loads(answer.text) for answer in as_json]
     for body in (one, full, many[0]["link"]):
         assert set(link["required"]) <= set(body) <= set(link["properties"])
     assert (set(link["properties"]) - set(full) == {"disabled", "warning",
@@ -291,7 +297,7 @@ def check_answer(document, path, method, answer):
     kind = answer.headers.get("content-type", "").partition(";")[0]
     assert kind in response.get("content", [""]), where
     if kind == "application/problem+json" and answer.body:
-        problem = yaml.safe_load(answer.text)
+        problem = loads(answer.text)
         schema = document["components"]["schemas"]["Problem"]
         assert (set(schema["required"]) <= set(problem)
                 <= set(schema["properties"])), where

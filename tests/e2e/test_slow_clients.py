@@ -242,10 +242,10 @@ def test_more_connections_than_the_process_may_open_files(build):
 
 
 def test_memory_of_slow_requests_is_bounded(patient):
-    """40 of them with 1.9 MB of parameters each."""
+    """25 of them with 1.9 MB of parameters each."""
     short_id = make_link(patient)
     peers = []
-    for _ in range(40):
+    for _ in range(25):
         client = patient.client(60).connect()
         peers.append(client)
         try:
