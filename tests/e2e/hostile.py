@@ -58,7 +58,7 @@ def check_problem(answer, status):
 
 def get_items(pool, ids):
     """{id: item} as `curt get` prints them."""
-    lines = pool.tool("get", *ids, "--json").stdout.splitlines()
+    lines = pool.tool("get", *ids, "--json").stdout.rstrip("\n").split("\n")
     return dict(zip(ids, map(json.loads, lines), strict=True))
 
 
