@@ -51,14 +51,20 @@ def make_table(client, name):
                                "WriteCapacityUnits": 5})
 
 
+@functools.cache
+def resource(endpoint, name, **options):
+    """boto3.resource(NAME) of that endpoint."""
+    session = boto3.session.Session(aws_access_key_id=ACCESS_KEY,
+                                    aws_secret_access_key=SECRET_KEY)
+    return session.resource(name, endpoint_url=endpoint, **options)
+
+
 def load_handler(name, endpoint):
     """lambda_handler of tutorial/NAME.py, its client led to endpoint."""
     path = Path(__file__).parent / "tutorial" / (name + ".py")
     module = types.ModuleType("tutorial_" + name)
-    session = boto3.session.Session(aws_access_key_id=ACCESS_KEY,
-                                    aws_secret_access_key=SECRET_KEY)
-    resource = functools.partial(session.resource, endpoint_url=endpoint)
-    with mock.patch.object(boto3, "resource", resource):
+    with mock.patch.object(boto3, "resource",
+                           functools.partial(resource, endpoint)):
         exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
     return module.lambda_handler
 
