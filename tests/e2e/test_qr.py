@@ -21,8 +21,8 @@ LONG_URL = "https://example.com/qr"
 def read_codes(files):
     """The texts that zbar finds in the image files, in their order."""
     done = subprocess.run(
-        [harness.find_program("zbarimg"), "-q", "--raw", "-Sdisable",
-         "-Sqrcode.enable", *map(str, files)],
+        [harness.find_program("zbarimg"), "-q", "--raw", "--nodbus",
+         "-Sdisable", "-Sqrcode.enable", *map(str, files)],
         capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
     return done.stdout.decode().splitlines()
 
@@ -131,7 +131,7 @@ def test_png_of_every_size(pool, link, tmp_path):
     refused = get(pool, link, "?format=png&size=64", status=400)
     least = int(re.search(r"size must be at least (\d+)", refused.text)[1])
     sizes = (list(range(least, least + 12)) + list(range(100, 300, 23))
-             + list(range(300, 2001, 340)))
+             + [300, 777, 2000])
     check_pngs(pool, link, ["size=%d" % size for size in sizes], tmp_path)
 
 
