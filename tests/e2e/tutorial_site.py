@@ -128,10 +128,15 @@ class Site:
     def curt_get(self, short_id, method="GET"):
         return self.pool.request(method, "/t/" + short_id)
 
+    def curt_items(self, ids):
+        """The items as `curt get --json` prints them, numbers as text."""
+        printed = self.pool.tool("get", *ids, "--json").stdout
+        return [json.loads(line, parse_int=str, parse_float=str)
+                for line in printed.rstrip("\n").split("\n")]
+
     def curt_item(self, short_id):
-        """The item as `curt get --json` prints it, numbers as text."""
-        done = self.pool.tool("get", short_id, "--json")
-        return json.loads(done.stdout, parse_int=str, parse_float=str)
+        [item] = self.curt_items([short_id])
+        return item
 
     def item(self, short_id):
         """The item as it is stored; None if there is none."""
