@@ -4,15 +4,18 @@ that is not the expected one."""
 import datetime
 import json
 import re
+import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import harness
 from aws_wire import HANG_UP, Answer, Proxy, closed_port
-from dynamodb_tool import (SECRET, apply_and, create_in, id_of, items, once,
-                           start_pool)
+from dynamodb_local import all_items
+from dynamodb_tool import (SECRET, Curt, apply_and, create_in, id_of, items,
+                           once, start_pool)
 from dynamodb_tool import nowhere, table  # fixtures
 
 EX_DATAERR, EX_NOPERM, EX_TEMPFAIL = 65, 77, 75
@@ -49,21 +52,29 @@ def check_request(request, env, port, scheme="http"):
     assert abs((now - sent).total_seconds()) < 60
 
 
-@pytest.mark.parametrize("token", [None, TOKEN], ids=["lasting", "session"])
-def test_every_signature_is_botocores(table, dynamodb_local, token):
-    table.env["AWS_SESSION_TOKEN"] = token
+def test_every_signature_is_botocores(table, dynamodb_local):
+    """Those of lasting keys are in the contract suite as well, see below."""
     table.env["AWS_SECRET_ACCESS_KEY"] = SECRET
     with Proxy(dynamodb_local.endpoint) as proxy:
         table.at(proxy)
-        short_id = id_of(table.ok("create", LONG_URL))
-        item = json.loads(table.ok("--json", "get", short_id))
-        assert item["short_id"] == short_id
-        table.ok("table", "check")
-        table.ok("table", "create")
-        table.ok("delete", short_id)
+
+        def ok(token, *args):
+            before = len(proxy.requests)
+            table.env["AWS_SESSION_TOKEN"] = token
+            out = table.ok(*args)
+            for request in proxy.requests[before:]:
+                check_request(request, table.env, proxy.port)
+            return out
+
+        short_id = id_of(ok(TOKEN, "create", LONG_URL))
+        for token in (None, TOKEN):
+            item = json.loads(ok(token, "--json", "get", short_id))
+            assert item["short_id"] == short_id
+            ok(token, "table", "create")
+        ok(TOKEN, "table", "check")
+        ok(TOKEN, "delete", short_id)
         assert table("get", short_id)[0] == 1
-        for request in proxy.requests:
-            check_request(request, table.env, proxy.port)
+        check_request(proxy.requests[-1], table.env, proxy.port)
         assert {"PutItem", "GetItem", "CreateTable",
                 "DescribeTable", "DescribeTimeToLive"} <= set(proxy.actions())
 
@@ -144,6 +155,68 @@ def test_the_item_is_the_tutorials(table, dynamodb_local):
 # ---- Connections ----------------------------------------------------------
 
 
+class Served:
+    """A pool with one worker and a table, for all tests that need one; each
+    has links of its own, and leaves no hit pending."""
+
+    def __init__(self, table, local, proxy, pool):
+        self.name = table.env["TABLE"]
+        self.client = local.client()
+        self.proxy = proxy
+        self.pool = pool
+
+    def put(self, short_id, **more):
+        self.client.put_item(TableName=self.name, Item={
+            "short_id": {"S": short_id}, "hits": {"N": "1"},
+            "long_url": {"S": "https://example.com/"}, **more})
+
+    def hits(self, short_id):
+        return self.client.get_item(
+            TableName=self.name, Key={"short_id": {"S": short_id}},
+            ConsistentRead=True)["Item"]["hits"]
+
+    def follow(self, short_id):
+        assert self.pool.request("GET", "/t/" + short_id).status == 301
+
+    def create(self, long_url):
+        response = create_in(self.pool, long_url)
+        assert response.status == 200
+        return id_of(response.body.decode())
+
+    def updates(self, short_id):
+        return [r for r in self.proxy.requests if r.action == "UpdateItem"
+                and r.json["Key"]["short_id"]["S"] == short_id]
+
+    def pending(self):
+        return self.pool.tool("hits").stdout
+
+    def wait_flushed(self):
+        harness.wait_until(lambda: self.pending().startswith("0 hits"),
+                           "all hits in the store", interval=0.5)
+
+    def said(self, text):
+        return self.pool.log().count(text)
+
+
+@pytest.fixture(scope="module")
+def module_served(build, dynamodb_local):
+    top = harness.make_workdir()
+    table = Curt(build, top, dynamodb_local, STORE_TIMEOUT="15")
+    dynamodb_local.create_table(table.env["TABLE"])
+    with Proxy(dynamodb_local.endpoint) as proxy, \
+            start_pool(table, proxy, top) as pool:
+        pool.start()
+        yield Served(table, dynamodb_local, proxy, pool)
+    shutil.rmtree(top)
+
+
+@pytest.fixture
+def served(module_served):
+    yield module_served
+    module_served.proxy.fault = None
+    module_served.wait_flushed()
+
+
 def test_each_store_keeps_one_connection(table, dynamodb_local, tmp_path):
     """The contract suite opens the store twice in its own process, and once in
     each of twelve others."""
@@ -161,44 +234,31 @@ def test_each_store_keeps_one_connection(table, dynamodb_local, tmp_path):
             check_request(request, table.env, proxy.port)
 
 
-def test_a_worker_keeps_one_connection(table, dynamodb_local, tmp_path):
-    with Proxy(dynamodb_local.endpoint) as proxy:
-        pool = start_pool(table, proxy, tmp_path)
-        with pool:
-            pool.start()
-            before = len(proxy.requests)
-            for i in range(10):
-                response = create_in(pool, "https://example.com/%d" % i)
-                assert response.status == 200
-                path = "/t/" + id_of(response.body.decode())
-                assert pool.request("GET", path).status == 301
-            used = [r for r in proxy.requests[before:]
-                    if r.action in ("PutItem", "GetItem")]
-            assert len(used) == 20
-            assert len({r.connection for r in used}) == 1
+def test_a_worker_keeps_one_connection(served):
+    before = len(served.proxy.requests)
+    for i in range(10):
+        served.follow(served.create("https://example.com/%d" % i))
+    used = [r for r in served.proxy.requests[before:]
+            if r.action in ("PutItem", "GetItem")]
+    assert len(used) == 20
+    assert len({r.connection for r in used}) == 1
 
 
-def test_a_connection_that_the_server_ended_costs_nothing(
-        table, dynamodb_local, tmp_path):
+def test_a_connection_that_the_server_ended_costs_nothing(served):
     """Servers end idle connections without a word."""
     def answer_and_close(request, forward):
         answer = forward()
         answer.cut = request.action == "UpdateItem"
         return answer
 
-    with Proxy(dynamodb_local.endpoint, answer_and_close) as proxy:
-        pool = start_pool(table, proxy, tmp_path)
-        with pool:
-            pool.start()
-            response = create_in(pool, "https://example.com/")
-            path = "/t/" + id_of(response.body.decode())
-            for hits in range(1, 6):
-                assert pool.request("GET", path).status == 301
-                harness.wait_until(
-                    lambda: items(table, dynamodb_local)[0]["hits"]["N"]
-                    == str(hits), "hit %d" % hits)
-            assert proxy.actions().count("UpdateItem") == 5
-            assert len({r.connection for r in proxy.requests}) >= 5
+    served.proxy.fault = answer_and_close
+    served.put("ended")
+    for hits in range(2, 5):
+        served.follow("ended")
+        harness.wait_until(lambda: served.hits("ended")["N"] == str(hits),
+                           "hit %d" % hits)
+    updates = served.updates("ended")
+    assert len(updates) == len({r.connection for r in updates}) == 3
 
 
 # ---- Lost answers ---------------------------------------------------------
@@ -263,44 +323,33 @@ def test_a_create_that_another_one_won_is_drawn_again(table, dynamodb_local):
 
 
 def test_a_create_sent_twice_on_a_dead_connection_is_one_link(
-        table, dynamodb_local, tmp_path):
+        served, dynamodb_local):
     """libcurl repeats a request by itself when a kept connection dies."""
-    with Proxy(dynamodb_local.endpoint) as proxy:
-        pool = start_pool(table, proxy, tmp_path)
-        with pool:
-            pool.start()
-            first = create_in(pool, "https://example.com/1")
-            assert first.status == 200
-            before = len(proxy.requests)
-            proxy.fault = once("PutItem", apply_and(HANG_UP))
-            second = create_in(pool, "https://example.com/2")
-            assert second.status == 200
-            assert proxy.actions()[before:] == ["PutItem", "PutItem",
-                                                "GetItem"]
-            assert proxy.requests[before].body == proxy.requests[
-                before + 1].body
-    stored = {i["short_id"]["S"]: i["long_url"]["S"]
-              for i in items(table, dynamodb_local)}
-    assert stored == {id_of(first.body.decode()): "https://example.com/1",
-                      id_of(second.body.decode()): "https://example.com/2"}
+    first = served.create("https://example.com/twice/1")
+    before = len(served.proxy.requests)
+    served.proxy.fault = once("PutItem", apply_and(HANG_UP))
+    second = served.create("https://example.com/twice/2")
+    assert served.proxy.actions()[before:] == ["PutItem", "PutItem", "GetItem"]
+    assert served.proxy.requests[before].body == served.proxy.requests[
+        before + 1].body
+    stored = {i: item["long_url"]["S"] for i, item in all_items(
+        dynamodb_local.client(), served.name).items()
+        if "/twice/" in item["long_url"]["S"]}
+    assert stored == {first: "https://example.com/twice/1",
+                      second: "https://example.com/twice/2"}
 
 
-def test_a_hit_is_never_sent_twice(table, dynamodb_local, tmp_path):
-    with Proxy(dynamodb_local.endpoint) as proxy:
-        pool = start_pool(table, proxy, tmp_path)
-        with pool:
-            pool.start()
-            response = create_in(pool, "https://example.com/")
-            path = "/t/" + id_of(response.body.decode())
-            proxy.fault = once("UpdateItem", apply_and(HANG_UP))
-            assert pool.request("GET", path).status == 301
-            assert pool.request("GET", path).status == 301
-            harness.wait_until(
-                lambda: proxy.actions().count("UpdateItem") == 2, "hits")
-            harness.wait_until(
-                lambda: items(table, dynamodb_local)[0]["hits"]["N"] == "2",
-                "the second hit")
-            assert proxy.actions().count("UpdateItem") == 2
+def test_a_hit_is_never_sent_twice(served):
+    served.put("lost")
+    served.proxy.fault = once("UpdateItem", apply_and(HANG_UP))
+    served.follow("lost")
+    served.follow("lost")
+    served.wait_flushed()
+    assert served.hits("lost")["N"] == "3"
+    # That whose answer was lost was sent again; a flush may have come between
+    # the two hits.
+    updates = [r.body for r in served.updates("lost")]
+    assert len(updates) == len(set(updates)) + 1
 
 
 def test_a_delete_whose_answer_was_lost_is_done(table, dynamodb_local):
@@ -394,20 +443,24 @@ def test_an_answer_that_is_none(nowhere, answer, text):
     lambda request, forward: Answer(drip(), length=1000),
     lambda request, forward: Answer(drip(), length=None),
 ], ids=["silence", "drip", "drip without length"])
-@pytest.mark.parametrize("args", [("get", "abc"), ("delete", "abc"),
-                                  ("create", "https://example.com/")])
-def test_the_deadline_is_kept(nowhere, slow, args):
+def test_the_deadline_is_kept(nowhere, slow):
     nowhere.env["STORE_TIMEOUT"] = "1"
-    with Proxy(None, slow) as proxy:
+
+    def run(args):
         start = time.monotonic()
-        status, out, error = nowhere.at(proxy)(*args)
-        took = time.monotonic() - start
-    assert (status, out) == (EX_TEMPFAIL, "")
-    assert 0.9 < took < 20, took
-    assert "imed out" in error or "timeout" in error, error
-    unknown = args[0] != "get"
-    assert error.startswith("curt: outcome unknown: " if unknown
-                            else "curt: dynamodb:GetItem")
+        return (*nowhere(*args), time.monotonic() - start, args[0])
+
+    with Proxy(None, slow) as proxy, ThreadPoolExecutor(3) as threads:
+        nowhere.at(proxy)
+        runs = list(threads.map(run, [
+            ("get", "abc"), ("delete", "abc"),
+            ("create", "https://example.com/")]))
+    for status, out, error, took, verb in runs:
+        assert (status, out) == (EX_TEMPFAIL, "")
+        assert 0.9 < took < 20, took
+        assert "imed out" in error or "timeout" in error, error
+        assert error.startswith("curt: dynamodb:GetItem" if verb == "get"
+                                else "curt: outcome unknown: ")
 
 
 def test_an_answer_larger_than_any_item_is_corrupt(nowhere):
@@ -427,27 +480,39 @@ def test_an_item_that_nests_too_deeply_is_corrupt(nowhere):
     assert "too deeply" in error
 
 
-@pytest.mark.parametrize("item, status", [
-    ({"long_url": {"S": "https://e.com/"}}, 0),
-    ({"long_url": {"S": "https://e.com/"}, "ttl": {"S": "x"},
-      "hits": {"L": []}, "analytics": {"S": "x"}, "owner": {"B": b"\0"}}, 0),
-    ({}, EX_DATAERR),
-    ({"long_url": {"N": "1"}}, EX_DATAERR),
-    ({"long_url": {"M": {"S": {"S": "https://e.com/"}}}}, EX_DATAERR),
-    ({"long_url": {"S": "https://e.com/\0"}}, EX_DATAERR),
-], ids=lambda value: None)
-def test_items_of_other_hands(table, dynamodb_local, item, status):
-    dynamodb_local.client().put_item(
-        TableName=table.env["TABLE"], Item={"short_id": {"S": "abc"}, **item})
-    got, out, error = table("--json", "get", "abc")
-    assert got == status, error
-    if status == 0:
-        link = json.loads(out)
+GOOD_ITEMS = [
+    {"long_url": {"S": "https://e.com/"}},
+    {"long_url": {"S": "https://e.com/"}, "ttl": {"S": "x"},
+     "hits": {"L": []}, "analytics": {"S": "x"}, "owner": {"B": b"\0"}},
+]
+BAD_ITEMS = [
+    {},
+    {"long_url": {"N": "1"}},
+    {"long_url": {"M": {"S": {"S": "https://e.com/"}}}},
+    {"long_url": {"S": "https://e.com/\0"}},
+]
+
+
+@pytest.mark.parametrize("found, expected", [
+    (GOOD_ITEMS, 0), (BAD_ITEMS, EX_DATAERR)], ids=["good", "bad"])
+def test_items_of_other_hands(table, dynamodb_local, found, expected):
+    for i, item in enumerate(found):
+        dynamodb_local.client().put_item(
+            TableName=table.env["TABLE"],
+            Item={"short_id": {"S": "abc%d" % i}, **item})
+    status, out, error = table("--json", "get", *(
+        "abc%d" % i for i in range(len(found))))
+    assert status == expected, error
+    if expected:
+        assert out == ""
+        assert ["long_url" in line for line in error.splitlines()] == (
+            [True] * len(found))
+        return
+    assert len(out.splitlines()) == len(found)
+    for link in map(json.loads, out.splitlines()):
         assert link["long_url"] == "https://e.com/"
         assert link["hits"] == 0
         assert "ttl" not in link
-    else:
-        assert "long_url" in error
 
 
 # Items to whose hits nothing can be added.
@@ -460,18 +525,15 @@ ODD_ITEMS = {
 
 
 @pytest.mark.parametrize("text", [None, "Nein."], ids=["engine", "other-text"])
-def test_hits_of_an_odd_item_hold_up_no_others(table, dynamodb_local,
-                                               tmp_path, text):
+def test_hits_of_an_odd_item_hold_up_no_others(served, text):
     """What is wrong is seen in the item, and not in an error's text."""
-    client = dynamodb_local.client()
-    good = {"good%d" % i: {"hits": {"N": "1"}} for i in range(3)}
-    good["large"] = {"hits": {"N": "1"}, "pad": {"S": 400000 * "x"}}
-    for short_id, item in {**ODD_ITEMS, **good}.items():
-        client.put_item(TableName=table.env["TABLE"], Item={
-            "short_id": {"S": short_id}, **item,
-            "long_url": {"S": "https://example.com/"}})
-    before = {i["short_id"]["S"]: i["hits"]
-              for i in items(table, dynamodb_local)}
+    word = "other" if text else "engine"
+    good = {"good%d" % i: {} for i in range(3)}
+    good["large"] = {"pad": {"S": 400000 * "x"}}
+    odd = {word + i for i in ODD_ITEMS}
+    for i, item in {**ODD_ITEMS, **good}.items():
+        served.put(word + i, **item)
+    before = {i: served.hits(i) for i in odd}
 
     def fault(request, upstream):
         answer = upstream()
@@ -482,26 +544,19 @@ def test_hits_of_an_odd_item_hold_up_no_others(table, dynamodb_local,
                 "message": text}), 400)
         return answer
 
-    with Proxy(dynamodb_local.endpoint, fault) as proxy:
-        pool = start_pool(table, proxy, tmp_path)
-        with pool:
-            pool.start()
-            for short_id in 2 * [*ODD_ITEMS, *good]:
-                assert pool.request("GET", "/t/" + short_id).status == 301
-            harness.wait_until(
-                lambda: pool.tool("hits").stdout.startswith("0 hits"), "hits")
-            dropped = re.findall(r"dropped (\d+) hits of link (\w+), its item "
-                                 "cannot be updated", pool.log())
-            assert {link for _, link in dropped} == set(ODD_ITEMS)
-            assert sum(int(n) for n, _ in dropped) == 2 * len(ODD_ITEMS)
-            assert {i["short_id"]["S"]: i["hits"]
-                    for i in items(table, dynamodb_local)} == {
-                **before, **{short_id: {"N": "3"} for short_id in good}}
-            pool.stop()
+    served.proxy.fault = fault
+    for i in 2 * [*ODD_ITEMS, *good]:
+        served.follow(word + i)
+    served.wait_flushed()
+    dropped = re.findall(r"dropped (\d+) hits of link (%s\w+), its item "
+                         "cannot be updated" % word, served.pool.log())
+    assert {link for _, link in dropped} == odd
+    assert sum(int(n) for n, _ in dropped) == 2 * len(ODD_ITEMS)
+    assert {i: served.hits(i) for i in odd} == before
+    assert [served.hits(word + i) for i in good] == len(good) * [{"N": "3"}]
 
 
-def test_hits_outlast_a_refusal_that_is_not_the_items(
-        table, dynamodb_local, tmp_path):
+def test_hits_outlast_a_refusal_that_is_not_the_items(served):
     """A text that could mean the item, which is as it should be; meanwhile the
     hits of others arrive."""
     refused = {
@@ -511,49 +566,34 @@ def test_hits_outlast_a_refusal_that_is_not_the_items(
         "good3": "Number overflow. Attempting to store a number with "
                  "magnitude larger than supported range",
     }
-    client = dynamodb_local.client()
-    for short_id in (*refused, "other"):
-        client.put_item(TableName=table.env["TABLE"], Item={
-            "short_id": {"S": short_id}, "hits": {"N": "1"},
-            "long_url": {"S": "https://example.com/"}})
-    refusing = [True]
 
     def fault(request, upstream):
-        if refusing[0] and request.action == "UpdateItem":
-            message = refused.get(request.json["Key"]["short_id"]["S"])
-            return message and Answer(json.dumps({
-                "__type": "x#ValidationException", "message": message}), 400)
-        return None
+        message = request.action == "UpdateItem" and refused.get(
+            request.json["Key"]["short_id"]["S"])
+        return Answer(json.dumps({
+            "__type": "x#ValidationException", "message": message}),
+            400) if message else None
 
-    def stored():
-        return {i["short_id"]["S"]: i["hits"]["N"]
-                for i in items(table, dynamodb_local)}
-
-    with Proxy(dynamodb_local.endpoint, fault) as proxy:
-        pool = start_pool(table, proxy, tmp_path)
-        with pool:
-            pool.start()
-            for short_id in (*refused, "other"):
-                assert pool.request("GET", "/t/" + short_id).status == 301
-            harness.wait_until(lambda: stored()["other"] == "2", "the other")
-            harness.wait_until(
-                lambda: "flushing hits failed, will retry: unavailable: "
-                "dynamodb:" in pool.log(), "the log")
-            assert pool.tool("hits").stdout.startswith("3 hits of 3 links")
-            refusing[0] = False
-            harness.wait_until(lambda: set(stored().values()) == {"2"}, "hits")
-            assert "dropped" not in pool.log()
-            pool.stop()
+    failed = "flushing hits failed, will retry: unavailable: dynamodb:"
+    before, dropped = served.said(failed), served.said("dropped")
+    served.proxy.fault = fault
+    for short_id in (*refused, "other"):
+        served.put(short_id)
+        served.follow(short_id)
+    harness.wait_until(lambda: served.hits("other")["N"] == "2", "the other")
+    harness.wait_until(lambda: served.said(failed) > before, "the log")
+    assert served.pending().startswith("3 hits of 3 links")
+    served.proxy.fault = None
+    served.wait_flushed()
+    assert [served.hits(i)["N"] for i in refused] == ["2"] * 3
+    assert served.said("dropped") == dropped
 
 
-def test_hits_outlast_a_table_that_forbids_conditions(table, dynamodb_local,
-                                                      tmp_path):
+def test_hits_outlast_a_table_that_forbids_conditions(served):
     """As Alternator's write isolation forbid_rmw does: it is the table's
     fault, and not the item's."""
-    forbidding = [True]
-
     def fault(request, upstream):
-        if forbidding[0] and request.action == "UpdateItem":
+        if request.action == "UpdateItem":
             return Answer(json.dumps({
                 "__type": "com.amazonaws.dynamodb.v20120810"
                           "#ValidationException",
@@ -561,26 +601,19 @@ def test_hits_outlast_a_table_that_forbids_conditions(table, dynamodb_local,
                            "'forbid_rmw' write isolation policy."}), 400)
         return None
 
-    client = dynamodb_local.client()
-    client.put_item(TableName=table.env["TABLE"], Item={
-        "short_id": {"S": "good"}, "hits": {"N": "1"},
-        "long_url": {"S": "https://example.com/"}})
-    with Proxy(dynamodb_local.endpoint, fault) as proxy:
-        pool = start_pool(table, proxy, tmp_path)
-        with pool:
-            pool.start()
-            assert pool.request("GET", "/t/good").status == 301
-            harness.wait_until(lambda: "UpdateItem" in proxy.actions(),
-                               "a flush")
-            harness.wait_until(
-                lambda: "flushing hits failed" in pool.log(), "the log")
-            assert pool.tool("hits").stdout.startswith("1 hits")
-            forbidding[0] = False
-            harness.wait_until(
-                lambda: pool.tool("hits").stdout.startswith("0 hits"), "hits")
-            assert "dropped" not in pool.log()
-            assert items(table, dynamodb_local)[0]["hits"] == {"N": "2"}
-            pool.stop()
+    failed, dropped = (served.said("flushing hits failed"),
+                       served.said("dropped"))
+    served.put("forbidden")
+    served.proxy.fault = fault
+    served.follow("forbidden")
+    harness.wait_until(lambda: served.updates("forbidden"), "a flush")
+    harness.wait_until(lambda: served.said("flushing hits failed") > failed,
+                       "the log")
+    assert served.pending().startswith("1 hits")
+    served.proxy.fault = None
+    served.wait_flushed()
+    assert served.said("dropped") == dropped
+    assert served.hits("forbidden") == {"N": "2"}
 
 
 # ---- Refusals -------------------------------------------------------------
@@ -617,13 +650,22 @@ FAULTS_OF_THE_SERVER = ("InternalServerError", "InternalFailure",
                         "ServiceUnavailable")
 
 
-@pytest.mark.parametrize("kind, status, words, advice", REFUSALS,
-                         ids=[r[0] for r in REFUSALS])
-@pytest.mark.parametrize("http, prefix, key", [
+FORMS = [
     (400, "com.amazonaws.dynamodb.v20120810#", "message"),
     (500, "com.amazon.coral.service#", "Message"),
     (400, "", "other"),
-], ids=["message", "Message", "none"])
+]
+
+# Those that each form has: with its text, without it, and sent again or not.
+IN_EACH_FORM = ("AccessDeniedException", "ExpiredTokenException",
+                "RequestLimitExceeded", "ResourceNotFoundException",
+                "SomethingNew")
+
+
+@pytest.mark.parametrize("kind, status, words, advice, http, prefix, key", [
+    pytest.param(*refusal, *form, id="%s-%s" % (refusal[0], form[2]))
+    for form in FORMS for refusal in REFUSALS
+    if form is FORMS[0] or refusal[0] in IN_EACH_FORM])
 def test_each_refusal_says_what_to_mend(nowhere, kind, status, words, advice,
                                         http, prefix, key):
     body = json.dumps({"__type": prefix + kind, key: "why\r\nnot"})

@@ -639,7 +639,7 @@ def test_a_new_link_is_there_at_once_though_replicas_are_behind(site):
 
 HOSTS = 2
 CLIENTS = 4  # of each host, which has as many workers
-CREATES = 600
+CREATES = 640
 FOLLOWS_EACH = 2  # redirects for each create; and a HEAD for some
 PROBABILITY = 0.2
 
