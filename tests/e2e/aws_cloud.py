@@ -92,6 +92,8 @@ class Cloud:
             "AWS_REGION": "eu-west-1",
             "AWS_ENDPOINT_URL_DYNAMODB": self.front.endpoint,
             "AWS_EC2_METADATA_DISABLED": "true",
+            # A busy machine must not look like a service that is unavailable.
+            "STORE_TIMEOUT": "15",
             **more}
         return {n: str(v) for n, v in found.items() if v is not None}
 
