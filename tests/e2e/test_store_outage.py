@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from statistics import mean
+from statistics import mean, median
 
 import pytest
 
@@ -13,10 +13,10 @@ import dynamodb_local as local
 import harness
 from aws_faults import FAULTS, FaultServer, Keys
 from dynamodb_local import all_items
-from proctools import (Load, check_redirect, check_unavailable, create,
-                       make_link, pending, slay, wait_complete)
+from proctools import (Load, check_unavailable, create, make_link, pending,
+                       said, slay, wait_complete)
 
-STORE_TIMEOUT = 2
+STORE_TIMEOUT = 3
 WORKERS = 4
 
 # Connections of the janitor, each with calls of its own.
@@ -27,16 +27,16 @@ FAILURES = 5
 OPEN_MAX = 5
 PROBE_MARGIN = 1
 ASIDE = 10
-MARGIN = 3
-
-# How long it takes after STORE_TIMEOUT until each process has met an outage.
-OPENING = 1.5
+MARGIN = 10
 
 # Sendings of one call: three attempts, and one more where a connection that
 # was kept turned out to be dead.
 SENDINGS = 4
 
 FAST = 0.5
+
+# What took longer has used up STORE_TIMEOUT.
+FULL_TIME = STORE_TIMEOUT * 0.9
 
 
 def unknown():
@@ -46,7 +46,8 @@ def unknown():
 class Site:
     """A pool whose store can be taken away, with links that it knows."""
 
-    def __init__(self, build, dynamodb_local, settings, servers=1, **more):
+    def __init__(self, build, dynamodb_local, settings, servers=1,
+                 workers=WORKERS, **more):
         self.client = dynamodb_local.client()
         self.table = settings["TABLE"]
         self.servers = [FaultServer(dynamodb_local.endpoint,
@@ -57,7 +58,7 @@ class Site:
             **settings, "APP_URL": "http://127.0.0.1/t/",
             "STORE_TIMEOUT": STORE_TIMEOUT, "HITS_FLUSH": 1, "CACHE_TTL": 1,
             **more, "AWS_ENDPOINT_URL_DYNAMODB": ",".join(
-                s.endpoint for s in self.servers)}, workers=WORKERS)
+                s.endpoint for s in self.servers)}, workers=workers)
         self.followed = Counter()
         self.lock = threading.Lock()
 
@@ -66,6 +67,10 @@ class Site:
             server.__enter__()
         try:
             self.pool.start()
+            # The first requests to a store that was just started take long.
+            harness.wait_until(lambda: {
+                create(self.pool, "https://example.com/first").status
+                for _ in range(2 * WORKERS)} == {200}, "a store at work")
         except BaseException:
             self.close()
             raise
@@ -85,8 +90,17 @@ class Site:
         for server in self.servers:
             server.__exit__(None, None, None)
 
+    def openings(self):
+        return len(said(self.pool, "store unavailable, failing fast"))
+
     def down(self, name):
+        self.opened = self.openings()
         self.server.always = FAULTS[name]
+
+    def wait_open(self):
+        """Waits until requests have opened the circuit."""
+        harness.wait_until(lambda: self.openings() > self.opened,
+                           "an open circuit", 60, 0.1)
 
     def up(self):
         for server in self.servers:
@@ -145,11 +159,11 @@ class Clients:
                 self.told_to_wait.append(short_id)
         self.log.append((begun, kind, answer.status,
                          time.monotonic() - begun))
-        time.sleep(0.02)
+        time.sleep(0.1)
 
-    def statuses(self, kind, since, until):
-        return {status for at, k, status, _ in self.log
-                if k == kind and since < at < until}
+    def statuses(self, kind, since, until, longest=60):
+        return {status for at, k, status, took in self.log
+                if k == kind and since < at < until and took < longest}
 
 
 def wait_back(site):
@@ -161,15 +175,25 @@ def wait_back(site):
         "a create", 30)
     took = time.monotonic() - begun
     for _ in range(3 * WORKERS):
-        assert create(site.pool, "https://example.com/on").status == 200
-        assert site.pool.request("GET", "/t/" + unknown()).status == 404
+        assert in_time(create, site.pool,
+                       "https://example.com/on").status == 200
+        assert in_time(site.pool.request, "GET",
+                       "/t/" + unknown()).status == 404
     return took
 
 
-@pytest.mark.parametrize("name, seconds", [
-    ("hang", 10), ("close_before", 6), ("http_503", 6)])
-def test_an_outage_is_told_at_once_and_costs_the_store_little(
-        make_site, name, seconds):
+def in_time(ask, *args):
+    """The answer to a request; another one, once, where the machine was so slow
+    that the time of the request passed. An open circuit answers at once."""
+    begun = time.monotonic()
+    answer = ask(*args)
+    if time.monotonic() - begun > FULL_TIME:
+        answer = ask(*args)
+    return answer
+
+
+@pytest.mark.parametrize("name", ["hang", "close_before", "http_503"])
+def test_an_outage_is_told_at_once_and_costs_the_store_little(make_site, name):
     with make_site() as site:
         known = [make_link(site.pool) for _ in range(6)]
         for short_id in known:
@@ -181,9 +205,11 @@ def test_an_outage_is_told_at_once_and_costs_the_store_little(
             before = len(site.server.requests)
             down = time.monotonic()
             site.down(name)
-            # A moment later each has met it, and the circuit is open.
-            opened = down + STORE_TIMEOUT + OPENING
-            time.sleep(seconds)
+            site.wait_open()
+            load.wait_calls(3 * 3 * WORKERS)
+            opened = time.monotonic()
+            # Long enough for a few probes.
+            time.sleep(STORE_TIMEOUT + 2)
             load.wait_calls(60)
             site.up()
             back = time.monotonic()
@@ -200,13 +226,14 @@ def test_an_outage_is_told_at_once_and_costs_the_store_little(
             assert clients.statuses(kind, 0, opened) == {normal, 503}
             assert clients.statuses(kind, opened, back - STORE_TIMEOUT) == {
                 503}
-            assert clients.statuses(kind, again, end) == {normal}
+            assert clients.statuses(kind, again, end, FULL_TIME) == {normal}
         assert max(t for _, _, _, t in clients.log) < STORE_TIMEOUT + MARGIN
         # Only a probe takes its time, and there is one at a time.
         during = [t for at, _, _, t in clients.log if opened < at < back]
         assert len(during) > 50
         probes = probes_within(back - down, name)
-        assert sum(1 for t in during if t > fast) <= probes
+        assert median(during) < fast
+        assert sum(1 for t in during if t > FULL_TIME) <= probes
 
         # Until it opens each has a call or two under way; then probes alone.
         calls = FAILURES + 2 * (WORKERS + JANITOR) + probes
@@ -239,15 +266,15 @@ def test_a_probe_that_is_killed_keeps_nobody_waiting(make_site):
     with make_site() as site:
         known = make_link(site.pool)
         assert site.follow(known).status == 301
-        time.sleep(1.1)
+        time.sleep(1.1)  # CACHE_TTL
         site.down("hang")
         with Load(lambda n: site.pool.request("GET", "/t/" + unknown()),
                   threads=WORKERS):
-            time.sleep(STORE_TIMEOUT + MARGIN)
+            site.wait_open()
         for _ in range(3):
             # Somebody is asking the store now: all are killed, so it, too.
             with Load(lambda n: ask_somehow(site), threads=1):
-                harness.wait_until(lambda: site.server.active, "a probe", 10,
+                harness.wait_until(lambda: site.server.active, "a probe", 30,
                                    0.005)
                 for pid in site.pool.children():
                     slay(pid)
@@ -267,26 +294,26 @@ def ask_somehow(site):
     try:
         site.pool.request("GET", "/t/" + unknown())
     except OSError:
-        time.sleep(0.05)
+        pass
+    time.sleep(0.05)
 
 
 # ---- Several endpoints ----------------------------------------------------
 
 
-def at_work(site, seconds, least=20):
-    """Creates and redirects for some time, or until there are enough, which
-    all go well. How long each took."""
+def create_and_follow(site):
+    """Both go well. How long they took."""
+    begun = time.monotonic()
+    assert site.follow(make_link(site.pool)).status == 301
+    return time.monotonic() - begun
+
+
+def at_work(site, count):
+    """So many at least. How long each took."""
     took = []
-
-    def work(n):
-        begun = time.monotonic()
-        short_id = make_link(site.pool, "https://example.com/%d" % n)
-        assert site.follow(short_id).status == 301
-        took.append(time.monotonic() - begun)
-
-    with Load(work, threads=2):
-        time.sleep(seconds)
-        harness.wait_until(lambda: len(took) >= least, "enough requests", 30)
+    with Load(lambda n: took.append(create_and_follow(site)),
+              threads=2) as load:
+        load.wait_calls(count)
     return took
 
 
@@ -294,44 +321,51 @@ def at_work(site, seconds, least=20):
                                   "html_502"])
 def test_of_two_endpoints_one_is_dead(make_site, name):
     # On a slow machine the one that answers must not be taken for dead.
-    with make_site(servers=2, CACHE_TTL=0,
-                   STORE_TIMEOUT=STORE_TIMEOUT if name == "hang" else 10
-                   ) as site:
+    timeout = 4 if name == "hang" else 10
+    with make_site(servers=2, workers=2, CACHE_TTL=0,
+                   STORE_TIMEOUT=timeout) as site:
         dead, alive = site.servers
-        normal = at_work(site, 1)
+        normal = at_work(site, 30)
         # Both are used as long as both are there.
         sizes = len(dead.requests), len(alive.requests)
         assert min(sizes) > sum(sizes) / 4
 
         before, connections = len(dead.requests), dead.connections
+        begun = time.monotonic()
         site.down(name)
-        took = at_work(site, 5)
+        took = at_work(site, 60)
         assert mean(took) < FAST + mean(normal)
-        # Each process has to find out for itself, once in a while.
-        assert len(dead.requests) - before <= 2 * (WORKERS + JANITOR)
-        assert dead.connections - connections <= 2 * (WORKERS + JANITOR)
-        if name == "hang":
-            assert sum(1 for t in took if t > FAST + 2 * max(normal)) <= (
-                WORKERS + JANITOR)
         site.check_hits()
+        # Each process has to find out for itself, once in a while.
+        times = 1 + (time.monotonic() - begun) // ASIDE
+        most = times * (2 + JANITOR)
+        assert len(dead.requests) - before <= 2 * most
+        assert dead.connections - connections <= 2 * most
+        if name == "hang":
+            assert sum(1 for t in took if t > timeout / 2) <= most
 
 
 def test_an_endpoint_that_was_dead_is_used_again(make_site):
-    with make_site(servers=2, CACHE_TTL=0) as site:
+    with make_site(servers=2, workers=2, CACHE_TTL=0,
+                   STORE_TIMEOUT=10) as site:
         dead, alive = site.servers
         site.down("close_before")
-        at_work(site, 1)
+        at_work(site, 30)
         site.up()
         back = time.monotonic()
         used = len(dead.requests)
-        with Load(lambda n: check_redirect(
-                site.pool, make_link(site.pool)), threads=2):
-            harness.wait_until(lambda: len(dead.requests) > used + 20,
+
+        def work(n):
+            create_and_follow(site)
+            time.sleep(0.25)
+
+        with Load(work, threads=1):
+            harness.wait_until(lambda: len(dead.requests) > used,
                                "the one that was dead", ASIDE + 20)
         assert dead.requests[used].at - back < ASIDE + MARGIN
         time.sleep(max(0, back + ASIDE + 0.5 - time.monotonic()))
         sizes = len(dead.requests), len(alive.requests)
-        at_work(site, 1)
+        at_work(site, 30)
         sizes = (len(dead.requests) - sizes[0],
                  len(alive.requests) - sizes[1])
         assert min(sizes) > sum(sizes) / 4
@@ -343,7 +377,7 @@ def test_both_endpoints_come_back(make_site):
         assert site.follow(known).status == 301
         for server in site.servers:
             server.always = FAULTS["close_before"]
-        for _ in range(20):
+        for _ in range(10):
             check_unavailable(create(site.pool, "https://example.com/no"))
             assert site.follow(known).status == 301
         site.up()
