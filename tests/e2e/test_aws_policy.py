@@ -184,7 +184,16 @@ def redirect(table, local, tmp_path):
                 for i in items(table, local)}
 
     lost = once("UpdateItem", apply_and(HANG_UP))
-    with Proxy(local.endpoint, lost) as proxy:
+
+    def fault(request, forward):
+        if (request.action != "UpdateItem"
+                or request.json["Key"]["short_id"]["S"] != "goes"):
+            return lost(request, forward)
+        client.delete_item(TableName=table.env["TABLE"],
+                           Key={"short_id": {"S": "goes"}})
+        return None
+
+    with Proxy(local.endpoint, fault) as proxy:
         table.env["HITS_FLUSH"] = "1"
         with start_pool(table, proxy, tmp_path) as pool:
             pool.start()
@@ -193,8 +202,6 @@ def redirect(table, local, tmp_path):
                 assert pool.request("GET", "/t/" + short_id).status == 301
             assert pool.request("HEAD", "/t/stays").status == 301
             assert pool.request("GET", "/t/unknown").status == 404
-            client.delete_item(TableName=table.env["TABLE"],
-                               Key={"short_id": {"S": "goes"}})
             harness.wait_until(lambda: hits().get("stays") == "1", "hit")
             harness.wait_until(lambda: looked_again(proxy, "goes"),
                                "a second look at what is gone")
