@@ -20,7 +20,6 @@ from proctools import (Load, check_unavailable, create, descriptors, said,
 STORE_TIMEOUT = 3
 
 
-
 def get(pool):
     answer = pool.request("GET", "/t/" + KNOWN_ID)
     assert answer.status == 301, answer.raw
@@ -35,6 +34,7 @@ def work_on(pool):
         else:
             answer = create(pool, "https://example.com/%d" % n)
             assert answer.status == 200, answer.raw
+        time.sleep(0.06)
     return work
 
 
@@ -142,7 +142,7 @@ def test_rotation_in_the_middle_of_a_load(cloud, source):
 def test_refresh_ahead_and_in_vain(cloud):
     """The janitor fetches new keys before the old ones end, so that nobody has
     to wait for it. When that fails, the old ones serve to their end."""
-    imds = cloud.imds(lifetime=9)
+    imds = cloud.imds(lifetime=12)
     with cloud.pool(**imds.env(), HITS_FLUSH=1,
                     STORE_TIMEOUT=STORE_TIMEOUT) as pool:
         pool.start()
@@ -160,7 +160,8 @@ def test_refresh_ahead_and_in_vain(cloud):
             in_time(get, pool)
             time.sleep(0.1)
         # It did try, kept the keys that it had, and said so once.
-        assert "PUT " + imds.TOKEN in imds.paths()[6:]
+        wait_until(lambda: "PUT " + imds.TOKEN in imds.paths()[6:],
+                   "a third fetch", 5)
         assert cloud.issuer.used() == [first, second]
         [line] = said(pool, "instance metadata")
         assert line["level"] == "warning"

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 import dynamodb_local as local
 import harness
 import webservers
-from aws_faults import (CLOCK_SKEW, CORAL, EITHER, FAULTS, NOT_DONE, Fault,
+from aws_faults import (CLOCK_SKEW, CORAL, FAULTS, NOT_DONE, Fault,
                         FaultServer, Keys, RotatingKeys, error, id_in)
 from aws_wire import HANG_UP, Answer
 from dynamodb_local import all_items

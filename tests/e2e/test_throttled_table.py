@@ -132,7 +132,7 @@ def test_throttled_creates_go_before_hits(table):
         waiting = pending(t.pool)
         ended = time.monotonic()
         harness.wait_until(lambda: pending(t.pool) == 0,
-                           "all hits in the store", 60)
+                           "all hits in the store", 60, 0.5)
         took = sorted(seconds for _, seconds in answers)
         print("503: %d of %d; seconds: median %.2f, 90 %% %.2f, max %.2f; "
               "%d hits pending took %.1f s; refused: %d creates, %d hits" % (
