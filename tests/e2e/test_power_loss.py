@@ -1,6 +1,7 @@
 """What is left after a power loss, at each point of a run: power_disk.py has the
 model of the disk."""
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -15,18 +16,25 @@ from pathlib import Path
 
 import pytest
 
+import harness
 from fcgi_client import END_REQUEST, STDOUT
-from harness import Pool, child_env, make_dir, write_conf
-from power_disk import SECTOR, Disk, Recorder, State, mix, variants
-from proctools import JSON, EnvPool
+from harness import Pool, child_env, make_dir, wait_until, write_conf
+from power_disk import SECTOR, ZEROS, Disk, Recorder, State, mix, variants
+from proctools import JSON, EnvPool, pending
 
 GOAL = 5000  # states
+SHARE = 45  # of the variants of a point, in percent, that are looked at
 POOLS = 40  # states with which a whole pool is started
 PROCESSES = 2
+PAGE = 4096
 SYNC_US = 2000
+LONG_LOG = 1000 * 4096  # with which curt makes a checkpoint
 JOURNAL, LOG, DATABASE = "state/hits", "state/curt.db-wal", "state/curt.db"
 URL = "https://example.com/"
-QUOTA = 40
+QUOTA = 20
+INSERT = ("INSERT INTO links (short_id, long_url, short_url, created_at, ttl,"
+          " hits, analytics) VALUES"
+          " ('%s', 'https://example.com/', %s, '', %s, 0, '{}')")
 MAX_HITS = 3
 
 SETTINGS = {"APP_URL": "http://127.0.0.1/t/", "CREATE_AUTH": "open",
@@ -106,23 +114,32 @@ class Run:
         pool.tool(verb, short_id, *options)
         self.recorder.note("done", short_id)
 
+    def run_sql(self, *statements):
+        """As another program would; what it does is recorded as well."""
+        code = ("import sqlite3, sys\n"
+                "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+                "for statement in sys.argv[2:]:\n"
+                "    db.execute(statement)\n")
+        subprocess.run([sys.executable, "-c", code, self.state / "curt.db",
+                        *statements], check=True, timeout=60,
+                       env={**os.environ, **self.recorder.env()})
+
     def insert_expired(self, count):
         """Links that expired long ago: the next janitor removes them."""
         ids = ["expired%d" % i for i in range(count)]
-        code = (
-            "import sqlite3, sys, time\n"
-            "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-            "db.execute('BEGIN IMMEDIATE')\n"
-            "for i in sys.argv[2:]:\n"
-            "    db.execute('INSERT INTO links (short_id, long_url, short_url,'\n"
-            "               ' created_at, ttl, hits, analytics) VALUES'\n"
-            "               \" (?, 'https://example.com/', '', '', ?, 0, '{}')\",\n"
-            "               (i, int(time.time()) - 2 * 86400))\n"
-            "db.execute('COMMIT')\n")
-        subprocess.run([sys.executable, "-c", code, self.state / "curt.db",
-                        *ids], check=True, timeout=60,
-                       env={**os.environ, **self.recorder.env()})
+        self.run_sql("BEGIN IMMEDIATE", *[
+            INSERT % (i, "''", int(time.time()) - 2 * 86400) for i in ids],
+                     "COMMIT")
         return ids
+
+    def fill_log(self):
+        """Few pages of the database, many times: the next commit of curt finds
+        the log so long that it copies it into the database."""
+        self.run_sql("PRAGMA wal_autocheckpoint = 0",
+                     "PRAGMA synchronous = NORMAL",
+                     INSERT % ("filler", "zeroblob(60000)", "NULL"),
+                     *["UPDATE links SET short_url = randomblob(60000)"
+                       " WHERE short_id = 'filler'"] * 62)
 
     def together(self, *works):
         """Several requests at once."""
@@ -132,18 +149,20 @@ class Run:
         for thread in threads:
             thread.join(60)
 
-    def flushed(self):
+    def flushed(self, pool):
         """Waits for the janitor's next flush that leaves nothing."""
-        time.sleep(1.1)
+        wait_until(lambda: pending(pool) == 0, "a flush", interval=0.3)
 
     def learn(self):
         """What the checks need to know of the whole run."""
         self.first_urls = {i: URL for i in self.old}
         truth = Truth(Counter())
         disk = Disk()
-        self.durable, self.journal_sectors = {}, set()
+        self.durable, full = {}, None
         for e in self.events:
             disk.take(e)
+            if e.kind == "W" and e.path == LOG and e.at > LONG_LOG:
+                full = full or e.number
             if e.kind == "B" and e.path == LOG:
                 self.durable[e.number] = self.hits_of(disk)
                 truth.durable = self.durable
@@ -154,6 +173,9 @@ class Run:
         self.journal_sectors = set(names[JOURNAL].now.sectors)
         backup = disk.directory("backup").now["backup/curt.db"]
         Truth.backup_mark = backup.now.mark
+        assert full and any(
+            e.kind == "W" and e.path == LOG and e.at == 0 and e.number > full
+            for e in self.events), "the log did not begin again"
         # Nothing was missed: the log makes the same files.
         for name in sorted(os.listdir(self.state)):
             path = "state/" + name
@@ -192,7 +214,7 @@ def record_run(build, top):
                      for i in range(9)])
         r.create(pool, "alias", short_id="an-alias")
         r.follow(pool, "an-alias", *first)
-        r.flushed()
+        r.flushed(pool)
         r.follow(pool, "an-alias", *first)
         for _ in range(5):
             r.create(pool, "key", key=key)
@@ -214,21 +236,21 @@ def record_run(build, top):
                      for _ in range(3)],
                    *[lambda: r.create(pool, "key", key=key)
                      for _ in range(3)])
-        r.flushed()
+        r.flushed(pool)
         r.follow(pool, *more[2:], *first[:3])
         r.tool(pool, "edit", more[0], "--long-url", r.url("edited"))
         r.follow(pool, more[0])
     # 3. The log becomes so long that it begins again.
     with r.pool().start() as pool:
         many = r.create(pool, "limited", max_hits=1000)
-        for i in range(6):
-            r.follow(pool, *r.create_many(pool, 16, 7900)[:2])
-            r.follow(pool, *[many] * 60)
-            if i % 3 == 2:
-                r.flushed()
+        r.follow(pool, *r.create_many(pool, 16, 7900)[:2], *[many] * 60)
         for _ in range(QUOTA):
             r.create(pool, "key", key=key)
-        r.follow(pool, *first[:3])
+        r.flushed(pool)
+        r.fill_log()
+        r.follow(pool, *first[:3], *[many] * 3)
+        r.together(*[lambda: r.create(pool) for _ in range(3)])
+        r.flushed(pool)
         pool.tool("backup", r.disk / "backup/curt.db")
         r.recorder.note("backup")
         r.follow(pool, *first[:3])
@@ -384,6 +406,22 @@ class Found:
                 self.faults.append(" ".join(words))
 
 
+def keep_memory():
+    """Memory that is free goes back to the kernel late: to map it again costs
+    more than all that is done with it."""
+    libc = ctypes.CDLL(None)
+    assert libc.mallopt(-3, 1 << 24) and libc.mallopt(-1, 1 << 28)
+
+
+def write_over(fd, data):
+    """Makes data of what a file has: writes the pages that differ."""
+    old = os.pread(fd, len(data), 0)
+    if old != data:
+        for at in range(0, len(data), PAGE):
+            if old[at:at + PAGE] != data[at:at + PAGE]:
+                os.pwrite(fd, data[at:at + PAGE], at)
+
+
 class Checker:
     """tests/power/check in directories of its own."""
 
@@ -403,29 +441,33 @@ class Checker:
                         if n * SECTOR >= 4096})
         env = child_env(self.top, {
             "LD_PRELOAD": run.recorder.library, "CURT_NO_SYNC": "1",
-            "MALLOC_TRIM_THRESHOLD_": "100000000"})
+            "MALLOC_TRIM_THRESHOLD_": "100000000",
+            "MALLOC_MMAP_THRESHOLD_": "16000000"})
         self.log = open(self.top / "check.log", "w+")
         self.process = subprocess.Popen(
             [run.build.dir / "tests/power/check", conf, ids, *parts], env=env,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
 
     def place(self, state, shm):
-        """Writes the files of a state. shm: with one that is garbage."""
+        """Makes the files those of a state: writes what differs from what the
+        one before has left. shm: with one that is garbage."""
         files = {path.partition("/")[2]: content
                  for path, content in state.files.items()
                  if path.startswith("state/")}
         for name in os.listdir(self.state):
-            if name != "hits" or name not in files:
+            if name not in files and not (shm and name == "curt.db-shm"):
                 os.unlink(self.state / name)
         for name, content in files.items():
             fd = os.open(self.state / name, os.O_RDWR | os.O_CREAT, 0o600)
+            os.ftruncate(fd, content.size)
             if content.size < 1 << 24:
-                os.write(fd, content.read())
+                write_over(fd, content.read())
             else:
-                os.ftruncate(fd, content.size)
+                get = content.sectors.get
                 for n in self.sectors | content.sectors.keys():
-                    os.pwrite(fd, content.sectors.get(n, bytes(SECTOR)),
-                              n * SECTOR)
+                    sector = get(n, ZEROS)
+                    if os.pread(fd, SECTOR, n * SECTOR) != sector:
+                        os.pwrite(fd, sector, n * SECTOR)
             os.close(fd)
         if shm:
             (self.state / "curt.db-shm").write_bytes(b"\x5a" * 32768)
@@ -450,30 +492,32 @@ class Checker:
 
 
 def looked_at(events, disk):
-    """The events in turn, and which share of their states is looked at: few of
-    those within a long row of writes to one file."""
+    """The events in turn whose states are looked at: few of those within a long
+    row of writes."""
     row = 0
     for e in events:
         changed = disk.take(e)
         row = row + 1 if e.kind == "W" else 0
-        if changed or e.kind in "SN":
-            yield e, 64 if row > 16 else 6
+        few = row > 16 and mix(e.number) % 32 > 0
+        if (changed or e.kind in "SN") and not few:
+            yield e
 
 
 def check_states(job):
     """Checks a part of the states, in a process of its own. Returns how many
     different ones there were of each kind, and what is wrong."""
     run, part, ignore, wanted = job
+    keep_memory()
     disk, truth = Disk(ignore), Truth(run.durable)
     checker = Checker(run, "check-%d" % part)
     kinds, seen, faults = Counter(), {}, []
     truth_at = 0
-    for e, share in looked_at(run.events, disk):
+    for e in looked_at(run.events, disk):
         for other in run.events[truth_at:e.number + 1]:
             truth.take(other)
         truth_at = e.number + 1
         for i, (kind, chosen, keep) in enumerate(variants(disk, e.number)):
-            if i + (e.kind not in "ES") > 0 and mix(e.number, i, 99) % share:
+            if i + (e.kind not in "ES") > 0 and mix(e.number, i) % 100 >= SHARE:
                 continue
             state = State(disk, chosen, keep, JOURNAL)
             if state.mark not in seen:
@@ -493,21 +537,26 @@ def check_states(job):
 
 
 def start_pools(job):
-    """Starts a pool with some of the states, and follows every link."""
+    """Starts a pool with some of the states, and follows every link. The first
+    of them searches for leaks: the others do the same."""
     run, part, _, _ = job
+    keep_memory()
     disk, truth, faults, count = Disk(), Truth(run.durable), [], 0
     checker = Checker(run, "pool-%d" % part)
-    step = len(run.events) // POOLS
+    points = [e.number for e in looked_at(run.events, Disk())]
+    mine = {points[len(points) * i // POOLS]
+            for i in range(part, POOLS, PROCESSES)}
     for e in run.events:
         disk.take(e)
         truth.take(e)
-        if e.number % step != step - 1 or e.number // step % PROCESSES != part:
+        if e.number not in mine:
             continue
         every = list(variants(disk, e.number))
         kind, chosen, keep = every[mix(e.number) % len(every)]
         checker.place(State(disk, chosen, keep, JOURNAL), True)
         shutil.rmtree(checker.settings["RUNTIME_DIR"])
         make_dir(Path(checker.settings["RUNTIME_DIR"]))
+        harness.search_leaks = count == part == 0
         faults += ["%d, %s: %s" % (e.number, kind, fault)
                    for fault in pool_faults(run, truth, checker)]
         count += 1
@@ -519,34 +568,44 @@ def pool_faults(run, truth, checker):
     with Pool(run.build, checker.settings, workers=1,
               workdir=checker.top) as pool:
         pool.start()
-        for short_id, link in truth.links.items():
-            answer = pool.request("GET", "/t/" + short_id)
-            ended = link["limited"] or (
-                link["ttl"] is not None and link["ttl"] <= time.time())
-            allowed = ({True: {301}, None: {301, 404}, False: {404}}
-                       [link["there"]] | ({410} if ended else set()))
-            if answer.status not in allowed:
-                yield "%s: %d" % (short_id, answer.status)
-            elif (answer.status == 301
-                  and answer.headers["location"] not in link["urls"]):
-                yield "%s: %s" % (short_id, answer.headers["location"])
-        for key, body in run.repeated.items():
-            answer = pool.request("POST", "/create",
-                                  {**JSON, "Idempotency-Key": key}, body)
-            short_id = json.loads(answer.body).get("short_id")
-            told = [i for i, link in truth.links.items()
-                    if json.loads(body)["long_url"] in link["urls"]]
-            if told and short_id not in told:
-                yield "repeated %s: %d %s" % (key, answer.status, short_id)
-        for short_id in run.old:
-            if pool.request("GET", "/t/" + short_id).status not in (404, 410):
-                yield "expired link is back"
+        with pool.client() as client:
+            yield from answer_faults(run, truth, client)
         pool.stop()
     db = sqlite3.connect(checker.state / "curt.db")
     for short_id, hits in db.execute("SELECT short_id, hits FROM links"):
         if hits > truth.begun[short_id] + 1:
             yield "twice: %s, %d" % (short_id, hits)
     db.close()
+
+
+def answer_faults(run, truth, client):
+    """All requests over one connection."""
+    def get(short_id):
+        return client.request("GET", "/t/" + short_id, keep=True)
+
+    for short_id, link in truth.links.items():
+        answer = get(short_id)
+        ended = link["limited"] or (
+            link["ttl"] is not None and link["ttl"] <= time.time())
+        allowed = ({True: {301}, None: {301, 404}, False: {404}}
+                   [link["there"]] | ({410} if ended else set()))
+        if answer.status not in allowed:
+            yield "%s: %d" % (short_id, answer.status)
+        elif (answer.status == 301
+              and answer.headers["location"] not in link["urls"]):
+            yield "%s: %s" % (short_id, answer.headers["location"])
+    for key, body in run.repeated.items():
+        answer = client.request("POST", "/create",
+                                {**JSON, "Idempotency-Key": key}, body,
+                                keep=True)
+        short_id = json.loads(answer.body).get("short_id")
+        told = [i for i, link in truth.links.items()
+                if json.loads(body)["long_url"] in link["urls"]]
+        if told and short_id not in told:
+            yield "repeated %s: %d %s" % (key, answer.status, short_id)
+    for short_id in run.old:
+        if get(short_id).status not in (404, 410):
+            yield "expired link is back"
 
 
 JOBS = []

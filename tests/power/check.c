@@ -115,13 +115,17 @@ static int print_row(void *kind, int count, char **values, char **names)
     return 0;
 }
 
-/* What curt does not print, by SQLite's own means. */
-static void print_database(const struct conf *conf, bool check)
+/* What curt does not print, by SQLite's own means. The connection is returned:
+ * as long as it is open, the store's close copies no log into the database, and
+ * its own does not either. All that is printed is known by then. */
+static sqlite3 *print_database(const struct conf *conf, bool check)
 {
     char *path = mem_printf("%s/curt.db", conf->state_dir), *error = NULL;
     char used[] = "used", fault[] = "fault";
     sqlite3 *db = NULL;
     if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK ||
+        sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) !=
+            SQLITE_OK ||
         sqlite3_exec(db,
                      "SELECT key, used FROM records WHERE key LIKE '~quota~%'",
                      print_row, used, &error) != SQLITE_OK ||
@@ -131,8 +135,8 @@ static void print_database(const struct conf *conf, bool check)
                                print_row, fault, &error) != SQLITE_OK))
         printf("fault\t%s\n", error != NULL ? error : "cannot open curt.db");
     sqlite3_free(error);
-    sqlite3_close(db);
     free(path);
+    return db;
 }
 
 int main(int argc, char **argv)
@@ -158,8 +162,9 @@ int main(int argc, char **argv)
             printf("fault\texpire: %s: %s\n", result_text(r),
                    store_error(store));
         print_links(store);
-        print_database(&conf, strcmp(line, "all\n") == 0);
+        sqlite3 *db = print_database(&conf, strcmp(line, "all\n") == 0);
         store_free(store);
+        sqlite3_close(db);
         printf("end\n");
         fflush(stdout);
     }
