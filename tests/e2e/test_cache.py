@@ -26,7 +26,7 @@ class Site:
     """A pool on DynamoDB Local through a proxy that counts, and the table by
     another hand: boto3."""
 
-    def __init__(self, build, server, settings, kind=Pool, workers=3, **more):
+    def __init__(self, build, server, settings, kind=Pool, workers=2, **more):
         self.proxy = Proxy(server.endpoint)
         self.client = server.client()
         self.table = settings["TABLE"]
@@ -78,6 +78,13 @@ class Site:
     def check(self, short_id, n=1, url="https://example.com/page"):
         for _ in range(n):
             check_redirect(self.pool, short_id, url)
+
+    def check_for(self, seconds, short_id="one"):
+        """The same for a while, some fifty times a second."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.check(short_id)
+            time.sleep(0.02)
 
 
 @pytest.fixture
@@ -194,7 +201,7 @@ def test_hot_link_stays_while_guesses_pass(make_site):
 
 def test_delete_is_seen_by_the_next_request(build, store_env):
     with Pool(build, store_env, workers=3).start() as pool:
-        for n in range(8):
+        for n in range(4):
             short_id = make_link(pool, "https://example.com/%d" % n)
             for _ in range(6):
                 check_redirect(pool, short_id, "https://example.com/%d" % n)
@@ -216,7 +223,7 @@ def test_delete_is_seen_at_once_under_load(build, store_settings):
                 assert status == 404
 
         with Load(work, threads=4) as load:
-            for n in range(8):
+            for n in range(5):
                 load.wait_calls(30)
                 pool.tool("delete", wanted[0])
                 deleted.set()
@@ -265,16 +272,13 @@ def test_new_link_is_there_although_it_was_missing(build, store_env):
 
 
 def test_change_by_another_hand_is_seen_within_cache_ttl(make_site):
-    with make_site(CACHE_TTL=2) as site:
-        site.put("one")
-        for n in range(3):
-            old, new = "https://example.com/%d" % n, "https://example.com/%d" % (
-                n + 1)
-            if n == 0:
-                site.put("one", old)
+    with make_site(CACHE_TTL=1) as site:
+        site.put("one", "https://example.com/0")
+        for n in range(2):
+            old, new = ("https://example.com/%d" % i for i in (n, n + 1))
             site.check("one", 1, old)
             site.put("one", new)
-            end = time.monotonic() + 2.2
+            end = time.monotonic() + 1.2
             seen = set()
             while time.monotonic() < end:
                 seen.add(site.get("one").headers["location"])
@@ -282,7 +286,7 @@ def test_change_by_another_hand_is_seen_within_cache_ttl(make_site):
             assert seen <= {old, new}
             site.check("one", 5, new)
         site.remove("one")
-        time.sleep(2.2)
+        time.sleep(1.2)
         assert site.get("one").status == 404
 
 
@@ -309,16 +313,18 @@ def test_hot_link_is_refreshed_by_one_and_ahead(make_site):
             begun = time.monotonic()
             site.check("one")
             slowest.append(time.monotonic() - begun)
+            time.sleep(0.01)
 
         site.proxy.fault = slowly
-        with Load(work, threads=3):
-            time.sleep(6)
+        begun = time.monotonic()
+        with Load(work, threads=3) as load:
+            wait_until(lambda: site.reads("one") > 2, "two questions")
+            load.wait_calls(200)
         questions = site.reads("one") - 1
-        assert 2 <= questions <= 5
+        assert questions <= 1 + (time.monotonic() - begun) / 1.2
         # A worker that asks may hold the connection of another request, which
         # it accepted before the request was there.
         assert sum(1 for s in slowest if s > 0.9) <= 2 * questions
-        assert len(slowest) > 20 * questions
 
 
 def test_link_expires_to_the_second_in_the_cache(make_site):
@@ -339,7 +345,7 @@ def test_link_expires_to_the_second_in_the_cache(make_site):
             if before >= ttl + 0.02:
                 assert answer.status == 410
                 break
-            time.sleep(0.005)
+            time.sleep(0.02)
         assert statuses.count(301) > 5
         assert site.reads("one") == 1
 
@@ -358,9 +364,7 @@ def test_store_away_known_links_go_on(make_site):
         assert said(site.pool, "serving stale link one", "warning")
         # It is asked about once a second, not each time.
         before = site.reads("one")
-        end = time.monotonic() + 2.5
-        while time.monotonic() < end:
-            site.check("one")
+        site.check_for(2.5)
         questions = time.monotonic() - begun + 1
         assert len(said(site.pool, "serving stale link one")) <= questions
         # The attempts of one question are 4 at most.
@@ -379,8 +383,7 @@ def test_store_away_for_longer_than_cache_stale(make_site):
         begun = time.monotonic()
         site.proxy.fault = lambda request, forward: HANG_UP
         time.sleep(1.2)
-        while time.monotonic() - begun < 2.5:
-            site.check("one")
+        site.check_for(begun + 2.5 - time.monotonic())
         time.sleep(2)
         check_unavailable(site.get("one"))
 
@@ -404,11 +407,12 @@ def test_store_that_hangs_holds_up_one_reader_of_a_link(make_site):
             site.check("one")
             if time.monotonic() - begun > 1:
                 slow.append(begun)
+            time.sleep(0.01)
 
         begun = time.monotonic()
         with Load(work, threads=4) as load:
-            time.sleep(7)
-            load.wait_calls(max(0, 501 - load.calls))
+            time.sleep(5)
+            load.wait_calls(max(0, 201 - load.calls))
         took = time.monotonic() - begun
         # Each question takes two seconds, and the next comes a second later.
         assert len(slow) <= took / 3 + 1
@@ -654,11 +658,10 @@ def test_every_process_dies_and_no_answer_is_wrong(build, store_settings):
             assert answer.headers["location"] == urls[short_id]
 
         with Load(work, threads=4) as load:
-            for _ in range(20):
+            for _ in range(12):
                 load.wait_calls(20)
                 slay(random.choice(pool.workers() or [pool.janitors()[0]]))
             load.wait_calls(100)
-        assert load.calls > 500
         wait_complete(pool)
         answer = create(pool, "https://example.com/after")
         check_redirect(pool, json.loads(answer.body)["short_id"],
