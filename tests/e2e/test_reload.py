@@ -42,7 +42,7 @@ def test_no_request_fails_under_load(build):
     with Pool(build, {"MIN_CHAR": 7, "MAX_CHAR": 7}, workers=3).start() as pool:
         short_id = make_link(pool)
         with Load(mixed_work(pool, short_id)) as load:
-            for length in (8, 9, 10, 11, 12):
+            for length in (8, 9, 10):
                 load.wait_calls(40)
                 set_length(pool, length)
                 reload(pool)
@@ -50,8 +50,8 @@ def test_no_request_fails_under_load(build):
                 for _ in range(3):
                     assert len(make_link(pool)) == length
             load.wait_calls(40)
-        assert load.calls >= 200
-        assert len(said(pool, "configuration reloaded")) == 5
+        assert load.calls >= 160
+        assert len(said(pool, "configuration reloaded")) == 3
         assert not said(pool, "was ended by")
         assert not said(pool, "did not finish in time")
 
@@ -61,7 +61,7 @@ def test_no_request_fails_when_reloads_overlap(build, group):
     with GroupPool(build, {}, workers=3).start() as pool:
         short_id = make_link(pool)
         with Load(mixed_work(pool, short_id)) as load:
-            for length in range(8, 20):
+            for length in range(8, 14):
                 set_length(pool, length)
                 if group:
                     pool.signal_group(signal.SIGHUP)
@@ -69,7 +69,7 @@ def test_no_request_fails_when_reloads_overlap(build, group):
                     pool.signal(signal.SIGHUP)
                 load.wait_calls(3)
             load.wait_calls(40)
-            wait_until(lambda: len(make_link(pool)) == 19 and pool.complete(),
+            wait_until(lambda: len(make_link(pool)) == 13 and pool.complete(),
                        "the last configuration")
         assert not said(pool, "did not finish in time")
 
