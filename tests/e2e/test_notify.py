@@ -50,13 +50,17 @@ def manager(request, tmp_path):
     manager.socket.close()
 
 
-def managed(build, manager, settings=(), **environment):
-    return EnvPool(build, dict(settings), environment={
+def managed(build, manager, settings=(), workers=1, **environment):
+    return EnvPool(build, dict(settings), workers, environment={
         "NOTIFY_SOCKET": manager.address, **environment})
 
 
+# For what does not depend on the address.
+ONE_ADDRESS = pytest.mark.parametrize("manager", [False], indirect=True)
+
+
 def test_life_of_a_pool_is_reported(build, manager):
-    with managed(build, manager, {"DRAIN_TIMEOUT": 7}) as pool:
+    with managed(build, manager, {"DRAIN_TIMEOUT": 7}, workers=2) as pool:
         pool.start()
         ready = manager.wait("READY")
         assert ready["READY"] == "1"
@@ -78,6 +82,7 @@ def test_life_of_a_pool_is_reported(build, manager):
             "READY", "RELOADING", "READY", "RELOADING", "READY", "STOPPING"]
 
 
+@ONE_ADDRESS
 def test_watchdog_hears_only_of_a_master_that_works(build, manager):
     with managed(build, manager, WATCHDOG_USEC="200000") as pool:
         pool.start()
@@ -91,6 +96,7 @@ def test_watchdog_hears_only_of_a_master_that_works(build, manager):
     manager.wait("STOPPING")
 
 
+@ONE_ADDRESS
 def test_watchdog_of_another_process_gets_nothing(build, manager):
     with managed(build, manager, WATCHDOG_USEC="2000",
                  WATCHDOG_PID="1") as pool:
@@ -102,7 +108,7 @@ def test_watchdog_of_another_process_gets_nothing(build, manager):
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/notify",
                                      "/" + 200 * "x", "@"])
 def test_useless_addresses_do_no_harm(build, address):
-    with EnvPool(build, {}, environment={
+    with EnvPool(build, {}, workers=1, environment={
             "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "20000"}) as pool:
         pool.start()
         slay(pool.workers()[0])
