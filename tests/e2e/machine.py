@@ -20,7 +20,8 @@ import harness
 
 # In namespaces of mounts and processes, so that all of it ends with the first
 # process, also when the test run is killed. The machine boots with nothing that
-# Debian's packages enable, and starts again after a reboot, which
+# Debian's packages enable. Each dpkg would make an index of all man pages, and
+# each apt-get would read what it could download: there is neither. It starts again after a reboot, which
 # systemd-nspawn reports with status 133, and after a kill of its PID 1: 1. Its
 # control groups are below one of its own, so that machines side by side do not
 # share them.
@@ -39,7 +40,8 @@ mount -t overlay overlay \\
     -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
 (
     cd "$1/root"
-    rm -rf usr/sbin/policy-rc.d etc/rc?.d/S* etc/systemd/system/*.wants
+    rm -rf usr/sbin/policy-rc.d etc/rc?.d/S* etc/systemd/system/*.wants \\
+        var/lib/man-db/auto-update var/lib/apt/lists/*_*
     for unit in udevd networkd resolved timesyncd firstboot; do
         ln -sf /dev/null "etc/systemd/system/systemd-$unit.service"
     done

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from debian_package import Package, run
+from debian_package import Package
 from fcgi_client import FcgiClient
-from harness import wait_until
+from harness import end_with_parent, wait_until
 from machine import Machine
 from proctools import freeze
 
@@ -24,7 +24,7 @@ DB = "/var/lib/curt/curt.db"
 LOAD = Path(__file__).with_name("site_load.py")
 
 
-# ---- Build --------------------------------------------------------------
+# ---- Build and install --------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,20 @@ def package(build):
     return Package(build)
 
 
-def test_package_has_no_fault_that_lintian_knows(package):
-    run(["lintian", "--allow-root", "--fail-on", "error,warning",
-         "--no-tag-display-limit", package.changes], package.top)
-
-
-# ---- Install ------------------------------------------------------------
+@pytest.fixture(scope="module")
+def lintian(package, tmp_path_factory):
+    """It takes long, so that it runs beside the tests; the last one waits for
+    it. Its output is in a file."""
+    with open(tmp_path_factory.mktemp("lintian") / "out", "w+",
+              encoding="utf-8") as out:
+        process = subprocess.Popen(
+            end_with_parent(["lintian", "--allow-root", "--fail-on",
+                             "error,warning", "--tag-display-limit", "0",
+                             package.changes]),
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        yield process, out
+        process.kill()
+        process.wait()
 
 
 class Host:
@@ -108,18 +116,30 @@ class Host:
     def hits(self):
         """{short_id: hits} when all are in the store."""
         wait_until(lambda: json.loads(self.run(
-            "curt hits --json").stdout)["pending"] == 0, "all hits flushed")
-        rows = self.run(["sqlite3", "-readonly", "-separator", " ", DB,
-                         "SELECT short_id, hits FROM links"]).stdout
+            "curt hits --json").stdout)["pending"] == 0, "all hits flushed",
+            interval=0.2)
+        rows = self.query("SELECT short_id, hits FROM links")
         return {short_id: int(hits) for short_id, hits in
                 (row.split() for row in rows.splitlines())}
+
+    def query(self, sql):
+        return self.run(["sqlite3", "-readonly", "-separator", " ", DB,
+                         sql]).stdout
+
+    def links(self):
+        return int(self.query("SELECT count(*) FROM links"))
+
+    def wait_links(self, more):
+        goal = self.links() + more
+        wait_until(lambda: self.links() >= goal, "%d links more" % more, 60,
+                   0.2)
 
     def starts(self):
         return self.machine.journal("curt.service").count("Starting curt")
 
 
 @pytest.fixture(scope="module")
-def host(package):
+def host(package, lintian):
     with Machine() as machine:
         host = Host(machine, package)
         machine.run("systemctl enable --now lighttpd")
@@ -340,12 +360,12 @@ def test_upgrade_and_downgrade_lose_no_request(host):
         ["python3", "/root/" + LOAD.name, "machine.example", "500"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        time.sleep(1)
+        host.wait_links(100)
         for deb in (host.package.newer, host.package.deb):
             host.install(deb)
             masters.append(host.show("MainPID"))
             host.run("systemctl reload curt")
-            time.sleep(1)
+            host.wait_links(100)
         text = load.communicate(timeout=120)[0]
     finally:
         load.kill()
@@ -393,3 +413,10 @@ def test_nothing_crashed(host):
     assert [line for line in lines if "level=error" in line
             and "NO_SUCH_KEY" not in line] == []
     assert "dumped core" not in host.run("journalctl --no-pager").stdout
+
+
+def test_package_has_no_fault_that_lintian_knows(lintian):
+    process, out = lintian
+    status = process.wait(600)
+    out.seek(0)
+    assert status == 0, out.read()
