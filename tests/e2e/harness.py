@@ -70,15 +70,18 @@ def find_program(*names):
 
 
 def wait_until(condition, what, deadline=START_DEADLINE, interval=0.02):
-    """Returns the first true value of condition(), or fails."""
-    end = time.monotonic() + deadline
+    """Returns the first true value of condition(), or fails. What takes long,
+    such as a run of `curt`, gets a longer pause."""
+    begin = now = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        last, now = now, time.monotonic()
+        if now > begin + deadline:
             raise AssertionError("%s: not within %g s" % (what, deadline))
-        time.sleep(interval)
+        time.sleep(max(interval, min(now - last, 0.3)))
+        now = time.monotonic()
 
 
 def web_user():
@@ -403,8 +406,9 @@ class Pool(Process):
         self.write_conf()
         self.launch()
         if ready:
-            self.wait_ready(self.complete)
+            # Waits in the socket, and not by looking again and again.
             self.wait_ready(self.answers)
+            self.wait_ready(self.complete)
         # A janitor flushes at once when it starts. Where no other flush shall
         # come for the time of a test, that one must be over.
         if ready and str(self.settings.get("HITS_FLUSH")) == "3600":
