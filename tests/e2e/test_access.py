@@ -296,9 +296,12 @@ def memory_of(pid, needle):
     with open("/proc/%d/maps" % pid) as maps, open(
             "/proc/%d/mem" % pid, "rb") as memory:
         for line in maps:
-            begin, end = (int(n, 16) for n in line.split()[0].split("-"))
-            # The sanitizer's shadow is larger, and has no such bytes.
-            if not line.split()[1].startswith("rw") or end - begin > 1 << 26:
+            where, access, *_, name = line.split()
+            begin, end = (int(n, 16) for n in where.split("-"))
+            # The sanitizer's shadow is larger, and has no such bytes. The files
+            # of curt are read as files.
+            if (access[:2] != "rw" or end - begin > 1 << 26
+                    or (access[3] == "s" and name.startswith("/"))):
                 continue
             try:
                 memory.seek(begin)
