@@ -179,7 +179,7 @@ def test_ids_of_one_case(build):
 # ---- One id, many clients --------------------------------------------------
 
 def test_one_client_gets_an_alias(hosts):
-    for _ in range(5):
+    for _ in range(3):
         alias, target = uuid.uuid4().hex, url()
         answers = at_once(lambda i: hosts.create(
             i, short_id=alias, long_url=target + "/%d" % i))
