@@ -4,9 +4,10 @@
 #
 # Half of what the start of a program with the sanitizers costs are its 41
 # shared libraries, and the tests start thousands of them. Link with -no-pie as
-# well. Of the libraries that only libcurl needs, for protocols that curt does
-# not use, there are functions that abort. What has no static library stays
-# shared; where nothing can be linked, the directory is empty.
+# well, and only curt and curt.fcgi: a unit test has its own RAND_bytes(). Of
+# the libraries that only libcurl needs, for protocols that curt does not use,
+# there are functions that abort. What has no static library stays shared; where
+# nothing can be linked, the directory is empty.
 
 set -eu
 
