@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import harness
+from debian_package import Package
 from test_haproxy import request
 
 DEPLOY = harness.ROOT / "deploy"
@@ -111,7 +112,8 @@ class Machine:
 
     def offline(self, command):
         """Nothing is downloaded: each package must be installed here."""
-        return command.replace("apt-get -q update", "true").replace(
+        return command.replace(
+            "apt-get -q update", "rm -f /var/lib/apt/lists/*_*").replace(
             "apt-get -q -y", "apt-get -q -y --no-download --no-upgrade")
 
     # ---- A service ----
@@ -234,56 +236,20 @@ def test_the_services_work_together(machine):
         harness.wait_until(redirects, "a redirect after the restart")
 
 
-def test_the_image_has_the_libraries(machine):
-    """Each that the programs need, from a package that the stage names."""
+def test_the_image_has_the_libraries(build, tmp_path):
+    """Each that the programs need, from a package that the stage names. Those
+    of the Debian package: the ones under test have static libraries."""
     named = set(last("curt", "RUN").split()) | set(
         STAGES["curt"][1][1].split()) | {"libc6", "libgcc-s1"}
-    done = subprocess.run([str(a) for a in machine.inside(
-        "objdump", "-p", machine.root("curt") / "usr/sbin/curt.fcgi",
-        machine.root("curt") / "usr/bin/curt")],
-        capture_output=True, text=True, check=True)
+    subprocess.run(["dpkg-deb", "-x", Package(build).deb, tmp_path], check=True)
+    done = subprocess.run(
+        ["objdump", "-p", tmp_path / "usr/sbin/curt.fcgi",
+         tmp_path / "usr/bin/curt"], capture_output=True, text=True, check=True)
     libraries = set(re.findall(r"NEEDED +(\S+)", done.stdout))
-    done = subprocess.run(["dpkg", "-S", *("*/" + n for n in libraries)],
-                          capture_output=True, text=True, check=True)
-    owners = {}
-    for line in done.stdout.splitlines():
-        package, path = line.split(": ")
-        owners.setdefault(os.path.basename(path), set()).add(
-            package.split(":")[0])
-    for library in libraries:
-        if not re.match(r"lib(a|ub)san", library):
-            assert owners[library] & named, library
-
-
-def test_it_is_built_as_the_readme_does():
-    text = (harness.ROOT / "README.md").read_text()
-    [options] = re.findall(r"^    \.\./configure (.*)$", text, re.M)
-    command = " ".join(last("build", "RUN").split())
-    assert command == (
-        "autoreconf -fi && ./configure -q %s && "
-        "make -s -j2 all && make -s install DESTDIR=/image" % options)
-    copied = {word for instruction, argument in STAGES["build"]
-              if instruction == "COPY" for word in argument.split()[:-1]}
-    for name in copied:
-        assert (harness.ROOT / name).exists(), name
-    makefile = (harness.ROOT / "Makefile.am").read_text()
-    installed = re.findall(r"^dist_\w+ = (.*)", makefile.replace("\\\n", " "),
-                           re.M)
-    for name in " ".join(installed).split():
-        assert name in copied or name.split("/")[0] in copied, name
-
-
-def test_the_files_name_what_the_others_have():
-    for service in SERVICES.values():
-        build = service["build"]
-        assert build["dockerfile"] == "deploy/Containerfile"
-        assert (DEPLOY / build["context"]).resolve() == harness.ROOT
-        assert build["target"] in STAGES
-        for volume in service["volumes"]:
-            assert volume.split(":")[0] in COMPOSE["volumes"]
-    assert SERVICES["curt"]["volumes"][0].endswith(":" + last("curt", "VOLUME"))
-    uid = re.search(r"useradd .*--uid (\d+)", last("curt", "RUN"))[1]
-    assert "uid=%s,gid=%s," % (uid, uid) in COMPOSE["volumes"]["run"][
-        "driver_opts"]["o"]
-    assert SERVICES["web"]["ports"] == [
-        "127.0.0.1:8080:" + last("web", "EXPOSE")]
+    assert len(libraries) > 5
+    # Some are other words of the command.
+    done = subprocess.run(
+        ["dpkg", "-L", *filter(re.compile(r"[a-z0-9][a-z0-9+.-]+$").match,
+                               named)],
+        capture_output=True, text=True, check=False)
+    assert libraries <= set(map(os.path.basename, done.stdout.splitlines()))
