@@ -573,6 +573,12 @@ static void write_site(struct setup *s, bool tls)
                    "/etc/lighttpd/conf-enabled/59-curt-port.conf");
     }
     setup_write_file(steps, server->site, site);
+    /* Where this domain takes the place of another one. */
+    if (is_server(s, "apache"))
+        setup_unlink(steps, server->target,
+                     is_host_name(s)
+                         ? "/etc/apache2/sites-enabled/@FILE@.conf"
+                         : "/etc/apache2/sites-enabled/000-@FILE@.conf");
     setup_link(steps, server->target, server->link);
     free(site);
 }

@@ -24,7 +24,8 @@ struct setup_pair {
 /* What was there before a step: to take it back. */
 struct setup_undo {
     char *path;
-    char *text; /* of a file; NULL: it did not exist */
+    char *text; /* of a file, or what a link led to; NULL: it did not exist */
+    bool is_link;
 };
 
 #define SETUP_PAIRS_MAX 48
@@ -73,8 +74,10 @@ void setup_write_file(struct setup_steps *s, const char *path,
 bool setup_is_foreign(const struct setup_steps *s, const char *path,
                       const char *text);
 
-/* Makes path a symbolic link to target. */
+/* Makes path a symbolic link to target; or removes the link to target that path
+ * is. */
 void setup_link(struct setup_steps *s, const char *target, const char *path);
+void setup_unlink(struct setup_steps *s, const char *target, const char *path);
 
 /* Runs a command, which is words; one with spaces is in single quotes. Its
  * output is appended to output, which may be NULL. Returns its exit status, 127

@@ -171,11 +171,13 @@ static int replace_file(const char *path, const char *text, gid_t group,
 }
 
 /* Notes what was there before a step. */
-static void note_undo(struct setup_steps *s, const char *path, char *text)
+static void note_undo(struct setup_steps *s, const char *path, char *text,
+                      bool is_link)
 {
     if (s->undo_count == SETUP_UNDO_MAX)
         abort();
-    s->undo[s->undo_count++] = (struct setup_undo){mem_dup(path), text};
+    s->undo[s->undo_count++] =
+        (struct setup_undo){mem_dup(path), text, is_link};
 }
 
 bool setup_write(struct setup_steps *s, const char *path, gid_t group,
@@ -198,7 +200,7 @@ bool setup_write(struct setup_steps *s, const char *path, gid_t group,
     if (write && s->dry_run && !s->checking) {
         ctl_print_lines(s->out, "    | ", strstr(new, "\n\n"));
     } else if (write && !s->checking) {
-        note_undo(s, to, old);
+        note_undo(s, to, old, false);
         old = NULL;
         char *const name = strrchr(to, '/');
         *name = '\0';
@@ -241,8 +243,28 @@ void setup_link(struct setup_steps *s, const char *target, const char *path)
             setup_fail(s, "move it to another name, then run this again",
                        "%s: is not the link to %s", from, to);
         else if (!s->dry_run)
-            note_undo(s, from, NULL);
+            note_undo(s, from, NULL, true);
         if (!exists && !s->dry_run && symlink(to, from) != 0)
+            setup_fail(s, "check the directory and its permissions", "%s: %s",
+                       from, strerror(errno));
+    }
+    free(to);
+    free(from);
+}
+
+void setup_unlink(struct setup_steps *s, const char *target, const char *path)
+{
+    char present[4096] = "";
+    if (s->failed || s->checking)
+        return;
+    char *to = setup_fill(s, target), *from = setup_fill(s, path);
+    if (readlink(from, present, sizeof(present) - 1) > 0 &&
+        strcmp(present, to) == 0) {
+        ctl_say(s->out, "remove the link %s", from);
+        s->changed = true;
+        if (!s->dry_run)
+            note_undo(s, from, mem_dup(to), true);
+        if (!s->dry_run && unlink(from) != 0)
             setup_fail(s, "check the directory and its permissions", "%s: %s",
                        from, strerror(errno));
     }
@@ -265,9 +287,13 @@ void setup_take_back(struct setup_steps *s)
         const struct setup_undo *u = &s->undo[i - 1];
         struct stat st;
         ctl_say(s->out, "take back %s", u->path);
-        if (u->text == NULL)
+        if (u->text == NULL || u->is_link)
             unlink(u->path);
-        else if (stat(u->path, &st) == 0) { /* group and mode are as before */
+        if (u->text != NULL && u->is_link && symlink(u->text, u->path) != 0)
+            setup_fail(s, "run this again when there is space",
+                       "%s: not taken back: %s", u->path, strerror(errno));
+        if (u->text != NULL && !u->is_link && stat(u->path, &st) == 0) {
+            /* Group and mode are as before. */
             const int fault =
                 replace_file(u->path, u->text, st.st_gid, st.st_mode & 0777);
             if (fault != 0)

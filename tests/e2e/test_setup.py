@@ -162,13 +162,22 @@ def test_dry_run_changes_nothing(host):
 
 
 def test_http_at_a_prefix(host):
-    """As the package does it before there is a domain."""
-    host.setup("--http", "--prefix", "/t/", "--domain", "sho.rt")
+    """As the package does it before there is a domain: on the name of this
+    host, which Apache gives to its default site as well."""
+    host.setup("--http", "--prefix", "/t/", "--domain", "machine.example")
     short = host.create()
-    assert short.startswith("http://sho.rt/t/")
+    assert short.startswith("http://machine.example/t/")
     assert host.curl(short) == "301 " + TARGET
-    assert host.curl("http://sho.rt/tea").startswith("404")
-    assert host.curl("http://sho.rt/robots.txt").startswith("200")
+    assert host.curl("http://machine.example/tea").startswith("404")
+    assert host.curl("http://machine.example/robots.txt").startswith("200")
+    if host.server == "apache":  # whose link of this name comes first
+        fault = host.machine.root / "etc/apache2/conf-enabled/fault.conf"
+        fault.write_text("<IfFile sites-enabled/curt.conf>\nNone\n</IfFile>\n")
+        before = host.etc()
+        said = host.setup("--http", "--domain", "sho.rt", status=78)
+        assert "take back /etc/apache2/sites-enabled/000-curt.conf" in said
+        assert host.etc() == before
+        fault.unlink()
 
 
 def test_issue(host, record_property):
