@@ -7,10 +7,10 @@
 # file here without fuzz_ and .c, such as url; all of them if none is named.
 #
 # Needs clang with its runtime (Debian: clang, libclang-rt-14-dev), what the build
-# needs, and `autoreconf -fi`. It builds libcurt.a with configure in
-# $CURT_FUZZ_BUILD, or in a directory that it removes again. What was found is
-# kept in $CURT_FUZZ_FOUND (default: ./fuzz-found), and belongs into seeds/TARGET
-# once it is fixed. The exit status is 0 when nothing was found.
+# needs, and `autoreconf -fi`. It builds libcurt.a with configure and $CFLAGS
+# (default: -g -O1) in $CURT_FUZZ_BUILD, or in a directory that it removes again.
+# What was found is kept in $CURT_FUZZ_FOUND (default: ./fuzz-found), and belongs
+# into seeds/TARGET once it is fixed. The exit status is 0 when nothing was found.
 
 set -eu
 
@@ -38,7 +38,7 @@ else
 fi
 
 echo "fuzz: building in $build"
-flags="-g -O1 -fsanitize=fuzzer-no-link"
+flags="${CFLAGS:--g -O1} -fsanitize=fuzzer-no-link"
 if ! [ -e "$build/Makefile" ]; then
     (cd "$build" && "$root/configure" -q --enable-sanitizers --enable-werror \
         CC=clang CFLAGS="$flags")
