@@ -6,7 +6,7 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 build=$root/build-tests
 jobs=$(nproc)
-processes=$((jobs < 4 ? jobs + 1 : 4))
+processes=$((jobs < 3 ? jobs + 2 : 4))
 
 # What Python compiles is kept, out of the sources.
 unset PYTHONDONTWRITEBYTECODE
@@ -23,12 +23,12 @@ usage() {
 usage: sh tests/run.sh [--quick | --e2e] [PYTEST-ARGUMENT...]
 
 Installs what the tests need and is missing (apt-get, as root or through
-sudo), builds in build-tests/ and build-tests-clang/, and runs
+sudo), builds in build-tests/, and runs
 
   - the unit and store-contract tests, built with the sanitizers
   - the checks of layout and style
-  - "make distcheck" with gcc
-  - each fuzz target for some seconds, and a build with clang
+  - "make distcheck", with clang
+  - each fuzz target for some seconds
   - the model of the hit journal, with spin
   - the end-to-end tests, with the sanitizers, against real servers
 
@@ -85,9 +85,8 @@ other_steps() {
     run_step "layout of the sources" sh "$root/tests/check-format.sh"
     run_step "style of the sources" sh "$root/tests/check-style.sh"
     if [ "$mode" = full ]; then
-        run_step "make distcheck" distcheck
+        run_step "make distcheck, with clang" distcheck
         run_step "fuzz targets" fuzz_targets
-        run_step "build with clang" clang_build
         run_step "model of the hit journal" sh "$root/tests/model/run.sh"
     fi
 }
@@ -130,32 +129,22 @@ sanitizer_build() (
         make -s -j "$jobs" check TESTS= >/dev/null
 )
 
-# The library with the sanitizers and for the fuzz targets. What a new process
-# finds in two seconds is what was broken lately.
-fuzz_targets() {
-    rm -rf "$root/build-tests-clang"
-    CFLAGS=-O0 CURT_FUZZ_BUILD=$root/build-tests-clang \
-        sh "$root/tests/fuzz/run.sh" 2
-}
-
-# The programs, for clang's warnings, with the library of the fuzz targets.
-clang_build() {
-    for goal in all "check TESTS="; do
-        # shellcheck disable=SC2086
-        make -s -C "$root/build-tests-clang" -j "$jobs" $goal \
-            CFLAGS="-O0 -fno-sanitize=all" >/dev/null || return
-    done
-}
-
 unit_tests() {
     make -s -C "$build" -j "$jobs" check VERBOSE=1 </dev/null
 }
 
-# From the tarball; the package is built from one too, with the flags of an
-# installation. It builds the test programs and does not run them once more.
+# From the tarball and with clang, for its warnings; a test builds the package
+# from a tarball too, with the flags of an installation. The test programs are
+# built and not run once more.
 distcheck() {
     XZ_OPT=-0 make -s -C "$build" -j "$jobs" distcheck TESTS= \
-        DISTCHECK_CONFIGURE_FLAGS="--enable-werror CC=gcc CFLAGS=-O0" </dev/null
+        DISTCHECK_CONFIGURE_FLAGS="--enable-werror CC=clang CFLAGS=-O0" \
+        </dev/null
+}
+
+# What a new process finds in two seconds is what was broken lately.
+fuzz_targets() {
+    CFLAGS=-O0 sh "$root/tests/fuzz/run.sh" 2
 }
 
 # Most tests wait more than they compute. Each process has a DynamoDB Local of
