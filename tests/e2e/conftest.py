@@ -16,18 +16,18 @@ import webservers
 
 # The files that take longest, in this order: they begin first, so that no
 # process is left with one of them at the end.
-LONG = ("test_package.py", "test_power_loss.py", "test_webservers.py",
-        "test_upgrade.py", "test_doctor.py", "test_setup.py", "test_cache.py",
-        "test_dynamodb_wire.py", "test_backup.py", "test_store_faults.py",
-        "test_page.py", "test_store_outage.py", "test_hits.py",
-        "test_janitor.py", "test_table.py", "test_commands.py",
-        "test_haproxy.py", "test_aws_rotation.py", "test_qr.py",
-        "test_crash.py", "test_reload.py", "test_slow_clients.py",
-        "test_processes.py", "test_hostile.py", "test_aws_secrets.py",
-        "test_hostile_requests.py",
-        "test_aws_credentials.py", "test_config.py", "test_alone.py",
-        "test_tutorial.py", "test_hostile_lighttpd.py",
-        "test_doctor_dynamodb.py", "test_store_away.py")
+LONG = ("test_package.py", "test_setup.py", "test_power_loss.py",
+        "test_commands.py", "test_store_outage.py", "test_webservers.py",
+        "test_doctor.py", "test_cache.py", "test_store_faults.py",
+        "test_page.py", "test_dynamodb_wire.py", "test_aws_rotation.py",
+        "test_janitor.py", "test_hits.py", "test_upgrade.py", "test_backup.py",
+        "test_access.py", "test_options.py", "test_aws_secrets.py",
+        "test_aws_credentials.py", "test_reload.py", "test_processes.py",
+        "test_rules.py", "test_alone.py", "test_crash.py", "test_limits.py",
+        "test_haproxy.py", "test_qr.py", "test_table.py", "test_store_away.py",
+        "test_tutorial_items.py", "test_slow_clients.py",
+        "test_throttled_table.py", "test_config.py", "test_policy.py",
+        "test_tool_output.py", "test_tutorial.py", "test_doctor_dynamodb.py")
 
 
 def pytest_addoption(parser):

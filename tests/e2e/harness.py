@@ -164,9 +164,14 @@ def children_of(pid):
     last = None
     while True:
         lists = []
-        for path in Path("/proc/%d/task" % pid).glob("*/children"):
+        tasks = Path("/proc/%d/task" % pid)
+        try:
+            names = os.listdir(tasks)
+        except (FileNotFoundError, ProcessLookupError):
+            return []  # it has ended
+        for name in names:
             try:
-                lists.append(path.read_text())
+                lists.append((tasks / name / "children").read_text())
             except (FileNotFoundError, ProcessLookupError):
                 continue
         found = sorted(map(int, " ".join(lists).split()))

@@ -7,6 +7,7 @@ port is free. systemd-nspawn starts it; the units of a package run in it with
 their real sandbox.
 """
 
+import errno
 import os
 import signal
 import subprocess
@@ -57,6 +58,17 @@ while [ "$status" -eq 133 ] || [ "$status" -eq 1 ]; do
         --kill-signal=SIGRTMIN+3 $3 systemd.unit=multi-user.target || status=$?
 done
 """
+
+
+def remove_group(group):
+    """Whether a control group is removed: not while processes of it end."""
+    try:
+        group.rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 class Machine:
@@ -176,7 +188,8 @@ class Machine:
                                not harness.alive(self.pid), "the end of PID 1")
         for top in Path("/sys/fs/cgroup").glob("**/curt-" + self.id):
             for group in sorted(top.glob("**/"), reverse=True):
-                group.rmdir()
+                harness.wait_until(lambda: remove_group(group),
+                                   "the end of the processes in %s" % group)
         self.log.close()
         Path(self.log.name).unlink()
         self.dir.rmdir()
