@@ -24,9 +24,9 @@
 #include "doctor/fcgi_client.h"
 #include "service/hits.h"
 
-/* How long a worker without a master may take to start a janitor, and how long
+/* How long a janitor may take to start, which waits for the disk, and how long
  * the workers may take to answer, in milliseconds. */
-#define JANITOR_MS 3000
+#define JANITOR_MS 6000
 #define SOCKET_MS  5000
 
 #define POLL_MS 50
