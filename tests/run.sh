@@ -33,9 +33,8 @@ sudo), builds in build-tests/, and runs
   - the end-to-end tests, with the sanitizers, against real servers
 
 The arguments go to pytest, such as "-k redirect" or "-x". The exit status is 0
-when every step passed. It takes 20 to 30 minutes on a machine with 2 cores, and
-less on the next runs where ccache is installed: all other steps run beside the
-end-to-end tests, which often wait.
+when every step passed. It takes about 15 minutes on a machine with 2 cores: all
+other steps run beside the end-to-end tests, which often wait.
 
   --quick  about 3 minutes: compiles only what has changed in build-tests/;
            the unit and store-contract tests, the checks of layout and style,

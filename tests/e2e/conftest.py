@@ -15,9 +15,10 @@ import harness
 import webservers
 
 # The files that take longest, in this order: they begin first, so that no
-# process is left with one of them at the end.
-LONG = ("test_package.py", "test_setup.py", "test_power_loss.py",
-        "test_commands.py", "test_store_outage.py", "test_webservers.py",
+# process is left with one of them at the end. test_setup.py would wait for the
+# package, which test_package.py builds.
+LONG = ("test_package.py", "test_power_loss.py", "test_commands.py",
+        "test_store_outage.py", "test_setup.py", "test_webservers.py",
         "test_doctor.py", "test_cache.py", "test_store_faults.py",
         "test_page.py", "test_dynamodb_wire.py", "test_aws_rotation.py",
         "test_janitor.py", "test_hits.py", "test_upgrade.py", "test_backup.py",

@@ -233,8 +233,8 @@ def test_stop_does_not_wait_for_a_locked_store(build):
 
 def start_broken(build, state_dir, workers=2, cls=Pool, **options):
     """A pool whose store cannot work: it starts, and says 503."""
-    pool = cls(build, {"STATE_DIR": str(state_dir)}, workers=workers,
-               **options).start()
+    pool = cls(build, {"STATE_DIR": str(state_dir), "STORE_TIMEOUT": 15},
+               workers=workers, **options).start()
     check_unavailable(create(pool, "https://example.com/"))
     check_unavailable(pool.request("GET", "/t/abcdefg",
                                    {"Accept": "application/json"}))

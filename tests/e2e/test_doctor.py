@@ -927,6 +927,10 @@ def test_web_server_without_its_pool(build, settings, ready):
         report = ready.doctor()
     finally:
         ready.pool.start()
+        # lighttpd sends nothing for a second to a pool that was not there.
+        harness.wait_until(
+            lambda: follow(ready.settings["APP_URL"] + "~")[0] == 404,
+            "the site with its pool")
     report.says("fail", "pool", "is not running", "spawn-fcgi")
     assert report.failed() == {"pool"}, report.show()
     assert not {"redirect", "create", "socket"} & report.names()
