@@ -217,14 +217,6 @@ def end_with_parent(argv):
     return ["setpriv", "--pdeathsig", "TERM", "--", *map(str, argv)]
 
 
-def kill_group(leader):
-    """Ends a session that a test made with start_new_session."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
 # What most tests need: links from anyone, as many as they like, to anywhere.
 # The tests of access, limits and policies set their own.
 OPEN_SETTINGS = {

@@ -269,10 +269,6 @@ def test_a_change_reaches_the_secondary(servers):
 # ---- Route 53 -----------------------------------------------------------
 
 
-def of_record_sets(sets):
-    return {(s["Name"], s["Type"]): (s["TTL"], values) for s, values in sets}
-
-
 def test_the_json_has_the_records_of_the_zone(servers):
     batch = json.loads((DEPLOY / "route53.json").read_text())
     shape = botocore.session.get_session().get_service_model(
