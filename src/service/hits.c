@@ -16,11 +16,15 @@
 #include "base/text.h"
 #include "link/ids.h"
 
-#define VERSION 1
+#define VERSION 2
 #define NAME    "hits"
 
 /* 32 MiB: as many different links between two flushes, give or take. */
 #define SLOTS (1u << 18)
+
+/* Slots on one page of memory, and pages. */
+#define PAGE_SLOTS 32
+#define PAGES      (SLOTS / PAGE_SLOTS)
 
 /* Slots that one link may be in, next to each other. */
 #define WINDOW 16
@@ -54,12 +58,19 @@ struct hit_journal {
     struct mapfile_header header;
     char node[STORE_NODE_SIZE]; /* this file's name in the store */
     _Atomic uint64_t last_seq;  /* of all slots */
+    _Atomic uint64_t boot;      /* during which pages[] has been complete */
+    _Atomic uint64_t pages[PAGES / 64]; /* a bit for each that was ever used */
     _Alignas(4096) struct hit_slot slots[SLOTS];
 };
+
+_Static_assert(offsetof(struct hit_journal, slots) == 4096 &&
+                   sizeof(struct hit_slot) * PAGE_SLOTS == 4096,
+               "the slots are whole pages after the first one");
 
 struct hits {
     struct mapfile file;
     struct hit_journal *journal;
+    uint64_t boot;   /* this one */
     size_t prepared; /* slots with something to send, in this flush */
     bool on_disk;    /* what earlier flushes have written down */
 };
@@ -82,6 +93,7 @@ static void init_journal(void *base)
         abort();
     }
     memcpy(j->node, id, STORE_NODE_SIZE);
+    j->boot = mapfile_boot();
 }
 
 static struct mapfile_kind journal_kind(const struct conf *conf)
@@ -101,7 +113,8 @@ static struct mapfile_kind journal_kind(const struct conf *conf)
 static struct hits *use_journal(const struct mapfile *file)
 {
     struct hits *h = mem_zalloc(sizeof(*h));
-    *h = (struct hits){.file = *file, .journal = file->base};
+    *h = (struct hits){
+        .file = *file, .journal = file->base, .boot = mapfile_boot()};
     h->journal->node[STORE_NODE_SIZE - 1] = '\0';
     return h;
 }
@@ -171,6 +184,23 @@ void hits_close(struct hits *h)
     free(h);
 }
 
+static void mark_page(struct hits *h, const struct hit_slot *slot)
+{
+    const size_t page = (size_t)(slot - h->journal->slots) / PAGE_SLOTS;
+    atomic_fetch_or(&h->journal->pages[page / 64], (uint64_t)1 << page % 64);
+}
+
+/* The first slot from number i on, before end, that can be in use; or end.
+ * After a power loss the disk can have a slot without the mark of its page. */
+static size_t next_slot(const struct hits *h, size_t i, size_t end)
+{
+    const struct hit_journal *j = h->journal;
+    while (i < end && j->boot == h->boot &&
+           (j->pages[i / PAGE_SLOTS / 64] >> i / PAGE_SLOTS % 64 & 1) == 0)
+        i = (i / PAGE_SLOTS + 1) * PAGE_SLOTS;
+    return i < end ? i : end;
+}
+
 /* The link's slot and its word, or NULL. The word is read before the id: as
  * long as it keeps its generation, the id is the one that was compared. */
 static struct hit_slot *find_slot(const struct hits *h, const char *id,
@@ -212,6 +242,7 @@ static bool claim_slot(struct hits *h, const char *id, uint64_t start)
             word = slot->word;
             if ((word & USED) != 0)
                 continue;
+            mark_page(h, slot);
             memcpy(slot->id, id, strlen(id) + 1);
             slot->done = 0;
             slot->sent = 0;
@@ -266,11 +297,12 @@ static bool prepare_slot(struct hits *h, struct hit_slot *slot)
     return true;
 }
 
-/* The slots of a part: from *first on, so many. */
-static size_t slots_of(unsigned part, unsigned parts, size_t *first)
+/* The slots of a part: from the returned one on, before *end. */
+static size_t slots_of(unsigned part, unsigned parts, size_t *end)
 {
-    *first = (size_t)SLOTS / parts * part;
-    return part + 1 == parts ? SLOTS - *first : SLOTS / parts;
+    const size_t count = SLOTS / parts;
+    *end = part + 1 == parts ? SLOTS : count * (part + 1);
+    return count * part;
 }
 
 bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
@@ -287,11 +319,18 @@ bool hits_begin_flush(struct hits *h, unsigned part, unsigned parts,
             *reason = strerror(errno);
         return false;
     }
-    size_t first;
-    const size_t count = slots_of(part, parts, &first);
+    struct hit_slot *slots = h->journal->slots;
+    size_t end;
+    const size_t first = slots_of(part, parts, &end);
     h->prepared = 0;
-    for (size_t i = 0; i < count; i++)
-        h->prepared += prepare_slot(h, &h->journal->slots[first + i]);
+    for (size_t i = next_slot(h, first, end); i < end;
+         i = next_slot(h, i + 1, end)) {
+        if (h->journal->boot != h->boot && (slots[i].word & USED) != 0)
+            mark_page(h, &slots[i]);
+        h->prepared += prepare_slot(h, &slots[i]);
+    }
+    if (parts == 1)
+        h->journal->boot = h->boot;
     const bool written = h->prepared == 0 || fdatasync(h->file.fd) == 0;
     h->on_disk = written && (parts == 1 || h->on_disk);
     if (!written)
@@ -338,24 +377,28 @@ void hits_flush(struct hits *h, struct store *store, unsigned part,
     *out = (struct hits_flushed){0};
     if (h == NULL || h->prepared == 0)
         return;
-    size_t first;
-    const size_t count = slots_of(part, parts, &first);
-    struct hit_slot *slots = h->journal->slots;
+    size_t end;
+    const size_t first = slots_of(part, parts, &end);
     /* A link whose hits always fail must not hold up the others: each time
      * another one is first. */
-    const size_t begin = (size_t)clock_monotonic_ms() * 2654435761 % count;
+    const size_t begin =
+        first + (size_t)clock_monotonic_ms() * 2654435761 % (end - first);
+    const size_t from[] = {begin, first}, to[] = {end, begin};
     unsigned failures = 0;
-    for (size_t n = 0; n < count; n++) {
-        struct hit_slot *slot = &slots[first + (begin + n) % count];
-        if ((slot->word & USED) == 0 || slot->sent <= slot->done)
-            continue;
-        if (atomic_fetch_sub(left, 1) <= 0)
-            return;
-        failures = send_slot(h, store, slot, out) ? 0 : failures + 1;
-        if (out->throttled)
-            atomic_store(left, 0);
-        if (out->throttled || failures == FAILURES_IN_A_ROW)
-            return;
+    for (unsigned half = 0; half < 2; half++) {
+        for (size_t i = next_slot(h, from[half], to[half]); i < to[half];
+             i = next_slot(h, i + 1, to[half])) {
+            struct hit_slot *slot = &h->journal->slots[i];
+            if ((slot->word & USED) == 0 || slot->sent <= slot->done)
+                continue;
+            if (atomic_fetch_sub(left, 1) <= 0)
+                return;
+            failures = send_slot(h, store, slot, out) ? 0 : failures + 1;
+            if (out->throttled)
+                atomic_store(left, 0);
+            if (out->throttled || failures == FAILURES_IN_A_ROW)
+                return;
+        }
     }
 }
 
@@ -380,7 +423,10 @@ void hits_pending_all(const struct hits *h, uint64_t *hits, uint64_t *links)
 {
     *hits = 0;
     *links = 0;
-    for (size_t i = 0; h != NULL && i < SLOTS; i++) {
+    if (h == NULL)
+        return;
+    for (size_t i = next_slot(h, 0, SLOTS); i < SLOTS;
+         i = next_slot(h, i + 1, SLOTS)) {
         const struct hit_slot *slot = &h->journal->slots[i];
         uint64_t word = slot->word;
         uint64_t done = slot->done;

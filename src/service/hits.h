@@ -27,7 +27,11 @@
  * 6. The journal belongs to one store (the header's owner), and its hits never
  *    go to another one. That of another store is kept as hits.<owner>, and is
  *    used again when that store is.
- * 7. One process at a time flushes, whatever became of the janitor's lock: it
+ * 7. A flush looks only at pages that have a mark, and touches no other. A page
+ *    gets its mark before a slot of it is used, and keeps it. A power loss can
+ *    take a mark and leave the slot: the first flush after a boot looks at all
+ *    slots and marks their pages again.
+ * 8. One process at a time flushes, whatever became of the janitor's lock: it
  *    holds a lock on the journal itself.
  *
  * tests/model/hits.pml is this protocol for a model checker. A change of a step

@@ -27,6 +27,7 @@ SHARE = 45  # of the variants of a point, in percent, that are looked at
 POOLS = 40  # states with which a whole pool is started
 PROCESSES = 2
 PAGE = 4096
+BOOT_AT = 56  # where the journal has its boot, which is over after a power loss
 SYNC_US = 2000
 LONG_LOG = 1000 * 4096  # with which curt makes a checkpoint
 JOURNAL, LOG, DATABASE = "state/hits", "state/curt.db-wal", "state/curt.db"
@@ -468,6 +469,7 @@ class Checker:
                     sector = get(n, ZEROS)
                     if os.pread(fd, SECTOR, n * SECTOR) != sector:
                         os.pwrite(fd, sector, n * SECTOR)
+                os.pwrite(fd, bytes(8), BOOT_AT)
             os.close(fd)
         if shm:
             (self.state / "curt.db-shm").write_bytes(b"\x5a" * 32768)

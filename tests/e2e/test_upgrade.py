@@ -113,13 +113,13 @@ def test_journal_of_another_version_is_kept(build, store_settings, store):
         set_version(journal, 9)
         before = journal.read_bytes()
         hits = pool.tool("hits", check=False)
-        assert "has version 9, this curt knows version 1" in hits.stderr + hits.stdout
+        assert "has version 9, this curt knows version 2" in hits.stderr + hits.stdout
         doctor = pool.tool("doctor", check=False).stdout
-        assert "%s: has version 9, this curt knows version 1" % journal in doctor
+        assert "%s: has version 9, this curt knows version 2" % journal in doctor
         assert "install the version of curt that wrote it" in doctor
         assert journal.read_bytes() == before
         pool.start()
-        assert said(pool, "hits: has version 9, this curt knows version 1; kept "
+        assert said(pool, "hits: has version 9, this curt knows version 2; kept "
                           "as hits.old", "warning")
         assert pool.request("GET", "/t/" + link).status == 301
         pool.stop()
@@ -127,7 +127,7 @@ def test_journal_of_another_version_is_kept(build, store_settings, store):
         # The version that wrote it has it back.
         journal.unlink()
         journal.with_name("hits.old").rename(journal)
-        set_version(journal, 1)
+        set_version(journal, 2)
         pool.start().stop()
         got = json.loads(pool.tool("--json", "get", link).stdout)
         assert got["hits"] == 2

@@ -79,7 +79,8 @@ typedef journal {
     byte gen; bit used; byte count;
     byte id;
     byte done; byte sent; byte seq;
-    byte last_seq
+    byte last_seq;
+    bit mark /* of its page, in pages[] */
 };
 
 typedef by_link { byte at[LINKS] };
@@ -113,12 +114,16 @@ byte running = (1 << PROCESSES) - 1; /* workers and janitors, by bit */
 byte requests = HITS, losses = LOSSES, late = LATE;
 byte removals = REMOVALS;
 bool dark = false; /* the power is off */
+bit other_boot = 0; /* than that in the journal: no mark counts */
 byte hurt = 0; /* workers that were killed */
 
 by_link counted[NODES];
 byte answered[LINKS];
 
 #define S file[j]
+
+/* next_slot(): whether a flush looks at the slot. */
+#define VISIBLE(f) (f.used && (f.mark || other_boot))
 
 /* What of a link the store does not have yet. A request that was applied and
  * whose answer is not known is in the store. */
@@ -171,12 +176,16 @@ inline read_disk() {
     file[0].gen = disk.gen; file[0].used = disk.used;
     file[0].count = disk.count; file[0].id = disk.id;
     file[0].done = disk.done; file[0].sent = disk.sent;
-    file[0].seq = disk.seq; file[0].last_seq = disk.last_seq
+    file[0].seq = disk.seq; file[0].last_seq = disk.last_seq;
+    file[0].mark = 0 /* it can be lost */
 }
 
 /* What the disks have becomes what there is. */
 inline lose_memory(l, was) {
     read_disk();
+#ifndef SAME_BOOT
+    other_boot = 1;
+#endif
 #ifdef SQLITE /* no request is on its way */
     net[0].flying = false;
     net[1].flying = false;
@@ -271,6 +280,9 @@ again:
 free:
         /* claim_slot(): a free one; its word is written last */
         atomic { read_word(); if :: used -> goto no_room :: else fi };
+#ifndef MARK_LAST
+        S.mark = 1; /* mark_page() */
+#endif
 #ifdef WORD_FIRST
         d_step { S.gen = gen + 1; S.used = 1; S.count = 1;
                  counted[j].at[l]++ };
@@ -280,6 +292,9 @@ free:
 #ifndef WORD_FIRST
         d_step { S.gen = gen + 1; S.used = 1; S.count = 1;
                  counted[j].at[l]++ };
+#endif
+#ifdef MARK_LAST
+        S.mark = 1;
 #endif
         goto unlock;
 no_room:
@@ -362,9 +377,9 @@ start:
         atomic {
             !dark;
             if
-            :: janitor_lock == NOBODY && (WORKERS_RUN || file[current].used) ->
+            :: janitor_lock == NOBODY && (WORKERS_RUN || VISIBLE(file[current])) ->
                 janitor_lock = me; j = current
-            :: !WORKERS_RUN && !file[current].used -> goto ended
+            :: !WORKERS_RUN && !VISIBLE(file[current]) -> goto ended
             fi
         };
 work:
@@ -372,8 +387,8 @@ work:
         atomic {
             if
             :: janitor_lock != me -> goto close
-            :: janitor_lock == me && !WORKERS_RUN && !S.used -> goto close
-            :: janitor_lock == me && S.used
+            :: janitor_lock == me && !WORKERS_RUN && !VISIBLE(S) -> goto close
+            :: janitor_lock == me && VISIBLE(S)
             fi
         };
         /* hits_begin_flush(): until hits_close(), one at a time */
@@ -381,6 +396,9 @@ work:
         atomic { flush_lock[j] == NOBODY || flush_lock[j] == me;
                  flush_lock[j] = me };
 #endif
+        /* hits_begin_flush(): after a boot, mark_page() of what is in use */
+        atomic { if :: other_boot && S.used -> S.mark = 1 :: else fi };
+        atomic { if :: !VISIBLE(S) -> goto flushed :: else fi };
         /* hits_begin_flush(): prepare_slot() */
         atomic {
             read_word();
@@ -388,6 +406,7 @@ work:
             first = counted[0].at[0];
             last = counted[0].at[LINKS - 1];
 #endif
+            other_boot = 0; /* when it has looked at all slots */
             if
             :: !used -> goto flushed
             :: used && count == S.done && S.sent == S.done -> goto idle

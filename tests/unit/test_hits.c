@@ -326,6 +326,54 @@ static void set_header(size_t at, const void *bytes, size_t len)
     close(fd);
 }
 
+/* Memory of the mapped journal that this process has touched, in KiB. */
+static unsigned long touched_memory(void)
+{
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    char line[512];
+    bool journal = false;
+    unsigned long sum = 0, size, from, to;
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            journal = strstr(line, "/hits\n") != NULL;
+        else if (journal && sscanf(line, "Rss: %lu kB", &size) == 1)
+            sum += size;
+    }
+    fclose(maps);
+    return sum;
+}
+
+TEST(a_flush_touches_only_pages_that_were_used)
+{
+    struct hits *h = open_journal();
+    count_hits(h, 0, 3);
+    assert_int_equal(flush_journal(h).hits, 3);
+    assert_int_equal(flush_journal(h).hits, 0);
+    assert_int_equal(pending_hits(h), 0);
+    /* The kernel maps up to 64 KiB at once. */
+    assert_in_range(touched_memory(), 8, 1024);
+    hits_close(h);
+}
+
+/* What a power loss can leave: slots, and not the marks of their pages. */
+TEST(the_first_flush_after_a_boot_finds_slots_without_marks)
+{
+    static const char zeros[8 + 1024];
+    struct hits *h = open_journal();
+    count_hits(h, 0, 3);
+    set_header(56, zeros, sizeof(zeros)); /* the boot, and the marks */
+    assert_int_equal(pending_hits(h), 3);
+    assert_int_equal(flush_journal(h).hits, 3);
+    assert_in_range(touched_memory(), SLOTS / 8, SLOTS / 8 + 4);
+    hits_close(h);
+    h = open_journal();
+    count_hits(h, 0, 2); /* of a slot that is in use: its page has a mark */
+    assert_int_equal(flush_journal(h).hits, 2);
+    assert_in_range(touched_memory(), 8, 1024);
+    hits_close(h);
+}
+
 static bool is_in_state_dir(const char *name)
 {
     return access(temp_path(hits_conf, name), F_OK) == 0;
