@@ -80,8 +80,9 @@ def pytest_collection_modifyitems(config, items):
 
 # Where curt searches for leaks at its end, see harness.search_leaks: each case
 # of some files is another way through its code for errors; in others the first
-# case of each function searches; and in some none does, because what their
-# processes do there is also done by those of other files.
+# case of each function searches, and there the first pool of the file and the
+# first run of each verb; and in some none does, because what their processes do
+# there is also done by those of other files.
 LEAKS_IN_EACH_CASE = ("test_aws_credentials.py", "test_dynamodb_wire.py",
                       "test_store_faults.py")
 LEAKS_ELSEWHERE = ("test_aws_policy.py", "test_aws_rotation.py",
@@ -97,10 +98,13 @@ searched = set()
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Decides about the search, before the fixtures start a pool."""
-    function = item.nodeid.partition("[")[0]
-    harness.search_leaks = item.path.name in LEAKS_IN_EACH_CASE or (
-        function not in searched and item.path.name not in LEAKS_ELSEWHERE)
-    searched.add(function)
+    file, function = item.path.name, item.nodeid.partition("[")[0]
+    harness.search_each = file in LEAKS_IN_EACH_CASE
+    harness.search_leaks = harness.search_each or (
+        function not in searched and file not in LEAKS_ELSEWHERE)
+    if file not in searched:
+        harness.searched.clear()
+    searched.update((file, function))
 
 
 @pytest.fixture(scope="session")

@@ -35,10 +35,15 @@ SANITIZER_REPORT = re.compile(
 running = []
 
 # Whether the processes that are started now search for leaks when they end.
-# That takes half as long as the rest of a run of `curt`, so conftest.py sets it
-# where curt takes a way of its own: the other cases run the same code with
-# other values. The unit tests always search.
+# That takes as long as the rest of a run of `curt`, so conftest.py sets it where
+# curt takes a way of its own: the other cases run the same code with other
+# values. The unit tests always search.
 search_leaks = True
+
+# The kinds of processes that have searched in this file of tests ("pool", or a
+# verb of `curt`). The others of a kind do not, unless search_each is set.
+searched = set()
+search_each = False
 
 
 class Build:
@@ -144,6 +149,16 @@ def child_env(workdir, extra=None):
     return env
 
 
+def search_once(env, kind):
+    """The environment for a process of this kind."""
+    if "detect_leaks=1" not in env.get("ASAN_OPTIONS", ""):
+        return env
+    if search_each or kind not in searched:
+        searched.add(kind)
+        return env
+    return {**env, "ASAN_OPTIONS": env["ASAN_OPTIONS"] + ":detect_leaks=0"}
+
+
 def parent_of(pid):
     """Parent and state of a process, (0, 'X') if there is none."""
     try:
@@ -247,7 +262,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 cwd=self.workdir,
-                env=env or child_env(self.workdir),
+                env=search_once(env or child_env(self.workdir), self.name),
             )
         running.append(self)
 
@@ -451,22 +466,13 @@ class Pool(Process):
                         ("-c", self.conf), args, check, stdin)
 
 
-# The commands that the tests ran, with test and environment.
-RAN = set()
-
-
 def run_tool(build, workdir, env, options, args, check=True, stdin=None):
-    """Runs `curt`; with check, fails unless it ends with status 0. The search
-    for leaks takes as long as the rest of a run. Where a test repeats a
-    command, as one that waits does, only the first run searches."""
-    command = [str(a) for a in (build.tool, *options, *args)]
-    run = (os.environ.get("PYTEST_CURRENT_TEST"), *command, *env.values())
-    if run in RAN:
-        env = {**env, "ASAN_OPTIONS": env["ASAN_OPTIONS"] + ":detect_leaks=0"}
-    RAN.add(run)
+    """Runs `curt`; with check, fails unless it ends with status 0."""
+    verb = next((a for a in args if not str(a).startswith("-")), "")
     done = subprocess.run(
-        command,
-        cwd=workdir, env=env, input=stdin, text=True, timeout=60,
+        [str(a) for a in (build.tool, *options, *args)],
+        cwd=workdir, env=search_once(env, verb), input=stdin, text=True,
+        timeout=60,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         stdin=None if stdin is not None else subprocess.DEVNULL,
     )
