@@ -70,28 +70,26 @@ die() {
     exit 1
 }
 
-is_installed() {
-    dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null |
-        grep -qx installed
-}
-
-# Prints the package to install for "a|b|c", nothing when one is there.
-first_missing() {
-    for alternative in $(echo "$1" | tr '|' ' '); do
-        if is_installed "$alternative"; then
-            return
-        fi
-    done
-    echo "${1%%|*}"
-}
-
+# Prints the package to install for each "a|b|c" of the sets of which none is
+# installed.
 missing_of() {
+    packages=
     for set in "$@"; do
-        packages=$(packages_of "$set") || exit 1
-        for package in $packages; do
-            first_missing "$package"
-        done
+        packages="$packages $(packages_of "$set")" || exit 1
     done
+    dpkg-query -W -f='${db:Status-Status} ${Package}\n' 2>/dev/null |
+        awk -v packages="$packages" '
+            $1 == "installed" { installed[$2] = 1 }
+            END {
+                for (i = split(packages, choice, " "); i > 0; i--) {
+                    missing = 1
+                    for (k = split(choice[i], name, "|"); k > 0; k--)
+                        if (name[k] in installed)
+                            missing = 0
+                    if (missing)
+                        print name[1]
+                }
+            }'
 }
 
 # shellcheck disable=SC2086 # $missing: one package name each
