@@ -8,6 +8,9 @@ build=$root/build-tests
 jobs=$(nproc)
 processes=$((jobs < 3 ? jobs + 2 : 4))
 
+# configure and make start hundreds of shells, and would take bash.
+export CONFIG_SHELL=/bin/sh
+
 # What Python compiles is kept, out of the sources.
 unset PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX="$build/cache/python"
