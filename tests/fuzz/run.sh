@@ -8,7 +8,8 @@
 #
 # Needs clang with its runtime (Debian: clang, libclang-rt-14-dev), what the build
 # needs, and `autoreconf -fi`. It builds libcurt.a with configure and $CFLAGS
-# (default: -g -O1) in $CURT_FUZZ_BUILD, or in a directory that it removes again.
+# (default: -g -O1) in $CURT_FUZZ_BUILD, or in a directory that it removes again;
+# a build with these flags may be there already, as in "make distcheck".
 # What was found is kept in $CURT_FUZZ_FOUND (default: ./fuzz-found), and belongs
 # into seeds/TARGET once it is fixed. The exit status is 0 when nothing was found.
 
@@ -37,9 +38,9 @@ else
     trap 'exit 1' HUP INT TERM
 fi
 
-echo "fuzz: building in $build"
 flags="${CFLAGS:--g -O1} -fsanitize=fuzzer-no-link"
 if ! [ -e "$build/Makefile" ]; then
+    echo "fuzz: building in $build"
     (cd "$build" && "$root/configure" -q --enable-sanitizers --enable-werror \
         CC=clang CFLAGS="$flags")
 fi
@@ -47,9 +48,9 @@ make -s -C "$build" -j "$jobs" libcurt.a
 
 # make_target NAME: as the build makes a program of libcurt.a.
 make_target() {
-    make -s -C "$build" -f - "fuzz_$1" <<END
+    make -s -C "$build" -f - "fuzz/$1" <<END
 include Makefile
-fuzz_$1: $here/fuzz_$1.c libcurt.a
+fuzz/$1: $here/fuzz_$1.c libcurt.a
 	\$(COMPILE) -fsanitize=fuzzer \$< \$(AM_LDFLAGS) \$(LIBCURT_LIBS) -o \$@
 END
 }
@@ -57,17 +58,17 @@ END
 # fuzz NAME: builds one target and runs it.
 fuzz() {
     name=$1
+    mkdir -p "$build/fuzz/corpus/$name" "$found"
     make_target "$name" || return
-    mkdir -p "$build/corpus/$name" "$found"
-    if ! "$build/fuzz_$name" -max_total_time="$seconds" -timeout=60 \
+    if ! "$build/fuzz/$name" -max_total_time="$seconds" -timeout=60 \
         -max_len=20000 -artifact_prefix="$found/$name-" -verbosity=0 \
-        -print_final_stats=1 "$build/corpus/$name" "$here/seeds/$name" \
-        >"$build/$name.log" 2>&1; then
-        tail -n 60 "$build/$name.log" >&2
+        -print_final_stats=1 "$build/fuzz/corpus/$name" "$here/seeds/$name" \
+        >"$build/fuzz/$name.log" 2>&1; then
+        tail -n 60 "$build/fuzz/$name.log" >&2
         echo "fuzz: $name: found something; see $found" >&2
         return 1
     fi
-    units=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$name.log")
+    units=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/fuzz/$name.log")
     echo "fuzz: $name: $units inputs in $seconds s"
 }
 
