@@ -14,6 +14,7 @@ started, now or at boot; a service that was there before is left as it is.
 
   build   to build curt
   serve   to run it behind lighttpd
+  check   to build its unit tests, together with "build"
   package to build a Debian package of it, together with "build"
   test    to run its tests, together with the others
 END
@@ -34,12 +35,14 @@ packages_of() {
     serve)
         echo lighttpd spawn-fcgi curl publicsuffix
         ;;
+    check)
+        echo libcmocka-dev
+        ;;
     package)
         echo debhelper dpkg-dev fakeroot
         ;;
     test)
-        echo clang clang-format-14 libclang-rt-14-dev libcmocka-dev \
-            libfcgi-dev \
+        echo clang clang-format-14 libclang-rt-14-dev libfcgi-dev \
             apache2 libapache2-mod-fcgid multiwatch \
             "nginx-light|nginx|nginx-core|nginx-full|nginx-extras" \
             default-jre-headless chromium-headless-shell mandoc sqlite3 \
@@ -53,7 +56,7 @@ packages_of() {
         command -v npm >/dev/null 2>&1 || echo nodejs npm
         ;;
     *)
-        die "unknown set '$1' (build, serve, package, test)"
+        die "unknown set '$1' (build, serve, check, package, test)"
         ;;
     esac
 }

@@ -68,6 +68,28 @@ need_step() {
     fi
 }
 
+# What only the tests need is installed during the build, unless sudo has to ask
+# for a password. An installation ends well even if this script does not.
+start_packages() {
+    set -- build check
+    if [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
+        set -- "$@" serve test
+    fi
+    need_step "Debian packages to build" \
+        sh "$root/deploy/debian-packages.sh" "$@"
+    mkdir -p "$build/cache"
+    sh "$root/deploy/debian-packages.sh" serve test </dev/null \
+        >"$build/cache/packages.log" 2>&1 &
+    packages=$!
+}
+
+# Once more if it failed, now in sight.
+end_packages() {
+    wait "$packages" || true
+    cat "$build/cache/packages.log"
+    sh "$root/deploy/debian-packages.sh" serve test
+}
+
 prepare_source() {
     if [ -e "$root/config.status" ]; then
         echo "the checkout itself is configured; run 'make distclean' in it" >&2
@@ -121,10 +143,10 @@ sanitizer_build() (
     static="-static-libasan -static-libubsan"
     if [ "$mode" != quick ] || ! [ -e Makefile ]; then
         find . -mindepth 1 -maxdepth 1 ! -name cache \
-            -exec chmod -R u+w {} + -exec rm -rf {} + &&
-            sh "$root/tests/static-libs.sh" cache/lib &&
-            ../configure -q --enable-sanitizers --enable-werror CC=gcc \
-                CFLAGS="-g -O1" LDFLAGS="$static" || exit
+            -exec chmod -R u+w {} + -exec rm -rf {} + || exit
+        sh "$root/tests/static-libs.sh" cache/lib &
+        ../configure -q --enable-sanitizers --enable-werror CC=gcc \
+            CFLAGS="-g -O1" LDFLAGS="$static" && wait "$!" || exit
     fi
     make -s -j "$jobs" all LDFLAGS="$static -no-pie -L$build/cache/lib" &&
         make -s -j "$jobs" check TESTS= \
@@ -186,10 +208,10 @@ main() {
         ;;
     esac
 
-    need_step "Debian packages" \
-        sh "$root/deploy/debian-packages.sh" build serve test
+    start_packages
     need_step "autoreconf" prepare_source
     need_step "build with gcc and the sanitizers" sanitizer_build
+    need_step "Debian packages to test" end_packages
     case $mode in
     quick) other_steps ;;
     full) start_other_steps ;;
