@@ -42,7 +42,8 @@ mount -t overlay overlay \\
 (
     cd "$1/root"
     rm -rf usr/sbin/policy-rc.d etc/rc?.d/S* etc/systemd/system/*.wants \\
-        var/lib/man-db/auto-update var/lib/apt/lists/*_*
+        lib/systemd/system-generators/* var/lib/man-db/auto-update \\
+        var/lib/apt/lists/*_*
     for unit in udevd networkd resolved timesyncd firstboot; do
         ln -sf /dev/null "etc/systemd/system/systemd-$unit.service"
     done
@@ -121,7 +122,7 @@ class Machine:
         return None
 
     def is_up(self):
-        state = self.run("systemctl is-system-running", check=False)
+        state = self.run("systemctl is-system-running --wait", check=False)
         return state.stdout.strip() in ("running", "degraded")
 
     @property
