@@ -42,27 +42,33 @@ class Package:
             fcntl.flock(lock, fcntl.LOCK_EX)
             lock.seek(0)
             if lock.read() != this_run:
-                self.build(build.dir / "package-dist")
+                self.build(build.dir)
                 lock.truncate(0)
                 lock.write(this_run)
         [self.changes] = self.top.glob("*.changes")
         [self.newer] = self.top.glob("curt_*+new_*.deb")
         [self.deb] = set(self.top.glob("curt_*.deb")) - {self.newer}
 
-    def build(self, dist):
+    def build(self, build_dir):
+        home = os.environ.get("HOME", "/root")
         env = {"PATH": "/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin",
-               "LANG": "C", "HOME": os.environ.get("HOME", "/root"),
+               "LANG": "C", "HOME": home,
+               # debhelper gives its commands another HOME.
+               "CCACHE_DIR": home + "/.cache/ccache",
                "CCACHE_NOHASHDIR": "1", "CCACHE_BASEDIR": str(self.top),
                # No other build has these optimizations, which bring warnings.
                "DEB_CFLAGS_APPEND": "-Werror",
                "XZ_OPT": "-0", "DPKG_DEB_COMPRESSOR_LEVEL": "0"}
+        dist = build_dir / "package-dist"
         shutil.rmtree(dist, ignore_errors=True)
         dist.mkdir()
-        run([ROOT / "configure", "-q"], dist, env)
-        run(["make", "-s", "dist"], dist, env)
-        [tarball] = dist.glob("curt-*.tar.xz")
-        run(["sh", ROOT / "deploy" / "debian-package.sh", tarball, self.top],
-            dist, env)
+        name = "curt-" + re.search(r"(?m)^VERSION = (.*)", (
+            build_dir / "Makefile").read_text())[1]
+        run(["make", "-s", "distdir", "distdir=%s/%s" % (dist, name)],
+            build_dir, env)
+        run(["tar", "-cJf", name + ".tar.xz", name], dist, env)
+        run(["sh", ROOT / "deploy" / "debian-package.sh",
+             dist / (name + ".tar.xz"), self.top], dist, env)
         shutil.rmtree(dist)
         [deb] = self.top.glob("curt_*.deb")
         repack(deb, deb.name.split("_")[1] + "+new", self.top)
