@@ -186,6 +186,9 @@ end_to_end_tests() (
     else
         set -- --durations=30 "$@"
     fi
+    # Compiles the tests, which each process would do.
+    /usr/bin/python3 -m pytest -p no:cacheprovider -q --collect-only tests/e2e \
+        >/dev/null || true
     /usr/bin/python3 -m pytest -p no:cacheprovider -n "$processes" \
         --dist loadfile tests/e2e "$@"
 )
