@@ -19,7 +19,7 @@ from machine import Machine
 from proctools import freeze
 
 APT = ("DEBIAN_FRONTEND=noninteractive apt-get -q -y"
-       " --no-install-recommends --allow-downgrades ")
+       " --no-install-recommends install")
 DB = "/var/lib/curt/curt.db"
 LOAD = Path(__file__).with_name("site_load.py")
 
@@ -56,10 +56,10 @@ class Host:
         self.run = machine.run
         self.package = package
 
-    def install(self, deb):
+    def install(self, deb, command="dpkg -i"):
         target = self.machine.root / "root" / deb.name
         shutil.copyfile(deb, target)
-        return self.run(APT + "install /root/" + deb.name).stdout
+        return self.run("%s /root/%s" % (command, deb.name)).stdout
 
     def conf(self, text, name="curt"):
         """Adds lines to a configuration."""
@@ -123,8 +123,8 @@ class Host:
                 (row.split() for row in rows.splitlines())}
 
     def query(self, sql):
-        return self.run(["sqlite3", "-readonly", "-separator", " ", DB,
-                         sql]).stdout
+        return self.run(["sqlite3", "-readonly", "-cmd", ".timeout 30000",
+                         "-separator", " ", DB, sql]).stdout
 
     def links(self):
         return int(self.query("SELECT count(*) FROM links"))
@@ -143,7 +143,7 @@ def host(package, lintian):
     with Machine() as machine:
         host = Host(machine, package)
         machine.run("systemctl enable --now lighttpd")
-        host.output = host.install(package.deb)
+        host.output = host.install(package.deb, APT)
         yield host
 
 
@@ -191,14 +191,15 @@ def test_reload_takes_a_configuration_or_fails(host):
 # ---- Sandbox ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("unit", ["curt.service", "curt@test.service"])
-def test_units_are_sound_and_strict(host, unit):
-    socket = unit.replace(".service", ".socket")
-    done = host.run(["systemd-analyze", "verify", unit, socket])
+def test_units_are_sound_and_strict(host):
+    services = ["curt.service", "curt@test.service"]
+    done = host.run(["systemd-analyze", "verify", *services, "curt.socket",
+                     "curt@test.socket"])
     assert done.stdout + done.stderr == ""
-    security = host.run(["systemd-analyze", "security", "--no-pager",
-                         unit]).stdout
-    assert float(re.search(r"level for \S+: ([0-9.]+)", security)[1]) < 2.0
+    for service in services:
+        shown = host.run(["systemd-analyze", "security", "--no-pager",
+                          service]).stdout
+        assert float(re.search(r"level for \S+: ([0-9.]+)", shown)[1]) < 2.0
 
 
 def test_processes_have_no_rights(host):
@@ -210,14 +211,12 @@ def test_processes_have_no_rights(host):
         assert found["Seccomp"] == "2" and found["NoNewPrivs"] == "1"
         for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(found[name], 16) == 0, (name, found[name])
-    for directory in ("/etc", "/etc/curt", "/usr/sbin", "/var/lib", "/run",
-                      "/run/lock", "/dev/shm", "/home", "/root", "/var/log"):
-        made = host.run(["nsenter", "-t", pids[-1], "-m", "touch",
-                         directory + "/x"], check=False)
-        assert made.returncode != 0, directory
-    for directory in ("/var/lib/curt", "/run/curt"):
-        host.run(["nsenter", "-t", pids[-1], "-m", "sh", "-c",
-                  "touch {0}/x && rm {0}/x".format(directory)])
+    made = host.run([
+        "nsenter", "-t", pids[-1], "-m", "sh", "-c",
+        "for x in /etc/x /etc/curt/x /usr/sbin/x /var/lib/x /run/x /run/lock/x"
+        " /dev/shm/x /home/x /root/x /var/log/x /var/lib/curt/x /run/curt/x; "
+        "do touch $x && echo $x && rm $x; done"], check=False)
+    assert made.stdout.split() == ["/var/lib/curt/x", "/run/curt/x"]
 
 
 # ---- Instances and keys -------------------------------------------------
@@ -357,7 +356,7 @@ def test_upgrade_and_downgrade_lose_no_request(host):
     test_master = host.show("MainPID", "curt@test.service")
     masters = [host.show("MainPID")]
     load = host.machine.start(
-        ["python3", "/root/" + LOAD.name, "machine.example", "500"],
+        ["python3", "/root/" + LOAD.name, "machine.example", "200"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         host.wait_links(100)
@@ -385,7 +384,7 @@ def test_upgrade_and_downgrade_lose_no_request(host):
 
 def test_removal_keeps_and_purge_leaves_the_links(host):
     link = host.create()
-    host.run(APT + "remove curt")
+    host.run("dpkg -r curt")
     assert not host.is_active() and not host.is_active("curt.socket")
     assert host.run("pgrep curt.fcgi", check=False).stdout == ""
     host.install(host.package.deb)
@@ -393,7 +392,7 @@ def test_removal_keeps_and_purge_leaves_the_links(host):
     host.follow(link)
     host.run("systemctl start curt@test.socket curt@test.service")
     assert host.hits()[link] == 1
-    output = host.run(APT + "purge curt").stdout
+    output = host.run("dpkg -P curt").stdout
     assert "the links stay in /var/lib/curt;" in output
     assert host.run("pgrep curt.fcgi", check=False).stdout == ""
     host.run("test -e %s && test ! -e /etc/curt && test ! -e /run/curt" % DB)

@@ -25,7 +25,7 @@ TARGET = "https://www.debian.org/"
 # and mod_md by the configuration of the test after 6 seconds.
 LIFE = {"apache": 60, "lighttpd": 3600, "nginx": 3600}
 
-# Requests on new connections, 20 a second for each URL, until standard input
+# Requests on new connections, 10 a second for each URL, until standard input
 # ends. Each is a line: the host, the serial number of its certificate, and the
 # status, or the fault.
 LOAD = """
@@ -34,7 +34,7 @@ urls, roots = sys.argv[1:-1], sys.argv[-1]
 context = ssl.create_default_context(cafile=roots)
 stop = threading.Event()
 def run(host, path):
-    while not stop.wait(0.1):
+    while not stop.wait(0.2):
         serial = "?"
         try:
             connection = http.client.HTTPSConnection(
@@ -207,6 +207,7 @@ def test_issue(host, record_property):
     assert host.curl("http://machine.example/").startswith("200")
 
 
+@ONE_SERVER
 def test_edited_files_are_kept(host):
     """The configuration stays edited; the pool has read it."""
     site = host.machine.root / SITES[host.server].lstrip("/")
@@ -299,13 +300,13 @@ def test_second_domain_and_its_renewal(host, tmp_path):
                      ).startswith("404")
     load = Load(host, (first, second), tmp_path / "load")
     try:
-        load.wait_requests(20, names)
+        load.wait_requests(10, names)
         if host.server != "apache":
             host.machine.run("systemctl start certbot.service")
         harness.wait_until(
             lambda: len(set(load.serials("other.test"))) > 1,
             "the renewed certificate", 150, 0.2)
-        load.wait_requests(20, names)
+        load.wait_requests(10, names)
     finally:
         load.stop()
     assert {result for _, _, result in load.lines()} == {"301"}
