@@ -149,8 +149,10 @@ class Machine:
         return result
 
     def start(self, command, **options):
-        """A command in the machine that goes on: its Popen."""
-        return subprocess.Popen(self.argv(command), text=True, **options)
+        """A command in the machine that goes on, and ends with its Popen."""
+        return subprocess.Popen(
+            self.argv(["setpriv", "--pdeathsig", "KILL", "--", *command]),
+            text=True, **options)
 
     def journal(self, *units):
         return self.run(["journalctl", "--no-pager", "-o", "short-monotonic",
