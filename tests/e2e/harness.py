@@ -255,6 +255,7 @@ class Process:
         self.process = None
 
     def spawn(self, argv, env=None, stdin=subprocess.DEVNULL):
+        self.started_env = search_once(env or child_env(self.workdir), self.name)
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
                 end_with_parent(argv),
@@ -262,7 +263,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 cwd=self.workdir,
-                env=search_once(env or child_env(self.workdir), self.name),
+                env=self.started_env,
             )
         running.append(self)
 

@@ -135,7 +135,7 @@ def test_alone_a_credential_process_gets_curts_environment_only(
                  environment=given).start() as pool:
         [(environment, fds, parent)] = wait_until(keys.runs, "a run")
         assert ("-j" in parent.split()) == (workers == 0)
-        wanted = {k: v for k, v in pool.env().items()
+        wanted = {k: v for k, v in pool.started_env.items()
                   if v or not k.startswith("AWS_")}
         got = dict(line.split("=", 1) for line in environment.split("\n"))
         # Without what sh adds.
