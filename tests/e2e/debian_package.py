@@ -52,7 +52,7 @@ class Package:
     def build(self, build_dir):
         home = os.environ.get("HOME", "/root")
         env = {"PATH": "/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin",
-               "LANG": "C", "HOME": home,
+               "LANG": "C", "HOME": home, "CONFIG_SHELL": "/bin/sh",
                # debhelper gives its commands another HOME.
                "CCACHE_DIR": home + "/.cache/ccache",
                "CCACHE_NOHASHDIR": "1", "CCACHE_BASEDIR": str(self.top),

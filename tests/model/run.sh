@@ -45,7 +45,7 @@ sent-before-seq fault safety $janitors -DSENT_FIRST
 free-without-compare fault safety $janitors -DFREE_ANYWAY
 no-token fault safety $janitors -DNO_TOKEN
 no-sync fault safety $one_link -DNO_SYNC
-mark-last fault safety $claims -DMARK_LAST
+mark-last fault safety $janitors -DMARK_LAST
 marks-of-another-boot fault safety $one_link -DSAME_BOOT
 END
 }
