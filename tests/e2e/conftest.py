@@ -154,8 +154,6 @@ class StoreSettings:
         if store == "dynamodb":
             server = self.request.getfixturevalue("dynamodb_local")
             settings["TABLE"] = "links-" + uuid.uuid4().hex[:12]
-            # A busy machine must not look like a store that is unavailable.
-            # Tests of that have a limit of their own.
             settings["STORE_TIMEOUT"] = "15"
             settings.update(server.env())
             server.create_table(settings["TABLE"])

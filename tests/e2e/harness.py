@@ -239,6 +239,9 @@ OPEN_SETTINGS = {
     "CREATE_AUTH": "open",
     "LIMITS": "off",
     "PRIVATE_TARGETS": "allow",
+    # A busy disk must not look like a store that is unavailable. Tests of that
+    # have a limit of their own.
+    "STORE_TIMEOUT": "15",
 }
 
 

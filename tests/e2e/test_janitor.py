@@ -121,7 +121,20 @@ def test_killed_in_the_middle_the_next_one_goes_on(build):
 def test_pool_without_a_janitor_for_a_while_serves(build):
     with Pool(build, {"DRAIN_TIMEOUT": 1}, workers=1).start() as pool:
         janitor = holder_of(pool)
-        freeze(janitor)
+        db = open_db(pool)
+        db.execute("PRAGMA busy_timeout = 0")
+
+        def freeze_without_lock():
+            """Not in the middle of a transaction: then no link can be made."""
+            freeze(janitor)
+            try:
+                db.execute("BEGIN IMMEDIATE").connection.rollback()
+            except sqlite3.OperationalError:
+                os.kill(janitor, signal.SIGCONT)
+                return False
+            return True
+        wait_until(freeze_without_lock, "a janitor between transactions")
+        db.close()
         for _ in range(5):
             check_redirect(pool, make_link(pool))
         os.kill(janitor, signal.SIGCONT)

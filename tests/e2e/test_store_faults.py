@@ -257,7 +257,8 @@ def test_a_create_survives(site, fault, done):
     else:
         assert 2 <= len(puts) + len(reads) <= ATTEMPTS + 1
         assert len(puts) <= ATTEMPTS
-        assert not done or reads
+        # What is forwarded late may be too late for the second one.
+        assert not done or reads or fault.name == "hang_then_forward"
 
 
 class Flush:
