@@ -263,7 +263,7 @@ class State:
         self.whole = (
             all(names.get(path) is file for d in disk.directories.values()
                 for path, file in d.now.items())
-            and all(c.mark == f.now.mark for f, c in (
+            and all((c.mark, c.size) == (f.now.mark, f.now.size) for f, c in (
                 (names[path], c) for path, c in self.files.items())
                 if f.name != but))
 
