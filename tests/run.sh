@@ -6,7 +6,7 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 build=$root/build-tests
 jobs=$(nproc)
-processes=$((jobs < 3 ? jobs + 2 : 4))
+processes=$((jobs < 3 ? jobs + 3 : 5))
 
 # configure and make start hundreds of shells, and would take bash.
 export CONFIG_SHELL=/bin/sh
