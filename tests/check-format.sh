@@ -24,7 +24,7 @@ fi
 
 # shellcheck disable=SC2086 # no file here has a space in its name
 if ! "$tool" --style=file --dry-run -Werror $files; then
-    echo "check-format: mend with: $tool -i FILE" >&2
+    echo "check-format: repair with: $tool -i FILE" >&2
     exit 1
 fi
 echo "check-format: $(echo "$files" | wc -l) files are well laid out"

@@ -101,7 +101,7 @@ prepare_source() {
     (cd -- "$root" && autoreconf -fi)
 }
 
-# The steps that need the build alone, and do not mind how busy the machine is:
+# The steps that need only the build, and do not mind how busy the machine is:
 # the tests wait for states, not for times.
 other_steps() {
     run_step "unit and store-contract tests" unit_tests

@@ -185,7 +185,7 @@ def test_broken_file_changes_nothing(build, workers):
         assert len(make_link(pool)) == 7
         assert len(said(pool, FAILED)) == failures + 1
 
-        # Mended, it is loaded.
+        # Repaired, it is loaded.
         set_length(pool, 9)
         pool.signal(signal.SIGHUP)
         wait_until(lambda: len(make_link(pool)) == 9, "the new configuration")

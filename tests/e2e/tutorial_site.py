@@ -174,7 +174,7 @@ def lambda_environment():
 
 def curt_settings(server, **more):
     return {"STORE": "dynamodb", "APP_URL": APP_URL,
-            # What is deleted or mended by the other side is seen at once.
+            # What is deleted or repaired by the other side is seen at once.
             "CACHE_TTL": 0, "HITS_FLUSH": 1, "MIN_CHAR": MIN_CHAR,
             "MAX_CHAR": MAX_CHAR, **server.env(), **more}
 
