@@ -37,14 +37,19 @@ void mapfile_unlock(const struct mapfile *m)
 
 uint64_t mapfile_boot(void)
 {
+    static _Atomic uint64_t boot; /* 0: not read yet */
     char id[64] = "";
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    int fd;
+    if (boot != 0)
+        return boot;
+    fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
         ssize_t n = read(fd, id, sizeof(id) - 1);
         id[n > 0 ? n : 0] = '\0';
         close(fd);
     }
-    return text_hash(id);
+    boot = text_hash(id);
+    return boot;
 }
 
 bool mapfile_is_of_other_user(const char *dir)
