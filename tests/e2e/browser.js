@@ -10,6 +10,7 @@ const { chromium } = require(process.argv[2]);
 const readline = require("readline");
 
 const WAIT = 30000;
+const ATTEMPTS = 3;
 const pages = [];
 
 async function open(browser, options) {
@@ -50,15 +51,28 @@ async function run(browser, command) {
     return call(page, command.call, command.with);
 }
 
+// Chromium has crashed while it opened its first page. It starts up to
+// ATTEMPTS times.
+async function launch(executablePath, options) {
+    const args = ["--no-proxy-server", "--disable-quic", "--disable-gpu",
+        ...options];
+    for (let attempt = 1; ; attempt++) {
+        let browser;
+        try {
+            browser = await chromium.launch({ executablePath, args });
+            await (await browser.newPage()).close();
+            return browser;
+        } catch (e) {
+            await browser?.close();
+            if (attempt === ATTEMPTS)
+                throw e;
+            console.error(`Chromium ended, attempt ${attempt}: ${e.stack}`);
+        }
+    }
+}
+
 async function main() {
-    const browser = await chromium.launch({
-        executablePath: process.argv[3],
-        // With fewer processes than usual.
-        args: ["--no-proxy-server", "--disable-quic", "--disable-gpu",
-            "--in-process-gpu",
-            "--enable-features=CDPScreenshotNewSurface,NetworkServiceInProcess2",
-            ...process.argv.slice(4)],
-    });
+    const browser = await launch(process.argv[3], process.argv.slice(4));
     for await (const line of readline.createInterface(process.stdin)) {
         let answer;
         try {
