@@ -314,7 +314,7 @@ static const char *find_app_fault(const char *app_url, const struct buf *url)
     if (strstr(url_path(url->data), "//") != NULL)
         return "must not have '//' in its path";
     if (app_url[len - 1] != '/')
-        return "must end with '/', because ids are put right behind it";
+        return "must end with '/', because ids are put right after it";
     if (strcasecmp(url->data, app_url) != 0)
         return "must be plain ASCII, without spaces and default parts: the "
                "host in punycode, the path percent-encoded";

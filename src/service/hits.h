@@ -66,8 +66,9 @@ uint64_t hits_of_other_stores(const struct conf *conf);
 /* Closes; NULL is allowed. What is pending stays. */
 void hits_close(struct hits *h);
 
-/* Counts one hit of a link. False: the journal has no room or is not there
- * (NULL is allowed), and the hit is not counted. */
+/* Counts one hit of a link. False, and the hit is not counted: the journal is
+ * not there (NULL is allowed), has no room, or another process held its lock
+ * for 50 ms. */
 bool hits_count(struct hits *h, const char *short_id);
 
 /* What one flush did. */

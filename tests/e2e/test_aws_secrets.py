@@ -168,7 +168,7 @@ class Heard:
         self.cloud.check_clean(done.stdout + done.stderr, "curt.fcgi -t")
 
     def files(self):
-        """A secret is in files alone that nobody else can read; those that
+        """A secret is only in files that nobody else can read; those that
         the test wrote itself do not count."""
         holders = set()
         for top in ("STATE_DIR", "RUNTIME_DIR"):

@@ -365,7 +365,7 @@ def test_environment_wins_even_over_a_wrong_value(checker):
     ("STORE", "SQLITE", 'invalid value "SQLITE": expected sqlite or dynamodb'),
     ("STATE_DIR", "state", 'invalid value "state": expected an absolute path'),
     ("APP_URL", "https://h", "invalid value \"https://h\": must end with '/', "
-     "because ids are put right behind it; expected e.g. https://sho.rt/t/"),
+     "because ids are put right after it; expected e.g. https://sho.rt/t/"),
     ("TABLE", "a\tb", "has a control character in it"),
 ], [
     ("MAX_CHAR", "", 'invalid value "": expected an integer from 1 to 64'),

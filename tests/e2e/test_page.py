@@ -268,8 +268,9 @@ def test_a_link_is_made_and_followed(visitor, landing):
     assert "Chrome" in visitor.text("#agent")
     target = urllib.parse.urlsplit(long_url)
     assert landing.paths.count(target.path + "?" + target.query) == 2
-    # Of the short link only.
-    assert item(visitor.site, short_url)["hits"] == 1
+    # Of the short link only. During a flush "curt get" may count a hit twice.
+    harness.wait_until(lambda: item(visitor.site, short_url)["hits"] == 1,
+                       "one hit")
 
 
 @pytest.mark.parametrize("visitor", FEW_CASES, ids=case_id, indirect=True)

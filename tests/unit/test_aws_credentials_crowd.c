@@ -249,7 +249,7 @@ TEST(rotation_tears_no_keys)
     aws_credentials_free(janitor);
 }
 
-/* What a child logs, its warnings alone. */
+/* Writes what it logs to a file. */
 static void tend_in_vain(void *arg)
 {
     struct aws_credentials *c = aws_credentials_new(conf, true);

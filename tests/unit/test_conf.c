@@ -231,7 +231,7 @@ static const struct {
      "as https://sho.rt/t/\n"},
     {"\nAPP_URL = https://sho.rt/t\n",
      "FILE:2: APP_URL: invalid value \"https://sho.rt/t\": must end with '/', "
-     "because ids are put right behind it; expected e.g. https://sho.rt/t/\n"},
+     "because ids are put right after it; expected e.g. https://sho.rt/t/\n"},
     {"APP_URL = ftp://sho.rt/\n",
      "FILE:1: APP_URL: invalid value \"ftp://sho.rt/\": is not an absolute "
      "http or https URL; expected e.g. https://sho.rt/t/\n"},

@@ -306,7 +306,7 @@ TEST(each_result_of_get_has_its_status)
         app_assert_problem(f, "\"detail\":");
         assert_int_equal(app_has_field(f, "Retry-After: 2"),
                          cases[i].status == 503);
-        /* The store's own words are for the log alone. */
+        /* The store's own text is for the log only. */
         assert_null(strstr(f->res.body.data, "told"));
     }
     assert_int_equal(f->store.hits, 0);
