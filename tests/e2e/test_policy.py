@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 from harness import Pool, wait_until
-from proctools import (Load, check_redirect, create, make_link, said, slay,
-                       wait_complete, wait_said)
+from proctools import (Load, check_redirect, create, freeze, make_link, said,
+                       slay, wait_complete, wait_said)
 
 SETTINGS = {
     "URL_SCHEMES": "http https mailto app",
@@ -132,6 +132,10 @@ def test_list_changes_without_a_pause(build, store_settings):
         wait_blocked(pool, "http://bad.example/")
         load = Load(lambda n: make_link(pool, "http://good.example/%d" % n))
         with load:
+            # A worker without a list would compile it, or wait for it.
+            wait_until(lambda: all(
+                "/blocked-hosts" in Path("/proc/%d/maps" % pid).read_text()
+                for pid in pool.workers()), "a list in each worker")
             put_list(pool, "new.example\n" + "".join(
                 "host-%d.example.net\n" % n for n in range(30000)))
             lock = Path(pool.settings["RUNTIME_DIR"]) / "hosts.lock"
@@ -146,7 +150,7 @@ def test_list_changes_without_a_pause(build, store_settings):
                     return False
 
                 wait_until(is_held, "the janitor compiles", interval=0.005)
-                os.kill(janitor, signal.SIGSTOP)
+                freeze(janitor)
                 assert is_held()
             calls = load.calls
             for _ in range(10):

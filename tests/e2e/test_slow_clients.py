@@ -305,6 +305,8 @@ def test_connection_that_came_with_the_signal_is_answered(build):
             os.kill(first, signal.SIGUSR1)
         finally:
             os.sched_setaffinity(0, here)
+            os.sched_setaffinity(first, here)
+            os.sched_setscheduler(first, os.SCHED_OTHER, os.sched_param(0))
         assert client.request("GET", "/t/~").status == 404
         os.kill(pool.pid, signal.SIGCONT)
         kept.close()
