@@ -148,10 +148,11 @@ static enum result client_keys(struct aws_client *c, int64_t deadline,
 }
 
 /* Sends text to the next endpoint and reads the answer; c->error has the reason
- * of a failure. An attempt that is not the last takes half of the time at most,
- * so that a server that hangs leaves some for the others. Half, not an equal
- * share: a new connection to a region far away takes four round trips or more
- * until the answer, and each attempt that runs out of time connects again. */
+ * of a failure. *reply: before, that of the attempt before. An attempt that is
+ * not the last takes half of the time at most, so that a server that hangs
+ * leaves some for the others. Half, not an equal share: a new connection to a
+ * region far away takes four round trips or more until the answer, and each
+ * attempt that runs out of time connects again. */
 static void client_attempt(struct aws_client *c,
                            const struct aws_request *request, const char *text,
                            const struct aws_keys *keys, struct aws_reply *reply)
@@ -183,24 +184,27 @@ static void client_attempt(struct aws_client *c,
         .direct = c->endpoints->all[endpoint].loopback};
     struct http_client_answer http;
     const enum result r = http_client_send(c->http, &send, &http);
-    begin_error(c);
-    bool alive;
+    bool alive = http.status != 0 || r == RESULT_CORRUPT;
     if (r == RESULT_OK) {
         if (http.date != 0) {
             c->server_ahead = http.date - clock_now();
             c->server_said = true;
         }
+        begin_error(c);
         aws_reply_read(&http, c->credentials, reply, &c->error);
         reply->maybe_done = reply->maybe_done || http.sends > 1;
         alive = reply->answered; /* a proxy answers for a dead node as well */
+    } else if (reply->result == RESULT_THROTTLED &&
+               http_client_timed_out(c->http)) {
+        /* The answer before says more, and the store is available. */
+        reply->maybe_done = http.sends > 0;
     } else {
-        buf_add_str(&c->error, http_client_error(c->http));
+        client_fail(c, r, "%s", http_client_error(c->http));
         *reply = (struct aws_reply){
             .result = r,
             .cure = r == RESULT_UNAVAILABLE ? AWS_CURE_PAUSE : AWS_CURE_NONE,
             .maybe_done = http.sends > 0,
             .answered = r == RESULT_CORRUPT || r == RESULT_DENIED};
-        alive = http.status != 0 || r == RESULT_CORRUPT;
     }
     if (aws_endpoints_report(c->endpoints, endpoint, clock_monotonic_ms(),
                              alive)) {
@@ -208,7 +212,9 @@ static void client_attempt(struct aws_client *c,
             log_info("endpoint %s answers again", url);
         else
             log_warning("endpoint %s disabled for %d s: %s", url,
-                        AWS_ENDPOINT_ASIDE_MS / 1000, c->error.data);
+                        AWS_ENDPOINT_ASIDE_MS / 1000,
+                        r == RESULT_OK ? c->error.data
+                                       : http_client_error(c->http));
     }
 }
 
@@ -251,10 +257,10 @@ static bool client_again(struct aws_client *c,
     }
     const bool throttled = reply->result == RESULT_THROTTLED;
     return !(throttled && request->gives_way) &&
-           aws_retry_again(&c->retry, throttled ? AWS_RETRY_THROTTLED
-                                      : http_client_timed_out(c->http)
+           aws_retry_again(&c->retry, http_client_timed_out(c->http)
                                           ? AWS_RETRY_TIMED_OUT
-                                          : AWS_RETRY_FAILED) &&
+                                      : throttled ? AWS_RETRY_THROTTLED
+                                                  : AWS_RETRY_FAILED) &&
            aws_retry_pause(&c->retry, request->deadline);
 }
 
@@ -265,7 +271,7 @@ enum result aws_client_call(struct aws_client *c,
     const char *text = json_object_to_json_string_ext(
         request->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
     struct aws_keys keys;
-    struct aws_reply reply;
+    struct aws_reply reply = {.result = RESULT_OK};
     int64_t wait_ms;
     *answer = (struct aws_answer){.body = NULL};
     buf_reset(&c->error);

@@ -366,6 +366,7 @@ class Process:
             self.cleanup()
             return
         # The test failed already; its own message is the one to show.
+        print("log of %s:\n%s" % (self.name, self.logs()[-4000:]))
         self.kill()
         if self.owns_workdir:
             shutil.rmtree(self.workdir, ignore_errors=True)

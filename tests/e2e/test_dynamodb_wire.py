@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -687,6 +688,26 @@ def test_each_refusal_says_what_to_mend(nowhere, kind, status, words, advice,
     assert len(error.splitlines()) == 1
     shown = key != "other" and (words != "denied" or "AccessDenied" in kind)
     assert ("why  not" in error) == shown
+
+
+def test_time_that_runs_out_while_a_table_throttles(nowhere):
+    """Then the throttling is the reason, and not the last attempt."""
+    def answer(request, forward):
+        if len(proxy.requests) > 1:
+            over.wait(30)
+            return HANG_UP
+        return Answer(json.dumps({"__type": "#ThrottlingException",
+                                  "message": "why"}), 400)
+
+    over = threading.Event()
+    nowhere.env["STORE_TIMEOUT"] = "2"
+    with Proxy(None, answer) as proxy:
+        got, _, error = nowhere.at(proxy)("get", "abc")
+        over.set()
+        assert len(proxy.actions()) > 1
+    assert got == EX_TEMPFAIL
+    assert "eu-west-1: ThrottlingException: why" in error
+    assert "(%d attempts)" % len(proxy.actions()) in error
 
 
 @pytest.mark.parametrize("kind", ["InvalidSignatureException",
