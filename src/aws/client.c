@@ -148,11 +148,11 @@ static enum result client_keys(struct aws_client *c, int64_t deadline,
 }
 
 /* Sends text to the next endpoint and reads the answer; c->error has the reason
- * of a failure. *reply: before, that of the attempt before. An attempt that is
- * not the last takes half of the time at most, so that a server that hangs
- * leaves some for the others. Half, not an equal share: a new connection to a
- * region far away takes four round trips or more until the answer, and each
- * attempt that runs out of time connects again. */
+ * of a failure. On entry *reply is that of the attempt before, or RESULT_OK. An
+ * attempt that is not the last takes half of the time at most, so that a server
+ * that hangs leaves some for the others. Half, not an equal share: a new
+ * connection to a region far away takes four round trips or more until the
+ * answer, and each attempt that runs out of time connects again. */
 static void client_attempt(struct aws_client *c,
                            const struct aws_request *request, const char *text,
                            const struct aws_keys *keys, struct aws_reply *reply)
