@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import harness
+import proctools
 from aws_wire import HANG_UP, Answer, Proxy, closed_port
 from dynamodb_local import all_items
 from dynamodb_tool import (SECRET, Curt, apply_and, create_in, id_of, items,
@@ -708,6 +709,29 @@ def test_time_that_runs_out_while_a_table_throttles(nowhere):
     assert got == EX_TEMPFAIL
     assert "eu-west-1: ThrottlingException: why" in error
     assert " attempts)" in error
+
+
+def test_time_that_runs_out_on_a_throttled_table_opens_no_circuit(
+        nowhere, tmp_path):
+    def answer(request, forward):
+        with lock:
+            first = request.body not in bodies
+            bodies.add(request.body)
+        if first:
+            return Answer('{"__type": "#ThrottlingException"}', 400)
+        over.wait(30)
+        return HANG_UP
+
+    over, lock, bodies = threading.Event(), threading.Lock(), set()
+    nowhere.env["STORE_TIMEOUT"] = "1"
+    with Proxy(None, answer) as proxy, start_pool(
+            nowhere, proxy, tmp_path) as pool:
+        pool.start()
+        for n in range(7):  # breaker.h: 5 failures open it
+            assert pool.request("GET", "/t/gone%d" % n).status == 503
+        assert len(bodies) == 7
+        assert not proctools.said(pool, "failing fast")
+        over.set()
 
 
 @pytest.mark.parametrize("kind", ["InvalidSignatureException",
