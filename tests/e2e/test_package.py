@@ -76,6 +76,12 @@ class Host:
     def wait_active(self, unit="curt.service"):
         wait_until(lambda: self.is_active(unit), unit + " active", 60, 0.1)
 
+    def wait_web_server(self):
+        """lighttpd.service counts as started before lighttpd listens."""
+        wait_until(lambda: self.run("curl -s http://machine.example/",
+                                    check=False).returncode == 0,
+                   "an answer of lighttpd", 60, 0.1)
+
     def master(self, unit="curt.service"):
         """The pid in this process's name space."""
         return self.outer(int(self.show("MainPID", unit)))
@@ -341,6 +347,7 @@ def test_boot_goes_on_where_it_was(host, how):
         host.follow(link)
     getattr(host.machine, how)()
     host.wait_active()
+    host.wait_web_server()
     assert host.hits()[link] == 3
     host.follow(link)
     assert host.hits()[link] == 4
