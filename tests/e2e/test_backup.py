@@ -58,8 +58,9 @@ def put(pool, links, padding=0):
     db.close()
 
 
-def kill_all(pool):
-    """kill -9 of everything at one moment."""
+def kill_at_once(pool):
+    """kill -9 of everything at one moment: a janitor that sees its master end
+    would flush."""
     pids = [pool.pid] + descendants_of(pool.pid)
     for pid in reversed(pids):
         freeze(pid)
@@ -67,6 +68,11 @@ def kill_all(pool):
         os.kill(pid, signal.SIGKILL)
     pool.kill()
     pool.process = None
+
+
+def kill_in_use(pool):
+    """kill -9 of everything, while the log of SQLite is in use."""
+    kill_at_once(pool)
     assert state(pool, "curt.db-wal").stat().st_size > 0
 
 
@@ -250,7 +256,7 @@ def test_restore_after_a_clean_stop(build, how):
             check_redirect(pool, hit)
         for _ in range(3):
             check_redirect(pool, new)
-        kill_all(pool)  # with hits in the journal, and a warm cache
+        kill_in_use(pool)  # with hits in the journal, and a warm cache
         answer = json.loads(pool.tool("--json", "restore", backup).stdout)
         assert answer == {"links": 2, "hits": 3, "dropped": 3,
                           "bytes": backup.stat().st_size}
@@ -284,11 +290,7 @@ def test_restore_leaves_hits_of_another_store(build, store_settings):
         link = make_link(pool)
         for _ in range(3):
             check_redirect(pool, link)
-        for pid in [pool.pid] + descendants_of(pool.pid):
-            freeze(pid)
-            os.kill(pid, signal.SIGKILL)
-        pool.kill()
-        pool.process = None
+        kill_at_once(pool)
         pool.settings["STORE"] = "sqlite"
         pool.write_conf()
         answer = json.loads(pool.tool("--json", "restore", backup).stdout)
@@ -442,7 +444,7 @@ def test_restore_that_is_killed(build):
         first = make_link(pool)
         backup = backup_of(pool)
         second = make_link(pool)
-        kill_all(pool)
+        kill_in_use(pool)
         saved = pool.workdir / "saved"
         copy_all(state(pool).parent, saved)
         for call, number in KILLS:
@@ -502,7 +504,7 @@ def test_copied_over_a_killed_pool(build, amount, how, copy):
         backup = backup_of(pool, how=how)
         links = links_in(backup)
         put(pool, ids(count, "n"), padding)
-        kill_all(pool)
+        kill_in_use(pool)
         copy(shutil.copy(backup, pool.workdir / "copy"), state(pool))
         was = digests(state(pool).parent)
         pool.start()
@@ -616,7 +618,7 @@ def test_no_false_alarm(build):
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
         shell.close()
-        kill_all(pool)
+        kill_in_use(pool)
         # An older pair over a younger one, in place, and with all the rest.
         for names in (("curt.db", "curt.db-wal"),
                       ("curt.db", "curt.db-wal", "curt.db-lock")):
