@@ -7,9 +7,9 @@ stop() asserts that it ended by itself, with status 0, and that no sanitizer
 had anything to say.
 """
 
+import itertools
 import os
 import pwd
-import random
 import re
 import shutil
 import signal
@@ -111,11 +111,21 @@ def make_dir(path):
     return path
 
 
+def own_ports():
+    """Ports for a process of pytest-xdist, in a circle: no other process has
+    one of them. They are outside the range from which the kernel takes the
+    ports of outgoing connections."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 12
+    for n in itertools.count(os.getpid()):
+        yield 20000 + 1000 * number + n % 1000
+
+
+ports = own_ports()
+
+
 def free_port():
-    """A free port outside the range from which the kernel takes the ports of
-    outgoing connections, so that none of those takes it before we do."""
-    for _ in range(200):
-        port = random.randrange(20000, 32000)
+    """A port that nothing takes before the caller does."""
+    for port in itertools.islice(ports, 1000):
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
