@@ -68,9 +68,9 @@ struct conn {
     size_t sent;       /* of reader.out */
     size_t memory;     /* what it has of fcgi.memory */
     uint32_t events;   /* what epoll waits for; 0: not in its set */
-    int64_t since;     /* when the wait began, and when the connection is given
-                        * up, clock_monotonic_ms() */
-    int64_t deadline;  /* 0: not set yet, or never */
+    uint64_t wait;     /* number of its wait: a longer wait has a lower one */
+    int64_t deadline;  /* when it is given up, clock_monotonic_ms(); 0: not set
+                        * yet, or never */
     struct conn *next; /* of the free ones */
 };
 
@@ -93,6 +93,7 @@ struct fcgi {
     size_t used; /* connections */
     size_t most;
     size_t memory;
+    uint64_t waits;        /* that have begun */
     int64_t next_deadline; /* no connection's is earlier */
     struct buf answer;
     char chunk[CHUNK];
@@ -530,10 +531,10 @@ static void settle_conn(struct fcgi *f, struct conn *c)
     if (c->deadline == 0) {
         const bool idle = c->state == CONN_IDLE && r->header_len == 0;
         const bool lingers = c->state == CONN_ANSWERED && !unsent;
-        c->since = clock_monotonic_ms();
+        c->wait = ++f->waits;
         if (!idle || f->stopping)
-            c->deadline =
-                c->since + (lingers ? LINGER : 1000 * (int64_t)timeout);
+            c->deadline = clock_monotonic_ms() +
+                          (lingers ? LINGER : 1000 * (int64_t)timeout);
     }
     if (c->deadline != 0 && c->deadline < f->next_deadline)
         f->next_deadline = c->deadline;
@@ -548,15 +549,14 @@ static void settle_conn(struct fcgi *f, struct conn *c)
 
 /* ---- Giving up -------------------------------------------------------- */
 
-/* The connection to give up first: by its state, then the oldest. */
+/* The connection to give up first: by its state, then the longest wait. */
 static struct conn *find_surplus(const struct fcgi *f)
 {
     struct conn *found = NULL;
     for (size_t i = 0; i < f->made; i++) {
         struct conn *c = &f->conns[i];
-        if (c->fd >= 0 &&
-            (found == NULL || c->state < found->state ||
-             (c->state == found->state && c->since < found->since)))
+        if (c->fd >= 0 && (found == NULL || c->state < found->state ||
+                           (c->state == found->state && c->wait < found->wait)))
             found = c;
     }
     return found;

@@ -233,10 +233,16 @@ def test_more_connections_than_the_process_may_open_files(build):
     settings = {"REQUEST_TIMEOUT": 60}
     with FewFilesPool(build, settings, workers=1).start() as pool:
         short_id = make_link(pool)
+        [worker] = pool.workers()
+        freeze(worker)  # so that all of them come at once
         peers = [slow_peer(pool, SLOW["params"]) for _ in range(100)]
+        os.kill(worker, signal.SIGCONT)
         check_redirects(pool, short_id, "https://example.com/page")
         assert make_link(pool)
         assert not said(pool, "cannot accept a connection")
+        # Those that have waited longest were given up.
+        left = [is_open(client) for client in peers]
+        assert left == sorted(left) and 0 < sum(left) < 32
         for client in peers:
             client.close()
 
