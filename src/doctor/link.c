@@ -303,7 +303,8 @@ bool doctor_wake_pool(struct doctor *d)
 {
     struct http_client *http = http_client_new(NULL, PAGE_MAX);
     struct http_client_answer answer;
-    char *url = mem_printf("%s~", d->conf->app_url); /* an invalid id */
+    /* An invalid id, but not "~": Debian's lighttpd refuses what ends in it. */
+    char *url = mem_printf("%s!", d->conf->app_url);
     const bool woken =
         send_get(http, url, &answer) == RESULT_OK && is_curts(&answer);
     free(url);

@@ -227,7 +227,7 @@ def test_lighttpd_starts_and_ends_the_processes(build, store_settings):
                                 timeout=20)
 
         def janitors():
-            assert get("/t/~").status_code == 404
+            assert get("/t/!").status_code == 404
             found = lone_janitors(children_of(site.server.pid))
             return found if len(found) == 1 else None
 

@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from doctor_host import (EX_CONFIG, EX_NOPERM, Host, OtherServer, Report,
 from dynamodb_local import SECRET_KEY
 from fcgi_client import END_REQUEST, STDOUT, record
 from harness import Pool, SpawnFcgiPool, wait_until
+from proctools import freeze, slay
 
 
 @pytest.fixture
@@ -929,11 +931,37 @@ def test_web_server_without_its_pool(build, settings, ready):
         ready.pool.start()
         # lighttpd sends nothing for a second to a pool that was not there.
         harness.wait_until(
-            lambda: follow(ready.settings["APP_URL"] + "~")[0] == 404,
+            lambda: follow(ready.settings["APP_URL"] + "!")[0] == 404,
             "the site with its pool")
     report.says("fail", "pool", "is not running", "spawn-fcgi")
     assert report.failed() == {"pool"}, report.show()
     assert not {"redirect", "create", "socket"} & report.names()
+
+
+def test_janitor_that_has_just_begun(ready):
+    """As after a restart: a worker answers, and the janitor comes later."""
+    pool = ready.pool
+    stopped = [pool.pid, *pool.workers()]
+    [janitor] = pool.janitors()
+    for pid in stopped:
+        freeze(pid)
+    slay(janitor)
+    with ThreadPoolExecutor() as threads:
+        report = threads.submit(ready.doctor)
+        try:
+            wait_until(lambda: is_queued(pool.socket_path),
+                       "the request that sees whether a worker answers")
+        finally:
+            for pid in reversed(stopped):
+                os.kill(pid, signal.SIGCONT)
+    report.result().check_ready("sqlite")
+
+
+def is_queued(path):
+    """Whether a connection to a socket waits until it is accepted."""
+    shown = subprocess.run(["ss", "-Hxl", "src", str(path)], text=True,
+                           check=True, stdout=subprocess.PIPE).stdout
+    return int(shown.split()[2]) > 0
 
 
 def test_web_server_that_replaces_errors(host):

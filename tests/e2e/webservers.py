@@ -190,7 +190,8 @@ server.port = {self.port}
 {account}server.errorlog = "{self.error_log}"
 server.breakagelog = "{self.error_log}.children"
 server.upload-dirs = ( "{make_dir(self.workdir / 'upload')}" )
-server.modules = ( "mod_indexfile", "mod_staticfile" )
+server.modules = ( "mod_access", "mod_indexfile", "mod_staticfile" )
+url.access-deny = ( "~", ".inc" )
 index-file.names = ( "index.html" )
 mimetype.assign = ( ".html" => "text/html" )
 server.error-handler-404 = "/error.html"
