@@ -57,10 +57,26 @@ def is_blocked(pool, url):
     return detail(answer) == "The long_url leads to a blocked host."
 
 
+def has_list(pid):
+    """Whether a process has the list that was compiled last: of one that was
+    replaced the kernel says that it is deleted."""
+    maps = Path("/proc/%d/maps" % pid).read_text()
+    return any(line.endswith("/blocked-hosts") for line in maps.splitlines())
+
+
+def wait_lists(pool, condition, what):
+    """Until each worker has the list for which condition() is true. They look
+    for it when they are to create a link."""
+    with Load(lambda n: create(pool, "http://good.example/")):
+        wait_until(lambda: condition() and all(
+            map(has_list, pool.workers() or [pool.pid])), what)
+
+
 def wait_blocked(pool, url):
     """Until every worker refuses it."""
-    wait_until(lambda: all(is_blocked(pool, url) for _ in range(20)),
+    wait_lists(pool, lambda: create(pool, url).status == 400,
                url + " is blocked")
+    assert is_blocked(pool, url)
 
 
 REFUSED = {
@@ -130,12 +146,9 @@ def test_list_changes_without_a_pause(build, store_settings):
     with start(build, store_settings("sqlite"), workers=3) as pool:
         pool.start()
         wait_blocked(pool, "http://bad.example/")
+        # Now each worker has a list: without one it would compile it.
         load = Load(lambda n: make_link(pool, "http://good.example/%d" % n))
         with load:
-            # A worker without a list would compile it, or wait for it.
-            wait_until(lambda: all(
-                "/blocked-hosts" in Path("/proc/%d/maps" % pid).read_text()
-                for pid in pool.workers()), "a list in each worker")
             put_list(pool, "new.example\n" + "".join(
                 "host-%d.example.net\n" % n for n in range(30000)))
             lock = Path(pool.settings["RUNTIME_DIR"]) / "hosts.lock"
@@ -186,8 +199,6 @@ def test_faults_of_a_list(build, store_settings):
         assert hosts["status"] == "fail" and "No such file" in hosts["detail"]
 
         put_list(pool, "bad.example\nnot a host\n")
-        wait_until(lambda: all(create(pool, "http://good.example/").status == 200
-                               for _ in range(20)), "each worker has the list")
         wait_blocked(pool, "http://bad.example/")
         assert said(pool, "blocked.txt:2: not a host name or address: not a")
         assert check_configuration(pool).returncode == 0
