@@ -155,6 +155,8 @@ class Machine:
             text=True, **options)
 
     def journal(self, *units):
+        """Its lines, with all that was sent to journald until now."""
+        self.run("journalctl --sync")
         return self.run(["journalctl", "--no-pager", "-o", "short-monotonic",
                          *("--unit=" + unit for unit in units)]).stdout
 

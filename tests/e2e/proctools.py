@@ -184,6 +184,15 @@ def connections(pid):
                if fd > 2 and target.startswith("socket:"))
 
 
+def listens(pid):
+    """Whether a worker waits for connections: its epoll has descriptor 0."""
+    for fd, target in descriptors(pid).items():
+        if target == "anon_inode:[eventpoll]":
+            info = Path("/proc/%d/fdinfo/%d" % (pid, fd)).read_text()
+            return re.search(r"^tfd:\s+0 ", info, re.M) is not None
+    return False
+
+
 def wait_gone(pids, deadline=30):
     wait_until(lambda: not [p for p in pids if alive(p)],
                "end of %s" % (pids,), deadline)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from aws_wire import HANG_UP, Proxy
 from harness import Pool, run_tool, wait_until
-from proctools import JSON, make_link, open_db, said, wait_said
+from proctools import JSON, make_link, open_db, reload, said, wait_said
 from webservers import STORES
 
 # Nothing comes back during a test.
@@ -252,10 +251,7 @@ def test_what_was_used_outlives_the_processes(build, store_settings):
         assert create(pool).status == 429
         for limits, status in (("off", 200), ("on", 429)):
             pool.settings["LIMITS"] = limits
-            pool.write_conf()
-            pool.signal(signal.SIGHUP)
-            wait_until(lambda: create(pool).status == status, "the reload")
-            wait_until(pool.complete, "all workers")
+            reload(pool)
             assert create(pool).status == status
             assert ("ratelimit" in create(pool).headers) == (limits == "on")
 

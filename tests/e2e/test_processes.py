@@ -158,8 +158,12 @@ def test_signal_to_the_master_lets_a_begun_request_finish(build, name, in_body):
     with Pool(build, {}, workers=2).start() as pool:
         half = HalfRequest(pool, in_body)
         everyone = pool.children()
+        wait_until(lambda: all(map(proctools.listens, pool.workers())),
+                   "workers that wait")
         pool.signal(getattr(signal, "SIG" + name))
         wait_until(lambda: len(pool.workers()) == 1, "the idle one gone")
+        [busy] = pool.workers()
+        wait_until(lambda: not proctools.listens(busy), "the other one told")
         # The socket is still there, but nobody takes a new request.
         late = pool.client(0.5)
         late.send(late.request_bytes("GET", "/t/~"))
