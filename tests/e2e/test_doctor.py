@@ -929,9 +929,12 @@ def test_web_server_without_its_pool(build, settings, ready):
         report = ready.doctor()
     finally:
         ready.pool.start()
-        # lighttpd sends nothing for a second to a pool that was not there.
+        # lighttpd sends nothing for a second to a pool that was not there, and
+        # counts for each path that it passes on.
+        site = ready.site.url
         harness.wait_until(
-            lambda: follow(ready.settings["APP_URL"] + "!")[0] == 404,
+            lambda: [follow(site + path)[0] for path in
+                     ("/t/!", "/create", "/")] == [404, 405, 200],
             "the site with its pool")
     report.says("fail", "pool", "is not running", "spawn-fcgi")
     assert report.failed() == {"pool"}, report.show()
