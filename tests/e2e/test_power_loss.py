@@ -555,6 +555,10 @@ def start_pools(job):
             continue
         every = list(variants(disk, e.number))
         kind, chosen, keep = every[mix(e.number) % len(every)]
+        # From nothing: place() does not know what the pool before has left in
+        # other parts of the journal.
+        shutil.rmtree(checker.state)
+        make_dir(checker.state)
         checker.place(State(disk, chosen, keep, JOURNAL), True)
         shutil.rmtree(checker.settings["RUNTIME_DIR"])
         make_dir(Path(checker.settings["RUNTIME_DIR"]))
