@@ -17,7 +17,8 @@ import pytest
 
 from harness import Pool, descendants_of, make_dir, run_tool, wait_until
 from proctools import (DAY, check_redirect, create, freeze, hits_of,
-                       insert_links, make_link, open_db, said, wait_said)
+                       insert_links, make_link, open_db, said, wait_gone,
+                       wait_said)
 
 # Without a cache each redirect says what the database says.
 SETTINGS = {"CACHE_TTL": 0}
@@ -67,6 +68,7 @@ def kill_at_once(pool):
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     pool.kill()
+    wait_gone(pids)  # and the locks that they held
     pool.process = None
 
 
