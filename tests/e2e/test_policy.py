@@ -64,18 +64,12 @@ def has_list(pid):
     return any(line.endswith("/blocked-hosts") for line in maps.splitlines())
 
 
-def wait_lists(pool, condition, what):
-    """Until each worker has the list for which condition() is true. They look
-    for it when they are to create a link."""
-    with Load(lambda n: create(pool, "http://good.example/")):
-        wait_until(lambda: condition() and all(
-            map(has_list, pool.workers() or [pool.pid])), what)
-
-
 def wait_blocked(pool, url):
-    """Until every worker refuses it."""
-    wait_lists(pool, lambda: create(pool, url).status == 400,
-               url + " is blocked")
+    """Until every worker refuses it: each looks for a new list when it is to
+    create a link."""
+    with Load(lambda n: create(pool, "http://good.example/")):
+        wait_until(lambda: create(pool, url).status == 400 and all(
+            map(has_list, pool.workers() or [pool.pid])), url + " is blocked")
     assert is_blocked(pool, url)
 
 

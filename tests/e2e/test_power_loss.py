@@ -557,11 +557,10 @@ def start_pools(job):
         kind, chosen, keep = every[mix(e.number) % len(every)]
         # From nothing: place() does not know what the pool before has left in
         # other parts of the journal.
-        shutil.rmtree(checker.state)
-        make_dir(checker.state)
+        for directory in checker.state, Path(checker.settings["RUNTIME_DIR"]):
+            shutil.rmtree(directory)
+            make_dir(directory)
         checker.place(State(disk, chosen, keep, JOURNAL), True)
-        shutil.rmtree(checker.settings["RUNTIME_DIR"])
-        make_dir(Path(checker.settings["RUNTIME_DIR"]))
         harness.search_leaks = count == part == 0
         faults += ["%d, %s: %s" % (e.number, kind, fault)
                    for fault in pool_faults(run, truth, checker)]
