@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -192,9 +192,8 @@ int main(int argc, char **argv)
     log_open(NAME);
     if (o.janitor_of != 0) {
         /* It ends with the worker that started it. */
-        prctl(PR_SET_PDEATHSIG, SIGUSR1);
-        if (getppid() != (pid_t)o.janitor_of)
-            return 0;
+        janitor_block_signals();
+        child_end_with((pid_t)o.janitor_of, SIGUSR1);
     }
     if (!o.test && o.janitor_of == 0 && !fcgi_socket_ok()) {
         char text[] = "no listening socket on descriptor 0; start with: "

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 int child_start(const char *path, const char *const *argv,
                 char *const *environment, const int *fds, size_t count,
@@ -48,4 +50,11 @@ int child_start(const char *path, const char *const *argv,
     }
     posix_spawn_file_actions_destroy(&files);
     return fault;
+}
+
+void child_end_with(pid_t parent, int sig)
+{
+    prctl(PR_SET_PDEATHSIG, sig);
+    if (getppid() != parent) /* it ended before that */
+        raise(sig);
 }

@@ -1,5 +1,6 @@
-/* Starts another program: nothing of this process reaches it but what the
- * caller names. */
+/* Child processes: how another program is started, so that nothing of this
+ * process reaches it but what the caller names; and how a child ends with its
+ * parent. */
 #ifndef CURT_CHILD_H
 #define CURT_CHILD_H
 
@@ -23,5 +24,10 @@
 int child_start(const char *path, const char *const *argv,
                 char *const *environment, const int *fds, size_t count,
                 bool own_group, pid_t *pid);
+
+/* Lets this process receive the signal when its parent ends, or now, if the
+ * parent has ended already (prctl(2), PR_SET_PDEATHSIG). Block the signal first
+ * where its action would end the process too early. */
+void child_end_with(pid_t parent, int sig);
 
 #endif

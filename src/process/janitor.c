@@ -294,7 +294,8 @@ static bool janitor_work(const struct conf *conf, int lock)
                     "back to it",
                     (unsigned long long)others, conf->state_dir);
     int64_t next_flush = 0, next_expire = 0, next_tend = 0;
-    bool going = true, locked;
+    /* One that was told to end before it began has its last flush only. */
+    bool going = janitor_rest(0), locked;
     while ((locked = lock_is_valid(lock, conf->state_dir, LOCK_NAME)) &&
            going) {
         const int64_t now = clock_monotonic_ms();
@@ -339,12 +340,17 @@ static void work_last(const struct conf *conf, int lock)
     close(lock);
 }
 
-int janitor_run(const struct conf *conf, bool patient)
+void janitor_block_signals(void)
 {
     sigset_t set;
     stop_set(&set);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGHUP, SIG_IGN);
+}
+
+int janitor_run(const struct conf *conf, bool patient)
+{
+    janitor_block_signals();
     log_open("janitor");
     bool said = false, done = false;
     while (!done) {

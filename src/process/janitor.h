@@ -12,10 +12,14 @@
 
 #include "config/conf.h"
 
-/* Works until TERM, INT, QUIT or USR1 and returns the exit status. While
- * another process holds the lock it waits for it (patient), or ends (not
+/* Works until TERM, INT, QUIT or USR1, flushes and returns the exit status.
+ * While another process holds the lock it waits for it (patient), or ends (not
  * patient). */
 int janitor_run(const struct conf *conf, bool patient);
+
+/* Blocks these signals before janitor_run() does. One that comes in between
+ * ends it after one flush. */
+void janitor_block_signals(void);
 
 /* The descriptor on which curt.fcgi -j finds its configuration. */
 #define JANITOR_CONF 3

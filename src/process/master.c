@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "process/notify.h"
@@ -73,18 +73,18 @@ struct master {
     bool ready;          /* as reported */
     bool reload_failed;
     sigset_t signals; /* the ones it waits for: blocked all the time */
-    sigset_t original;
 };
 
+/* The child has the master's signals blocked at first: a janitor that is told
+ * to finish before it began flushes nevertheless. */
 static void start_child(struct master *m, struct child_slot *slot, int64_t now)
 {
     pid_t master = getpid();
     pid_t pid = fork();
     if (pid == 0) {
-        sigprocmask(SIG_SETMASK, &m->original, NULL);
-        /* Finish when the master has ended. USR1, because TERM counts. */
-        prctl(PR_SET_PDEATHSIG, SIGUSR1);
-        exit(getppid() == master ? slot->role(m->conf, slot->shared) : 0);
+        /* USR1, because TERM counts. */
+        child_end_with(master, SIGUSR1);
+        exit(slot->role(m->conf, slot->shared));
     }
     slot->outdated = false;
     slot->started = now;
@@ -300,7 +300,8 @@ static void master_serve(struct master *m)
         int64_t now = clock_monotonic_ms();
         if (sig == SIGHUP && !m->stopping)
             master_reload(m, now);
-        else if (sig == SIGTERM || sig == SIGINT || sig == SIGQUIT)
+        else if (sig == SIGTERM || sig == SIGINT || sig == SIGQUIT ||
+                 sig == SIGUSR1)
             stop_workers(m, now);
         reap_children(m, now);
         step_reload(m, now);
@@ -321,11 +322,12 @@ static void master_serve(struct master *m)
 
 static void block_signals(struct master *m)
 {
-    static const int waited[] = {SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    static const int waited[] = {SIGCHLD, SIGHUP,  SIGINT,
+                                 SIGQUIT, SIGTERM, SIGUSR1};
     sigemptyset(&m->signals);
     for (size_t i = 0; i < sizeof(waited) / sizeof(waited[0]); i++)
         sigaddset(&m->signals, waited[i]);
-    sigprocmask(SIG_BLOCK, &m->signals, &m->original);
+    sigprocmask(SIG_BLOCK, &m->signals, NULL);
     /* An ignored signal need not be delivered, even to sigwaitinfo(). */
     for (size_t i = 0; i < sizeof(waited) / sizeof(waited[0]); i++)
         signal(waited[i], SIG_DFL);

@@ -29,7 +29,7 @@ struct master_roles {
  * 0 until it is told to stop; returns the exit status. Takes conf over.
  * conf_file is as for conf_load().
  *
- * TERM, INT, QUIT: the children finish the requests they have; those that
+ * TERM, INT, QUIT, USR1: the children finish the requests they have; those that
  * still run after DRAIN_TIMEOUT are killed. The same again: killed at once.
  * HUP: loads the configuration and replaces the children one after another,
  * the new one before the old one goes; what does not load changes nothing.

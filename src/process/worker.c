@@ -154,6 +154,11 @@ int worker_run(const struct conf *conf, struct master_child *shared)
     const pid_t self = getpid();
     const struct http_request *req;
     struct worker w;
+    sigset_t none;
+    /* Until it serves there is nothing that a signal could interrupt. */
+    signal(SIGHUP, SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     open_worker(&w, conf, SIG_IGN);
     shared->serves = self;
     while (fcgi_accept(w.fcgi, &req)) {

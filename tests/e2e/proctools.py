@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from fcgi_client import PARAMS, STDIN, begin, pairs, record, stream
-from harness import (Pool, SpawnFcgiPool, alive, children_of, parent_of,
-                     wait_until)
+from harness import (Pool, SpawnFcgiPool, alive, children_of, descendants_of,
+                     parent_of, wait_until)
 
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 DAY = 86400
@@ -212,6 +212,19 @@ def slay(pid):
     except ProcessLookupError:
         return
     wait_gone([pid])
+
+
+def kill_at_once(pool):
+    """kill -9 of everything at one moment: a janitor that sees its master end
+    would flush."""
+    pids = [pool.pid] + descendants_of(pool.pid)
+    for pid in reversed(pids):
+        freeze(pid)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    pool.kill()
+    wait_gone(pids)  # and the locks that they held
+    pool.process = None
 
 
 def wait_complete(pool, deadline=30):

@@ -17,7 +17,7 @@ import pytest
 
 from harness import Pool, descendants_of, make_dir, run_tool, wait_until
 from proctools import (DAY, check_redirect, create, freeze, hits_of,
-                       insert_links, make_link, open_db, said, wait_gone,
+                       insert_links, kill_at_once, make_link, open_db, said,
                        wait_said)
 
 # Without a cache each redirect says what the database says.
@@ -57,19 +57,6 @@ def put(pool, links, padding=0):
                         links[min(i + 499, len(links) - 1)][0]))
         make_link(pool)
     db.close()
-
-
-def kill_at_once(pool):
-    """kill -9 of everything at one moment: a janitor that sees its master end
-    would flush."""
-    pids = [pool.pid] + descendants_of(pool.pid)
-    for pid in reversed(pids):
-        freeze(pid)
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    pool.kill()
-    wait_gone(pids)  # and the locks that they held
-    pool.process = None
 
 
 def kill_in_use(pool):

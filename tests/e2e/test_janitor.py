@@ -11,9 +11,9 @@ import pytest
 
 from harness import Pool, make_dir, wait_until
 from proctools import (DAY, EnvPool, Load, check_redirect, check_unavailable,
-                       create, freeze, insert_links, is_locked, lock_holders,
-                       lone_janitors, make_link, open_db, said, slay, steady,
-                       wait_said)
+                       create, freeze, hits_of, insert_links, is_locked,
+                       kill_at_once, lock_holders, lone_janitors, make_link,
+                       open_db, pending, said, slay, steady, wait_said)
 
 
 def count(db, condition="1"):
@@ -255,7 +255,7 @@ def test_lock_that_cannot_be_had_is_said_once(build, tmp_path):
 # ---- A wall clock that is wrong --------------------------------------------
 
 
-SHIM = r"""
+CLOCK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -295,33 +295,43 @@ time_t time(time_t *t)
 """
 
 
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory):
-    path = tmp_path_factory.mktemp("shim") / "shim.so"
+def make_shim(path, source):
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-x", "c", "-o", path,
-                    "-", "-ldl"], input=SHIM, text=True, check=True)
+                    "-", "-ldl"], input=source, text=True, check=True)
     return path
 
 
-class ClockPool(EnvPool):
-    """A pool whose wall clock is wrong by as much as set_clock() says."""
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
+    return make_shim(tmp_path_factory.mktemp("shim") / "clock.so", CLOCK)
+
+
+class ShimPool(EnvPool):
+    """A pool with a library before all others."""
 
     def __init__(self, build, shim, settings, **options):
         super().__init__(build, settings, **options)
-        self.offset = self.workdir / "offset"
-        self.set_clock(0)
-        self.environment = {"LD_PRELOAD": str(shim),
-                            "CLOCK_OFFSET_FILE": str(self.offset)}
-
-    def set_clock(self, seconds):
-        fresh = self.offset.with_suffix(".new")
-        fresh.write_text(str(seconds))
-        fresh.replace(self.offset)
+        self.environment["LD_PRELOAD"] = str(shim)
 
     def env(self):
         env = super().env()
         env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
         return env
+
+
+class ClockPool(ShimPool):
+    """A pool whose wall clock is wrong by as much as set_clock() says."""
+
+    def __init__(self, build, shim, settings, **options):
+        super().__init__(build, shim, settings, **options)
+        self.offset = self.workdir / "offset"
+        self.set_clock(0)
+        self.environment["CLOCK_OFFSET_FILE"] = str(self.offset)
+
+    def set_clock(self, seconds):
+        fresh = self.offset.with_suffix(".new")
+        fresh.write_text(str(seconds))
+        fresh.replace(self.offset)
 
 
 def wait_round(pool, db):
@@ -412,3 +422,41 @@ def test_clock_before_the_build_makes_no_links(build, shim):
             assert [c["status"] for c in clock] == found, clock
             assert all(words in c["detail"] for c in clock)
         make_link(pool)
+
+
+# What a child calls first: it is told to finish, or its parent has gone.
+HASTE = """
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+pid_t getppid(void)
+{
+    %s;
+}
+"""
+
+
+@pytest.mark.parametrize("haste", [
+    pytest.param("raise(SIGUSR1); return syscall(SYS_getppid)", id="told"),
+    pytest.param("return 0", id="orphan")])
+@pytest.mark.parametrize("workers", [1, 0])
+def test_told_to_finish_at_its_start_it_flushes(build, workers, haste):
+    with Pool(build, {"HITS_FLUSH": 3600}, workers=1).start() as pool:
+        link = make_link(pool)
+        for _ in range(3):
+            check_redirect(pool, link)
+        kill_at_once(pool)
+        assert pending(pool) == 3
+        shim = make_shim(pool.workdir / "haste.so", HASTE % haste)
+        hasty = ShimPool(build, shim, pool.settings, workers=workers,
+                         workdir=pool.workdir)
+        with hasty.start(ready=False):
+            wait_until(lambda: pending(hasty) == 0, "a flush", interval=0.2)
+            assert hits_of(hasty, link) == 3
+            wait_until(lambda: not is_locked(pool.settings["STATE_DIR"]),
+                       "the janitor's end")
+            if workers:
+                lines = wait_said(hasty, "janitor exited", "warning")
+                assert all(", status 0" in line["msg"] for line in lines)
+                assert not said(hasty, "janitor killed")

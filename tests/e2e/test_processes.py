@@ -152,8 +152,9 @@ def test_stopped_worker_holds_nobody_up_and_is_killed_at_the_end(build):
 # The end
 
 @pytest.mark.parametrize("name, in_body", [
-    ("TERM", False), ("TERM", True), ("INT", False), ("QUIT", True)],
-    ids=lambda v: v if isinstance(v, str) else "body" if v else "params")
+    ("TERM", False), ("TERM", True), ("INT", False), ("QUIT", True),
+    ("USR1", False)], ids=lambda v: v if isinstance(v, str) else
+    "body" if v else "params")
 def test_signal_to_the_master_lets_a_begun_request_finish(build, name, in_body):
     with Pool(build, {}, workers=2).start() as pool:
         half = HalfRequest(pool, in_body)
