@@ -2,7 +2,6 @@
 all of a host's processes, and no client sees anything of it while there is any
 way."""
 
-import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,8 @@ from aws_cloud import KNOWN_ID, KNOWN_URL
 from aws_cloud import cloud, known_table  # fixtures
 from aws_fakes import SILENCE, text_answer
 from harness import MultiwatchPool, wait_until
-from proctools import (Load, check_unavailable, create, descriptors, said,
-                       slay, wait_complete)
+from proctools import (Load, check_unavailable, create, descriptors, reload,
+                       said, slay, wait_complete)
 
 STORE_TIMEOUT = 3
 
@@ -253,11 +252,7 @@ def test_keys_belong_to_their_configuration(cloud):
         [keys] = cloud.issuer.used()
 
         pool.settings.update(second.env())
-        pool.write_conf()
-        before = set(pool.children())
-        pool.signal(signal.SIGHUP)
-        wait_until(lambda: pool.complete()
-                   and not before & set(pool.children()), "new workers")
+        reload(pool)
         for _ in range(8):
             get(pool)
         assert len(first.requests) == len(second.requests) == 1

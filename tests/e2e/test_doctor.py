@@ -25,7 +25,7 @@ from doctor_host import (EX_CONFIG, EX_NOPERM, Host, OtherServer, Report,
 from dynamodb_local import SECRET_KEY
 from fcgi_client import END_REQUEST, STDOUT, record
 from harness import Pool, SpawnFcgiPool, wait_until
-from proctools import freeze, slay
+from proctools import freeze, reload, slay
 
 
 @pytest.fixture
@@ -1065,15 +1065,6 @@ def test_nginx_with_stock_fastcgi_buffers(ready, monkeypatch):
         assert report.failed() == {"redirect"}, report.show()
 
 
-def reload(pool, app_url):
-    before = set(pool.children())
-    pool.settings["APP_URL"] = app_url
-    pool.write_conf()
-    pool.signal(signal.SIGHUP)
-    wait_until(lambda: not before & set(pool.children()) and pool.complete(),
-               "new children", interval=0.1)
-
-
 @pytest.mark.parametrize("path, location, target, arrived", [
     ("/s/t/", "^~ /s/", "/", "/t/"),
     ("/t/", "^~ /t/", "/t/app/", "/t/app/"),
@@ -1087,7 +1078,8 @@ def test_proxy_that_changes_the_path(ready, path, location, target, arrived):
             "http://127.0.0.1:8080;", "http://127.0.0.1:8080%s;" % target)
 
     with in_front(ready, "proxy", path, edit=edit) as host:
-        reload(ready.pool, host.settings["APP_URL"])
+        ready.pool.settings["APP_URL"] = host.settings["APP_URL"]
+        reload(ready.pool)
         report = host.doctor()
         report.says("fail", "redirect", "status 404 from curt for the path %s"
                     % arrived, "proxy_pass without a path")

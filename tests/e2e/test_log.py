@@ -10,7 +10,7 @@ import proctools
 from harness import Pool, wait_until
 from proctools import (DaemonPool, EnvPool, check_redirect, create,
                        descriptors, insert_links, make_link, open_db,
-                       read_log, said, slay, wait_said)
+                       read_log, reload, said, slay, wait_said)
 
 
 HOSTILE = [
@@ -105,12 +105,9 @@ def test_log_that_nobody_reads_any_more_does_not_kill(build):
     with pool.start():
         assert b"proc=master" in os.read(reader, 65536)
         os.close(reader)
-        before = pool.children()
         for _ in range(10):
             check_redirect(pool, make_link(pool))
-        pool.signal(signal.SIGHUP)
-        wait_until(lambda: pool.complete()
-                   and not set(pool.children()) & set(before), "a reload")
+        reload(pool)
         check_redirect(pool, make_link(pool))
 
 

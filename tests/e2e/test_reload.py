@@ -11,16 +11,8 @@ from harness import (ForkedPool, MultiwatchPool, Pool, alive, catches_term,
                      wait_until)
 from proctools import (EnvPool, GroupPool, HalfRequest, Load, check_redirect,
                        create, freeze, lock_holders, lone_janitors, make_link,
-                       open_db, read_log, said, slay, steady, wait_gone,
-                       wait_said)
-
-
-def reload(pool, deadline=30):
-    """HUP, and waits until all the children are new ones."""
-    before = set(pool.children())
-    pool.signal(signal.SIGHUP)
-    wait_until(lambda: not before & set(pool.children()) and pool.complete(),
-               "new children", deadline)
+                       open_db, read_log, reload, said, slay, steady,
+                       wait_gone, wait_said)
 
 
 def set_length(pool, length):
