@@ -72,15 +72,6 @@ def load_table(load):
                   "CPU µs, server", "CPU µs, pool", "errors"], rows)
 
 
-def updates_text(load):
-    """What the hits of a round cost the SQLite file."""
-    parts = ["%s %.2f" % (name, median(runs, "updates"))
-             for name, runs in load.items() if "updates" in runs[0]]
-    if not parts:
-        return ""
-    return "\nUpdates of hits per redirect: %s.\n" % "; ".join(parts)
-
-
 class Goals:
     """The goals of the issue, judged by what was found."""
 
@@ -267,7 +258,7 @@ def machine_text(found):
 SECTIONS = (
     ("process", "One worker by itself, per cached redirect", process_table),
     ("lighttpd", "Redirects through lighttpd",
-     lambda f: load_table(f["load"]) + updates_text(f["load"])
+     lambda f: load_table(f["load"])
      + "\nMemory after that:\n\n"
      + memory_table(f["memory"])),
     ("servers", "One link under the other web servers",

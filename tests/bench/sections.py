@@ -5,7 +5,6 @@ one measurement a round, or the like; what they mean together is for report.py.
 import contextlib
 import re
 import shutil
-import sqlite3
 import statistics
 import time
 from pathlib import Path
@@ -56,13 +55,10 @@ def interleave(bench, candidates, rounds=None, first=None):
             wait_flushed(c.site)
     for i in range(rounds or bench.rounds):
         for c in candidates:
-            before = flushes(c.site) if c.drain else 0
             result = measure.put_load(c.site, c.arguments(i + 1),
                                       bench.seconds)
             if c.drain:
                 result["flush_seconds"] = wait_flushed(c.site)
-                result["updates"] = ((flushes(c.site) - before)
-                                     / max(1, result["requests"]))
             results[c.name].append(result)
             bench.say("%-40s %8.0f/s  p99 %6.2f ms  pool %5.1f us"
                       % (c.name, result["rps"], result["p99"] / 1000,
@@ -106,14 +102,6 @@ def filled(bench, count):
                 path.unlink()
             shutil.copy(source, target)
     return prepare
-
-
-def flushes(site):
-    """How many updates of hits this host has sent to its SQLite file."""
-    db = sqlite3.connect(Path(site.settings["STATE_DIR"]) / "curt.db")
-    [(n,)] = db.execute("SELECT max(seq) FROM links")
-    db.close()
-    return n or 0
 
 
 def lighttpd(bench):
