@@ -753,10 +753,13 @@ static void make_webroot(struct setup *s)
 {
     static const char advice[] = "check /var/lib";
     const bool first = access(WEBROOT, F_OK) != 0;
+    struct stat renewed;
     if (first)
         setup_run(&s->steps, "/usr/bin/install -d -m 0755 @WEBROOT@", advice);
+    /* Root's is that of a killed run. Each change of it reloads Apache, which
+     * can then miss the signal to stop, of a restart. */
     if (is_server(s, "apache") &&
-        (!has_certificate(s) || access(RENEWED, F_OK) != 0))
+        (stat(RENEWED, &renewed) != 0 || renewed.st_uid == 0))
         setup_run(&s->steps,
                   "/usr/bin/install -m 0644 -o www-data -g www-data "
                   "/dev/null " RENEWED,
