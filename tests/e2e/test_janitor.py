@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import Pool, make_dir, wait_until
+from harness import Pool, is_resting, make_dir, wait_until
 from proctools import (DAY, EnvPool, Load, check_redirect, check_unavailable,
                        create, freeze, hits_of, insert_links, is_locked,
                        kill_at_once, lock_holders, lone_janitors, make_link,
@@ -125,7 +125,10 @@ def test_pool_without_a_janitor_for_a_while_serves(build):
         db.execute("PRAGMA busy_timeout = 0")
 
         def freeze_without_lock():
-            """Not in the middle of a transaction: then no link can be made."""
+            """At rest: not in a transaction, nor in the queue for one, where
+            no other process could make a link."""
+            if not is_resting(janitor):
+                return False
             freeze(janitor)
             try:
                 db.execute("BEGIN IMMEDIATE").connection.rollback()
