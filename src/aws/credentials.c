@@ -133,12 +133,16 @@ static void keep_found(struct aws_credentials *c, const struct aws_found *found)
     explicit_bzero(set, sizeof(*set));
     set->fetched_ms = clock_monotonic_ms();
     if (found->expires != 0) {
-        const int64_t life = found->expires - clock_now();
-        const int64_t third = (life + 2) / 3;
-        const int64_t lead =
-            third < AWS_CREDENTIALS_RENEW ? third : AWS_CREDENTIALS_RENEW;
+        const int64_t now = clock_now();
+        int64_t lead = (found->expires - now) / 3;
+        if (lead < AWS_CREDENTIALS_RENEW_MIN)
+            lead = AWS_CREDENTIALS_RENEW_MIN;
+        if (lead > AWS_CREDENTIALS_RENEW_MAX)
+            lead = AWS_CREDENTIALS_RENEW_MAX;
         set->expires = found->expires;
         set->renew = found->expires - lead + clock_jitter() % (lead / 3 + 1);
+        if (set->renew <= now)
+            set->renew = now + 1;
     }
     snprintf(set->id, sizeof(set->id), "%s", found->id);
     snprintf(set->secret, sizeof(set->secret), "%s", found->secret);

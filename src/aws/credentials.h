@@ -26,10 +26,13 @@
 #include "base/result.h"
 #include "config/conf.h"
 
-/* How long before they expire credentials are renewed, in seconds, at the
- * earliest; where their life is short, in its last third. Up to a third of this
- * is taken off at random, so that not all hosts do it at once. */
-#define AWS_CREDENTIALS_RENEW 900
+/* How long before they expire credentials are renewed, in seconds: a third of
+ * the life that they have left, but at least and at most this. Up to a third of
+ * the result is taken off at random, so that not all hosts do it at once. The
+ * minimum is for a source that has no new ones yet: it is queried every second
+ * then, and the janitor may be late because of a flush. */
+#define AWS_CREDENTIALS_RENEW_MIN 5
+#define AWS_CREDENTIALS_RENEW_MAX 900
 
 struct aws_credentials;
 

@@ -122,7 +122,7 @@ def test_rotation_in_the_middle_of_a_load(cloud, source):
     """Keys that live for seconds only, and are refused from then on."""
     imds = cloud.imds(lifetime=8)
     if source == "cached":
-        imds.issue = Cached(imds.issue, 2)
+        imds.issue = Cached(imds.issue, 3)
     with cloud.pool(**imds.env(), HITS_FLUSH=1) as pool:
         pool.start()
         with Load(work_on(pool)) as load:

@@ -216,7 +216,7 @@ TEST(the_janitor_renews_and_workers_follow)
     struct aws_credentials *worker = aws_credentials_new(conf, true);
     struct aws_credentials *janitor = aws_credentials_new(conf, true);
     int64_t now = 0;
-    fake_source_serve(SOURCE_INSTANCE, 12); /* due after 8 or 9 s */
+    fake_source_serve(SOURCE_INSTANCE, 12); /* due after 7 or 8 s */
     assert_int_equal(get(worker), 1);
     const int64_t end = aws_credentials_expires(worker);
     aws_credentials_tend(janitor, in_ms(1000));
@@ -226,12 +226,24 @@ TEST(the_janitor_renews_and_workers_follow)
         now = clock_now();
         aws_credentials_tend(janitor, in_ms(1000));
     }
-    /* In the last third of their time. */
-    assert_in_range(now, end - 5, end - 1);
+    assert_in_range(now, end - 6, end - 1);
     assert_int_equal(get(worker), 2);
     assert_int_equal(fake_source_calls(), 2);
     aws_credentials_free(worker);
     aws_credentials_free(janitor);
+}
+
+TEST(a_source_without_new_ones_is_queried_until_they_expire)
+{
+    struct aws_credentials *c = aws_credentials_new(conf, true);
+    fake_source_serve(SOURCE_INSTANCE, 5);
+    assert_int_equal(get(c), 1);
+    for (unsigned calls = 2; calls <= 4; calls++) {
+        sleep_us(1100000);
+        aws_credentials_tend(c, in_ms(1000));
+        assert_int_equal(fake_source_calls(), calls);
+    }
+    aws_credentials_free(c);
 }
 
 TEST(without_a_janitor_a_worker_renews)
@@ -266,7 +278,7 @@ TEST(old_keys_serve_until_their_end)
         sleep_us(10000);
     }
     assert_true(served > 0);
-    /* Due for two seconds and failing: pauses lie between the attempts. */
+    /* Due for five seconds and failing: pauses lie between the attempts. */
     assert_in_range(fake_source_calls(), 2, 5);
     assert_refused(c, RESULT_UNAVAILABLE, "source 4 is broken");
     fake_sources[SOURCE_INSTANCE].result = RESULT_OK;
