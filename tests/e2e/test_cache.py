@@ -393,29 +393,37 @@ def hang(request, forward):
     return HANG_UP
 
 
-def test_store_that_hangs_holds_up_one_reader_of_a_link(make_site):
+def test_store_that_hangs_is_queried_by_one_worker_at_a_time(make_site):
     with make_site(CACHE_TTL=1, STORE_TIMEOUT=2, workers=4) as site:
         site.put("one")
         site.check("one")
         site.proxy.fault = hang
         time.sleep(1.2)
-        site.check("one")  # the first to find out
-        slow = []
+        calls = []
 
         def work(_):
             begun = time.monotonic()
             site.check("one")
-            if time.monotonic() - begun > 1:
-                slow.append(begun)
+            calls.append((begun, time.monotonic()))
             time.sleep(0.01)
 
+        def queries():
+            return len(said(site.pool, "serving stale link one"))
+
         begun = time.monotonic()
-        with Load(work, threads=4) as load:
-            time.sleep(5)
-            load.wait_calls(max(0, 201 - load.calls))
-        took = time.monotonic() - begun
-        # Each question takes two seconds, and the next comes a second later.
-        assert len(slow) <= took / 3 + 1
+        with Load(work, threads=8) as load:
+            wait_until(lambda: load.errors or queries() >= 3, "three queries",
+                       30, 0.1)
+            load.check()
+        # A query takes two seconds, and the next comes a second later.
+        assert queries() <= (time.monotonic() - begun) / 3 + 1
+        # It holds up that worker, with the connections that it has already.
+        # The others answer meanwhile.
+        slow = [call for call in calls if call[1] - call[0] > 1.5]
+        assert len(slow) >= 3
+        for first, last in slow:
+            assert any(first < begun and ended < last
+                       for begun, ended in calls)
 
 
 def test_store_that_hangs_costs_each_client_its_timeout_once(make_site):
