@@ -66,7 +66,7 @@ def test_no_region(cloud):
 
 @pytest.mark.parametrize("region", ["EU-West-1", "eu west", "a.example.com",
                                     "eu-west-1/", "x" * 64])
-def test_what_is_no_region(cloud, region):
+def test_what_is_not_a_region(cloud, region):
     """It would end up in a host's name; the place that has it is named."""
     assert "AWS_REGION" in fails(cloud, AWS_REGION=region)
     if region == "EU-West-1":  # the others are judged alike

@@ -441,7 +441,7 @@ def test_store_that_hangs_costs_each_client_its_timeout_once(make_site):
 @pytest.mark.parametrize("content", [
     b"", b"garbage" * 1000, b"\0" * 100000, None],
     ids=["empty", "garbage", "zeros", "cut"])
-def test_file_that_is_no_cache_is_replaced(make_site, content):
+def test_file_that_is_not_a_cache_is_replaced(make_site, content):
     site = make_site(CACHE_SIZE=CACHE_SIZE)
     path = cache_file(site.pool)
     if content is not None:
@@ -475,7 +475,7 @@ def test_file_that_goes_away_is_missed_by_nobody(make_site):
         assert site.reads("one") == 2
 
 
-def test_no_place_for_it_is_said_and_costs_speed_alone(make_site):
+def test_no_place_for_it_is_said_and_costs_only_speed(make_site):
     site = make_site()
     site.pool.settings["RUNTIME_DIR"] = str(site.pool.workdir / "none" / "run")
     with site:

@@ -213,7 +213,7 @@ def test_named_file_must_exist(checker, via):
         == ["%s: cannot be read: No such file or directory" % missing]
 
 
-def test_directory_is_no_file(checker):
+def test_directory_is_not_a_file(checker):
     assert checker.check_bad(args=["-c", checker.top]) == [
         "%s: cannot be read: Is a directory" % checker.top]
 

@@ -253,7 +253,7 @@ def check_recovery(pool):
 
 
 @pytest.mark.parametrize("fault", ["missing", "file", "directory in the way"])
-def test_wrong_state_dir_is_503_until_it_is_mended(build, tmp_path, fault):
+def test_wrong_state_dir_is_503_until_it_is_repaired(build, tmp_path, fault):
     state = make_dir(tmp_path / "top") / "state"
     if fault == "missing":
         state = state / "dir"
@@ -292,7 +292,7 @@ class CommonUserPool(Pool):
 
 
 @pytest.mark.parametrize("workers", [2, 0])
-def test_unwritable_state_dir_is_503_until_it_is_mended(build, workers):
+def test_unwritable_state_dir_is_503_until_it_is_repaired(build, workers):
     state = make_dir(make_workdir() / "state")
     state.parent.chmod(0o755)
     try:

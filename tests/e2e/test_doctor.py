@@ -797,7 +797,7 @@ def test_hits_that_the_store_does_not_take(ready):
 
 
 @pytest.mark.parametrize("begun", ["", "VACUUM", "PRAGMA journal_mode = WAL"])
-def test_no_database_yet_is_no_fault(host, begun):
+def test_no_database_yet_is_not_a_fault(host, begun):
     if begun:  # by a worker that has not come further yet
         db = sqlite3.connect(host.path("STATE_DIR") / "curt.db")
         db.execute(begun)
@@ -854,7 +854,7 @@ def test_log_that_grows_behind_a_reader(ready):
     assert not ready.doctor().of("warn", "database")
 
 
-def test_file_that_is_no_database(host):
+def test_file_that_is_not_a_database(host):
     path = host.path("STATE_DIR") / "curt.db"
     path.write_bytes(b"no database at all, but long enough to be one" * 100)
     path.chmod(0o640)

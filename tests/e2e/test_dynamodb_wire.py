@@ -668,7 +668,7 @@ IN_EACH_FORM = ("AccessDeniedException", "ExpiredTokenException",
     pytest.param(*refusal, *form, id="%s-%s" % (refusal[0], form[2]))
     for form in FORMS for refusal in REFUSALS
     if form is FORMS[0] or refusal[0] in IN_EACH_FORM])
-def test_each_refusal_says_what_to_mend(nowhere, kind, status, words, advice,
+def test_each_refusal_says_what_to_fix(nowhere, kind, status, words, advice,
                                         http, prefix, key):
     body = json.dumps({"__type": prefix + kind, key: "why\r\nnot"})
     again = (kind in FAULTS_OF_THE_SERVER
@@ -750,7 +750,7 @@ def test_no_secret_comes_back_from_the_server(nowhere, kind):
     assert "should have been" not in error
 
 
-def test_a_missing_table_is_no_missing_link(table, dynamodb_local):
+def test_a_missing_table_is_not_a_missing_link(table, dynamodb_local):
     table.env["TABLE"] += "-other"
     for args in (("get", "abc"), ("delete", "abc"),
                  ("create", "https://example.com/")):

@@ -494,7 +494,8 @@ def test_without_a_journal_hits_go_to_the_store(build, store_env):
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"\0" * 4096],
                          ids=["empty", "garbage", "zeros"])
-def test_a_file_that_is_no_journal_is_replaced(build, store_settings, content):
+def test_a_file_that_is_not_a_journal_is_replaced(build, store_settings,
+                                                  content):
     store = store_settings("sqlite")
     path = Path(store["STATE_DIR"]) / "hits"
     path.write_bytes(content)

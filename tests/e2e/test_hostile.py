@@ -174,7 +174,7 @@ def test_what_is_nearly_json_is_taken_as_it_was_sent(pool):
         assert item["long_url"] == "http://x/"
 
 
-def test_what_is_no_json_is_400(pool):
+def test_what_is_not_json_is_400(pool):
     for body in NO_JSON:
         problem = check_problem(post(pool, body), 400)
         assert "JSON" in problem["detail"], body[:99]

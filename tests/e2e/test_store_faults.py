@@ -559,7 +559,7 @@ def test_a_clock_that_is_hours_wrong_makes_no_links(own_site):
         wait_complete(site.pool)
 
 
-def test_a_signature_that_is_wrong_by_the_right_clock_is_no_skew(site):
+def test_a_signature_that_is_wrong_by_the_right_clock_is_not_a_skew(site):
     short_id = site.put()
     before = len(site.server.requests)
     site.server.plan("GetItem", Fault(

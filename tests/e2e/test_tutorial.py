@@ -217,7 +217,7 @@ def test_expired_link_that_is_still_stored(tutorial, maker):
     assert tutorial.curt_item(short_id)["ttl"] == before["ttl"]["N"]
 
 
-def test_ttl_that_is_no_number_means_never(tutorial):
+def test_ttl_that_is_not_a_number_means_never(tutorial):
     ids = []
     for ttl in (None, {"S": "1"}, {"S": "abc"}, {"NULL": True},
                 {"BOOL": False}, {"NS": ["1"]}, {"M": {"N": {"N": "1"}}}):

@@ -334,7 +334,7 @@ def test_an_escaped_short_id(site):
 
 
 @each_server
-def test_what_is_no_link_is_404(site):
+def test_what_is_not_a_link_is_404(site):
     for target in ("/t/0000000", "/t/no-id", "/t/0000000/x", "/t/" + "a" * 500,
                    "/t/%C3%A9", "/t/x.php", "/t/index.html", "/t/.htaccess",
                    "/t/a;b"):

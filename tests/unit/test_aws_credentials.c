@@ -111,7 +111,7 @@ TEST(one_that_fails_ends_the_search)
     }
 }
 
-TEST(keys_that_have_expired_are_no_keys)
+TEST(keys_that_have_expired_are_not_keys)
 {
     struct aws_credentials *c = aws_credentials_new(conf, true);
     fake_source_serve(SOURCE_INSTANCE, -30);

@@ -108,7 +108,7 @@ TEST(all_regions_of_aws)
     }
 }
 
-TEST(names_that_are_no_places)
+TEST(names_that_are_not_places)
 {
     check_url("dynamodb", "local", false, false, "http://localhost:8000/");
     check_url("dynamodb", "local", true, true, "http://localhost:8000/");

@@ -104,7 +104,7 @@ TEST(the_last_of_equals_counts)
         check(*state, &table[i]);
 }
 
-TEST(comments_are_no_values)
+TEST(comments_are_not_values)
 {
     static const struct expected table[] = {
         {"# x = y\n[profile foo] # c\nname = value # with # sign", NULL, "foo",
@@ -276,7 +276,7 @@ TEST(each_fault_has_its_place)
     }
 }
 
-TEST(what_is_no_text_is_refused)
+TEST(what_is_not_text_is_refused)
 {
     struct aws_files *f = *state;
     struct aws_profiles *p;

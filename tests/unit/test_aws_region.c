@@ -146,7 +146,7 @@ TEST(asks_the_instance_at_last)
 }
 
 /* A place that names no region is not passed over for the next one. */
-TEST(refuses_what_is_no_region)
+TEST(refuses_what_is_not_a_region)
 {
     struct fixture *f = *state;
     static const char *const first[] = {"AWS_REGION is not a valid region"};

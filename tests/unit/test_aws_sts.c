@@ -137,7 +137,7 @@ static const char *const unusable[] = {
      "<Error><Code>&x;</Code></Error>"),
 };
 
-TEST(refuses_what_is_no_answer)
+TEST(refuses_what_is_not_an_answer)
 {
     for (size_t i = 0; i < COUNT(unusable); i++) {
         struct aws_sts_answer answer;

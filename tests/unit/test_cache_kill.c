@@ -296,7 +296,7 @@ TEST(a_stopped_writer_keeps_nothing_alive)
 
 /* ---- Files that are not what they seem ------------------------------- */
 
-TEST(garbage_behind_a_right_header_is_no_entry)
+TEST(garbage_behind_a_right_header_is_not_an_entry)
 {
     static struct cache_entry found;
     char id[20];

@@ -116,7 +116,7 @@ TEST(encodes_every_kind_of_analytics)
     link_free(&l);
 }
 
-TEST(refuses_analytics_that_are_no_object)
+TEST(refuses_analytics_that_are_not_an_object)
 {
     const char *const texts[] = {NULL,    "",         "null", "[]",
                                  "\"x\"", "{\"a\":1", "{} x"};

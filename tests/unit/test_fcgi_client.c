@@ -132,7 +132,7 @@ TEST(streams)
     assert_string_equal(answer.data, "hihi");
 }
 
-TEST(what_is_no_fastcgi)
+TEST(what_is_not_fastcgi)
 {
     assert_int_equal(ASK("HTTP/1.1 400 Bad Request\r\n\r\n"), RESULT_CORRUPT);
     assert_int_equal(ASK("\1\6\0\2\0\2\1\0hi\0" END), RESULT_CORRUPT);

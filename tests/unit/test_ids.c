@@ -240,7 +240,7 @@ TEST(says_when_there_are_no_random_bytes)
     assert_int_equal(r, RESULT_INTERNAL);
 }
 
-TEST(knows_what_is_no_id)
+TEST(knows_what_is_not_an_id)
 {
     static const char *const valid[] = {
         "a",       "Z",      "0",     "p7ISNcD", "Create",  "creat",

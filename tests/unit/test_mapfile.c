@@ -258,7 +258,7 @@ TEST(who_maps_the_old_file_keeps_it)
     mapfile_close(&new); /* allowed */
 }
 
-TEST(what_is_no_file_is_not_followed)
+TEST(what_is_not_a_file_is_not_followed)
 {
     struct mapfile m;
     const char *reason;
@@ -487,7 +487,7 @@ TEST(locks_are_out_of_reach_of_others)
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
-TEST(lock_that_is_no_file_is_said)
+TEST(lock_that_is_not_a_file_is_said)
 {
     struct mapfile m;
     const char *reason;

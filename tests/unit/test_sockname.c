@@ -115,7 +115,7 @@ static void assert_unreadable(int error)
     assert_int_equal(errno, error);
 }
 
-TEST(what_is_no_note_is_refused)
+TEST(what_is_not_a_note_is_refused)
 {
     char *path = in_dir("socket");
     unlink(path);
@@ -143,7 +143,7 @@ TEST(what_is_no_note_is_refused)
     free(path);
 }
 
-TEST(a_missing_directory_is_no_fault)
+TEST(a_missing_directory_is_not_a_fault)
 {
     char *missing = in_dir("missing");
     const struct conf other = {.runtime_dir = missing};

@@ -114,7 +114,7 @@ TEST(reads_decimals)
     }
 }
 
-TEST(refuses_what_is_no_decimal)
+TEST(refuses_what_is_not_a_decimal)
 {
     static const char *const cases[] = {
         "",    " ",    "-",   "+1",   "--1", ".",     "-.",    "1.2.3", " 1",

@@ -303,7 +303,7 @@ TEST(knows_other_ways_to_serve)
             fail_msg("%s, %s", cases[i].app_url, cases[i].url);
 }
 
-TEST(what_is_no_url_is_no_loop)
+TEST(what_is_not_a_url_is_not_a_loop)
 {
     struct url_app app = parse_app("https://sho.rt/t/");
     assert_false(url_app_rest("", &app, NULL));
